@@ -1,0 +1,292 @@
+"""What identifies a dataset: its type, its data ID, its run and its UUID?
+
+The values that every other part passes around; no database access here.  The tables are in
+`registry.schema.identity`, the questions and verbs in `registry.datasets`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from registry.errors import InvalidDataId, did_you_mean
+
+__all__ = [
+    "DIMENSIONS",
+    "TEMPORAL",
+    "DataId",
+    "DatasetRef",
+    "DatasetType",
+    "uuid7",
+]
+
+DIMENSIONS: dict[str, type] = {
+    "instrument": str,
+    "detector": int,
+    "physical_filter": str,
+    "band": str,
+    "exposure": int,
+    "visit": int,
+    "day_obs": int,
+    "skymap": str,
+    "tract": int,
+    "patch": int,
+    "healpix": int,
+}
+"""The dimensions with a column of their own, in their order, and the type of their values."""
+
+TEMPORAL = frozenset({"exposure", "visit", "day_obs"})
+"""Dimensions that say when data were taken; a calibration is looked up without them."""
+
+_KEY_LETTERS = {
+    "instrument": "i",
+    "detector": "d",
+    "physical_filter": "f",
+    "band": "b",
+    "exposure": "x",
+    "visit": "v",
+    "day_obs": "n",
+    "skymap": "s",
+    "tract": "t",
+    "patch": "p",
+    "healpix": "h",
+}
+_POSITION = {name: i for i, name in enumerate(DIMENSIONS)}
+_MAX_INT = 2**63 - 1
+
+
+class DataId(Mapping[str, "str | int"]):
+    """An immutable, hashable set of key/value pairs in canonical order.
+
+    The dimensions come first, in the order of `DIMENSIONS`; keys beyond them follow by name.  Make one with
+    `DataId.of`, which checks and converts the values.
+    """
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: dict[str, str | int]) -> None:
+        self._items = items
+
+    @classmethod
+    def of(cls, mapping: Mapping[str, Any] | None = None, /, **keys: Any) -> DataId:
+        """Check and order key/value pairs.
+
+        Parameters
+        ----------
+        mapping : mapping, optional
+            Key/value pairs; a `DataId` is returned as it is when no ``keys`` are given.
+        **keys
+            More pairs; they win over ``mapping``.
+
+        Raises
+        ------
+        InvalidDataId
+            If a value has the wrong type or is out of range.
+        """
+        if isinstance(mapping, DataId) and not keys:
+            return mapping
+        merged = {**(mapping or {}), **keys}
+        ordered = sorted(merged, key=lambda k: (_POSITION.get(k, 99), k))
+        return cls({k: _checked(k, merged[k]) for k in ordered})
+
+    def __getitem__(self, key: str) -> str | int:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._items.items()))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, DataId):
+            return self._items == other._items
+        return NotImplemented if not isinstance(other, Mapping) else self._items == dict(other)
+
+    def __repr__(self) -> str:
+        return "{" + ", ".join(f"{k}: {v!r}" for k, v in self._items.items()) + "}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DataId, (self._items,)
+
+    @property
+    def extra(self) -> dict[str, str | int]:
+        """The pairs whose keys are not dimensions with a column of their own."""
+        return {k: v for k, v in self._items.items() if k not in DIMENSIONS}
+
+    @property
+    def extra_json(self) -> str | None:
+        """The extra pairs as canonical JSON, or None when there are none."""
+        extra = self.extra
+        return json.dumps(extra, sort_keys=True, separators=(",", ":"), ensure_ascii=False) if extra else None
+
+    @property
+    def key(self) -> str:
+        """The text that is unique to this data ID; the same as the generated column ``data_id.identity_key``."""
+        parts = [f"{_KEY_LETTERS[k]}{v}|" for k, v in self._items.items() if k in _KEY_LETTERS]
+        return "".join(parts) + (self.extra_json or "")
+
+    def subset(self, dimensions: Any) -> DataId:
+        """Keep only the named keys.
+
+        Raises
+        ------
+        InvalidDataId
+            If one is missing.
+        """
+        names = tuple(dimensions)
+        missing = [d for d in names if d not in self._items]
+        if missing:
+            raise InvalidDataId(
+                f"The data ID {self!r} lacks {', '.join(missing)}: {', '.join(names)} are needed."
+            )
+        return DataId({k: v for k, v in self._items.items() if k in names})
+
+    def without(self, dimensions: Any) -> DataId:
+        """Drop the named keys where they are present."""
+        return DataId({k: v for k, v in self._items.items() if k not in dimensions})
+
+
+def _checked(key: str, value: Any) -> str | int:
+    kind = DIMENSIONS.get(key)
+    if hasattr(value, "item") and not isinstance(value, (str, int)):
+        value = value.item()  # numpy scalars
+    if kind is int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InvalidDataId(f"{key} must be an integer, but is {value!r} ({type(value).__name__}).")
+        if not -_MAX_INT <= value <= _MAX_INT:
+            raise InvalidDataId(f"{key}={value} does not fit into 64 bits.")
+        return int(value)
+    if kind is str:
+        if not isinstance(value, str):
+            raise InvalidDataId(f"{key} must be a string, but is {value!r} ({type(value).__name__}).")
+        if "|" in value or "\x00" in value or not value or len(value) > 128:
+            raise InvalidDataId(
+                f"{key}={value[:140]!r} must have 1 to 128 characters and neither '|' nor a zero byte."
+            )
+        return str(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise InvalidDataId(
+            f"{key} must be a string or an integer, but is {value!r} ({type(value).__name__})."
+        )
+    if isinstance(value, str) and "\x00" in value:
+        raise InvalidDataId(f"{key} must not hold a zero byte.")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetType:
+    """A kind of dataset.
+
+    Parameters
+    ----------
+    name : str
+        Unique name, for example ``calexp``.
+    dimensions : tuple of str
+        Keys of its data IDs, in the order of `DIMENSIONS`, then extra keys by name.
+    storage_class : str
+        Name of the Python type that a ``get`` returns.
+    is_calibration : bool
+        Whether it may be certified into calibration collections with validity ranges.
+    """
+
+    name: str
+    dimensions: tuple[str, ...]
+    storage_class: str
+    is_calibration: bool = False
+
+    def __post_init__(self) -> None:
+        ordered = tuple(sorted(set(self.dimensions), key=lambda k: (_POSITION.get(k, 99), k)))
+        object.__setattr__(self, "dimensions", ordered)
+
+    @property
+    def lookup_dimensions(self) -> tuple[str, ...]:
+        """The dimensions by which a calibration is looked up: all but the temporal ones."""
+        return tuple(d for d in self.dimensions if d not in TEMPORAL)
+
+    def data_id(self, mapping: Mapping[str, Any] | None = None, /, **keys: Any) -> DataId:
+        """Check that a data ID has exactly this type's keys, and return it in order.
+
+        Raises
+        ------
+        InvalidDataId
+            If keys are missing, unknown or of the wrong type.
+        """
+        full = DataId.of(mapping, **keys)
+        unknown = [k for k in full if k not in self.dimensions]
+        missing = [k for k in self.dimensions if k not in full]
+        if missing or unknown:
+            problem = " and ".join(
+                filter(
+                    None,
+                    (
+                        f"lacks {', '.join(missing)}" if missing else "",
+                        f"has {', '.join(unknown)} too many" if unknown else "",
+                    ),
+                )
+            )
+            hint = did_you_mean(unknown[0], missing) if unknown and missing else ""
+            raise InvalidDataId(
+                f"A {self.name} is identified by {', '.join(self.dimensions) or 'no key'}; "
+                f"the data ID {full!r} {problem}.{hint}"
+            )
+        return full
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRef:
+    """A dataset that the registry knows.
+
+    Parameters
+    ----------
+    id : uuid.UUID
+        Global identity (version 7).
+    dataset_type : DatasetType
+        Its kind.
+    data_id : DataId
+        Exactly the keys of its dataset type.
+    run : str
+        The RUN collection that it belongs to.
+    """
+
+    id: uuid.UUID
+    dataset_type: DatasetType
+    data_id: DataId
+    run: str
+
+    def __str__(self) -> str:
+        return f"{self.dataset_type.name}@{self.data_id!r} in '{self.run}' [{self.id}]"
+
+
+_last_uuid = [0, 0]
+_uuid_lock = threading.Lock()
+
+
+def uuid7() -> uuid.UUID:
+    """Make a UUID of version 7 (RFC 9562): a millisecond clock, then a counter and random bits.
+
+    Values made by one process sort in the order they were made.
+    """
+    with _uuid_lock:
+        ms = time.time_ns() // 1_000_000
+        if ms > _last_uuid[0]:
+            _last_uuid[0], _last_uuid[1] = ms, int.from_bytes(os.urandom(2)) & 0x7FF
+        else:
+            ms = _last_uuid[0]
+            _last_uuid[1] += 1
+            if _last_uuid[1] > 0xFFF:
+                _last_uuid[0] = ms = ms + 1
+                _last_uuid[1] = 0
+        counter = _last_uuid[1]
+    value = (ms & 0xFFFFFFFFFFFF) << 80 | 0x7 << 76 | counter << 64
+    value |= 0b10 << 62 | int.from_bytes(os.urandom(8)) >> 2
+    return uuid.UUID(int=value)
