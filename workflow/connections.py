@@ -1,0 +1,353 @@
+"""What does a task read and write?
+
+`Input`, `Prerequisite` and `Output` are declared as class attributes of a
+`workflow.task.SuperTask` and checked here when the class is made.  `Connections` are those in
+force for one configuration and one place in a pipeline.  How they become quanta is in
+`workflow.quanta`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from registry.errors import did_you_mean
+from registry.identity import DIMENSIONS, DatasetType
+from workflow.errors import TaskDefinitionError
+
+__all__ = [
+    "Connection",
+    "Connections",
+    "Input",
+    "Output",
+    "Prerequisite",
+    "check_dimensions",
+    "check_task",
+    "implied_dimensions",
+]
+
+_IMPLIED = {
+    "exposure": ("day_obs", "physical_filter", "band"),
+    "visit": ("day_obs", "physical_filter", "band"),
+    "physical_filter": ("band",),
+}
+
+
+@dataclass(frozen=True)
+class Connection:
+    """One kind of dataset that a task reads or writes.
+
+    Parameters
+    ----------
+    dataset_type : str
+        Name of the dataset type; a pipeline may rename it.
+    storage_class : str
+        Name of the storage class.
+    dimensions : tuple of str
+        The keys that identify one such dataset.
+    multiple : bool
+        Whether one quantum has a list of them.
+    minimum : int
+        How many a quantum needs; 0 makes it optional.
+    is_calibration : bool
+        Whether they live in calibration collections with validity ranges.
+    defer_load : bool
+        Whether the task is given handles with a ``get(component=None, parameters=None)`` method,
+        not the objects.
+    enabled_by : str, optional
+        Name of a boolean field of the task's configuration; when it is false, the connection does
+        not exist.
+    doc : str
+        What it is.
+    """
+
+    dataset_type: str
+    storage_class: str
+    dimensions: tuple[str, ...]
+    _: dataclasses.KW_ONLY
+    multiple: bool = False
+    minimum: int = 1
+    is_calibration: bool = False
+    defer_load: bool = False
+    enabled_by: str | None = None
+    doc: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dimensions, tuple):
+            raise TypeError(
+                f"{type(self).__name__}({self.dataset_type!r}): dimensions is a tuple of names, "
+                f"not {self.dimensions!r}."
+            )
+
+    @property
+    def is_input(self) -> bool:
+        """Whether the task reads it."""
+        return not isinstance(self, Output)
+
+    def definition(self) -> DatasetType:
+        """Return the dataset type as it stands in the registry."""
+        return DatasetType(
+            self.dataset_type, self.dimensions, self.storage_class, self.is_calibration
+        )
+
+
+class Input(Connection):
+    """A dataset that decides which quanta exist: raw, or made by another task of the pipeline."""
+
+
+class Prerequisite(Connection):
+    """A dataset that must exist before the pipeline runs; it is looked up for each quantum.
+
+    With ``is_calibration`` it is looked up by the observation time in calibration collections, by
+    its dimensions without the temporal ones (exposure, visit, day_obs).
+    """
+
+
+class Output(Connection):
+    """A dataset that the task makes."""
+
+
+class Connections(Mapping[str, Connection]):
+    """The connections in force, by the name of the attribute that declares them.
+
+    Parameters
+    ----------
+    connections : mapping
+        Attribute name to connection.
+    dimensions : tuple of str
+        The keys that identify one quantum.
+    """
+
+    def __init__(self, connections: Mapping[str, Connection], dimensions: Iterable[str]) -> None:
+        self._connections = dict(connections)
+        self.dimensions = tuple(dimensions)
+
+    def __getitem__(self, name: str) -> Connection:
+        return self._connections[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._connections)
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def __repr__(self) -> str:
+        return f"Connections({self._connections!r}, dimensions={self.dimensions!r})"
+
+    @property
+    def inputs(self) -> dict[str, Input]:
+        """Those that decide which quanta exist."""
+        return {k: c for k, c in self.items() if isinstance(c, Input)}
+
+    @property
+    def prerequisites(self) -> dict[str, Prerequisite]:
+        """Those that are looked up for each quantum."""
+        return {k: c for k, c in self.items() if isinstance(c, Prerequisite)}
+
+    @property
+    def outputs(self) -> dict[str, Output]:
+        """Those that the task makes."""
+        return {k: c for k, c in self.items() if isinstance(c, Output)}
+
+    def enabled(self, config: Any) -> Connections:
+        """Leave out those whose configuration field is false."""
+        kept = {
+            k: c
+            for k, c in self.items()
+            if c.enabled_by is None or bool(_field_value(config, c.enabled_by))
+        }
+        return Connections(kept, self.dimensions)
+
+    def renamed(self, names: Mapping[str, str]) -> Connections:
+        """Give some of them another dataset type name.
+
+        Raises
+        ------
+        KeyError
+            If there is no such connection; its argument is a sentence.
+        """
+        for name in names:
+            if name not in self:
+                raise KeyError(f"there is no connection '{name}'.{did_you_mean(name, self)}")
+        changed = {
+            k: dataclasses.replace(c, dataset_type=names.get(k, c.dataset_type))
+            for k, c in self.items()
+        }
+        return Connections(changed, self.dimensions)
+
+    def with_dimensions(self, dimensions: Iterable[str]) -> Connections:
+        """Give the task other dimensions; outputs that had the task's own get the new ones."""
+        new = tuple(dimensions)
+        old = set(self.dimensions)
+        changed = {
+            k: dataclasses.replace(c, dimensions=new)
+            if isinstance(c, Output) and set(c.dimensions) == old
+            else c
+            for k, c in self.items()
+        }
+        return Connections(changed, new)
+
+    def problems(self) -> list[str]:
+        """List what cannot work, one sentence each; empty when all is well."""
+        found: list[str] = []
+        reach = set(self.dimensions) | implied_dimensions(self.dimensions)
+        written: dict[str, str] = {}
+        read = {c.dataset_type: k for k, c in self.items() if isinstance(c, Input)}
+        for name, connection in self.items():
+            beyond = [d for d in connection.dimensions if d not in reach]
+            if beyond and not connection.multiple and not isinstance(connection, Prerequisite):
+                found.append(
+                    f"'{name}' is identified by {', '.join(beyond)} beyond the task's dimensions "
+                    f"({', '.join(self.dimensions) or 'none'}), so that one quantum may have "
+                    "several: declare it with multiple=True, or add to the task's dimensions."
+                )
+            if isinstance(connection, Output):
+                other = written.setdefault(connection.dataset_type, name)
+                if other != name:
+                    found.append(
+                        f"the outputs '{other}' and '{name}' both write {connection.dataset_type}."
+                    )
+                if connection.dataset_type in read:
+                    found.append(
+                        f"'{name}' writes {connection.dataset_type}, which is also its input "
+                        f"'{read[connection.dataset_type]}'."
+                    )
+        return found
+
+
+def implied_dimensions(dimensions: Iterable[str]) -> set[str]:
+    """Name the dimensions whose values follow from those given, through the dimension records."""
+    return {implied for d in dimensions for implied in _IMPLIED.get(d, ())}
+
+
+def check_dimensions(dimensions: Iterable[str], extra: Iterable[str] = ()) -> str:
+    """Find a mistake in names of dimensions.
+
+    Parameters
+    ----------
+    dimensions : iterable of str
+        What is declared.
+    extra : iterable of str
+        Keys beyond the built-in ones, as an instrument definition declares them.
+
+    Returns
+    -------
+    str
+        A sentence, or "" when all is well.
+    """
+    known = [*DIMENSIONS, *extra]
+    seen: set[str] = set()
+    for name in dimensions:
+        if name not in known:
+            hint = (
+                did_you_mean(name, known)
+                or " An instrument's own keys are listed in extra_dimensions."
+            )
+            return f"there is no dimension '{name}'.{hint}"
+        if name in seen:
+            return f"the dimension '{name}' is named twice."
+        seen.add(name)
+    return ""
+
+
+def check_task(
+    task: type, connections: Connections, reserved: Iterable[str], extra: Iterable[str]
+) -> None:
+    """Check the declaration of a task class.
+
+    Parameters
+    ----------
+    task : type
+        The class.
+    connections : Connections
+        What it declares.
+    reserved : iterable of str
+        Attribute names that the framework uses itself.
+    extra : iterable of str
+        Dimensions beyond the built-in ones.
+
+    Raises
+    ------
+    TaskDefinitionError
+        If something cannot work; the message names the class and the connection.
+    """
+    problems = [
+        *_declaration_problems(task, connections, set(reserved), tuple(extra)),
+        *connections.problems(),
+    ]
+    if not problems and not _overrides_run_quantum(task):
+        problems = _signature_problems(task, connections)
+    if problems:
+        raise TaskDefinitionError(f"{task.__module__}.{task.__qualname__}", problems[0])
+
+
+def _declaration_problems(
+    task: type, connections: Connections, reserved: set[str], extra: tuple[str, ...]
+) -> Iterator[str]:
+    wrong = check_dimensions(connections.dimensions, extra)
+    if wrong:
+        yield wrong
+    fields = getattr(getattr(task, "ConfigClass", None), "_fields", {})
+    for name, c in connections.items():
+        kind = type(c).__name__
+        if name in reserved:
+            yield f"a connection may not be called '{name}': tasks have an attribute of that name."
+        wrong = check_dimensions(c.dimensions, extra)
+        if wrong:
+            yield f"'{name}': {wrong}"
+        if c.minimum < 0:
+            yield f"'{name}': minimum is {c.minimum}, but counts from 0."
+        if c.minimum > 1 and not c.multiple:
+            yield f"'{name}': minimum={c.minimum} needs multiple=True."
+        if isinstance(c, Output) and c.defer_load:
+            yield f"'{name}': an {kind} cannot have defer_load."
+        if isinstance(c, Input) and c.is_calibration:
+            yield f"'{name}': calibrations are looked up by time; declare a Prerequisite, no Input."
+        if c.enabled_by is None:
+            continue
+        top = c.enabled_by.split(".")[0]
+        field = fields.get(top)
+        if field is None:
+            hint = did_you_mean(top, fields)
+            yield f"'{name}': enabled_by='{c.enabled_by}', but there is no such field.{hint}"
+        elif "." not in c.enabled_by and field.dtype is not bool:
+            yield f"'{name}': enabled_by='{c.enabled_by}' must name a boolean field."
+
+
+def _overrides_run_quantum(task: type) -> bool:
+    base = next((b for b in reversed(task.__mro__) if "run_quantum" in b.__dict__), None)
+    return (
+        base is not None and getattr(task, "run_quantum", None) is not base.__dict__["run_quantum"]
+    )
+
+
+def _signature_problems(task: type, connections: Connections) -> list[str]:
+    run = getattr(task, "run", None)
+    if run is None:
+        return [
+            "it has no run() method; define run() with one parameter per input, or run_quantum()."
+        ]
+    parameters = list(inspect.signature(run).parameters.values())[1:]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    inputs = [name for name, c in connections.items() if c.is_input]
+    problems = [
+        f"run() has no parameter '{name}' for the input of that name.{did_you_mean(name, named)}"
+        for name in inputs
+        if name not in named and not takes_any
+    ]
+    problems += [
+        f"run() needs '{name}', but no input has that name.{did_you_mean(name, inputs)}"
+        for name, p in named.items()
+        if name not in inputs and p.default is p.empty
+    ]
+    return problems
+
+
+def _field_value(config: Any, path: str) -> Any:
+    for part in path.split("."):
+        config = getattr(config, part)
+    return config

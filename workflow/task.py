@@ -1,0 +1,492 @@
+"""How is an algorithm written so that it runs anywhere?
+
+A `Task` has a configuration, sub-tasks chosen by that configuration, a logger and metadata named
+by its place in the tree, and measures each of its runs.  A `SuperTask` also declares what it reads
+and writes (`workflow.connections`) and processes one quantum.  It does not know who runs it: see
+`workflow.runner`.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
+
+from registry.errors import did_you_mean
+from workflow.connections import Connection, Connections, check_dimensions, check_task
+from workflow.errors import InvalidQuantum, MissingOutput, TaskDefinitionError
+
+if TYPE_CHECKING:
+    from registry.identity import DataId, DatasetRef
+
+__all__ = [
+    "Metadata",
+    "QuantumContext",
+    "Struct",
+    "SuperTask",
+    "Task",
+    "Usage",
+    "measured",
+    "timed",
+]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Struct(SimpleNamespace):
+    """The results of a run, by name: ``Struct(bias=image, n_frames=32)``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the results as a dictionary."""
+        return dict(vars(self))
+
+
+class Metadata(MutableMapping[str, Any]):
+    """What a task notes about its run: numbers, texts, lists of them, and further levels.
+
+    A dotted key goes down: ``metadata["background.mean"] = 612.3`` is
+    ``metadata["background"]["mean"]``.  Iteration shows the first level.  Numpy scalars and arrays
+    become plain numbers and lists.
+    """
+
+    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
+        self._values: dict[str, Any] = {}
+        self.update(values or {})
+
+    def __getitem__(self, key: str) -> Any:
+        first, _, rest = key.partition(".")
+        value = self._values[first]
+        if not rest:
+            return value
+        if not isinstance(value, Metadata):
+            raise KeyError(key)
+        return value[rest]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str) or not all(key.split(".")):
+            raise TypeError(f"A metadata key is a dotted name, not {key!r}.")
+        first, _, rest = key.partition(".")
+        if not rest:
+            self._values[first] = _plain(key, value)
+            return
+        below = self._values.get(first)
+        if not isinstance(below, Metadata):
+            below = self._values[first] = Metadata()
+        below[rest] = value
+
+    def __delitem__(self, key: str) -> None:
+        above, _, last = key.rpartition(".")
+        if not above:
+            del self._values[last]
+            return
+        level = self[above]
+        if not isinstance(level, Metadata):
+            raise KeyError(key)
+        del level[last]
+
+    def __contains__(self, key: object) -> bool:
+        try:
+            self[str(key)]
+        except KeyError:
+            return False
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Metadata({self.to_dict()!r})"
+
+    def add(self, key: str, value: Any) -> None:
+        """Append to the list under this key."""
+        self[key] = [*self.get(key, ()), value]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested dictionaries of plain numbers, texts and lists."""
+        return {k: v.to_dict() if isinstance(v, Metadata) else v for k, v in self._values.items()}
+
+    def numbers(self) -> dict[str, int | float]:
+        """Return every single number under its dotted name, except the ``timing`` of each level.
+
+        Returns
+        -------
+        dict
+            The quality metrics; true and false are 1 and 0.
+        """
+        found: dict[str, int | float] = {}
+        for key, value in self._values.items():
+            if isinstance(value, Metadata):
+                if key != "timing":
+                    found.update({f"{key}.{k}": v for k, v in value.numbers().items()})
+            elif isinstance(value, bool):
+                found[key] = int(value)
+            elif isinstance(value, (int, float)):
+                found[key] = value
+        return found
+
+
+@dataclass
+class Usage:
+    """What a piece of work took.
+
+    Parameters
+    ----------
+    wall_s, cpu_s : float
+        Elapsed and processor time, ended child processes included [s].
+    peak_memory_bytes : int
+        Largest resident size of this process up to the end of the work [byte].
+    """
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+@contextmanager
+def measured() -> Iterator[Usage]:
+    """Measure a block; the `Usage` is filled in when it ends, also by an exception."""
+    usage = Usage()
+    wall, cpu = time.perf_counter(), _cpu_seconds()
+    try:
+        yield usage
+    finally:
+        usage.wall_s = time.perf_counter() - wall
+        usage.cpu_s = _cpu_seconds() - cpu
+        usage.peak_memory_bytes = _peak_memory_bytes()
+
+
+def timed(method: _F) -> _F:
+    """Record what each call of a task's method takes, under ``timing.<method>`` of its metadata.
+
+    ``run`` is recorded without it.  Several calls add up; the peak memory is the largest.  A call
+    from within itself (through ``super()``) counts once.
+    """
+    name = method.__name__
+
+    @functools.wraps(method)
+    def recorded(self: Task, *args: Any, **kwargs: Any) -> Any:
+        if name in self._running:
+            return method(self, *args, **kwargs)
+        self._running.add(name)
+        usage = Usage()
+        try:
+            with measured() as usage:
+                return method(self, *args, **kwargs)
+        finally:
+            self._running.discard(name)
+            self._note(name, usage)
+
+    return cast("_F", recorded)
+
+
+def _name_of(cls: type) -> str:
+    """Turn a class name into a label: CombineBiasTask to combineBias, ISRTask to isr."""
+    bare = re.sub("Task$", "", cls.__name__) or cls.__name__
+    return re.sub("^[A-Z]+(?=[A-Z][a-z]|$)|^[A-Z]", lambda m: m.group().lower(), bare)
+
+
+class Task:
+    """A configurable piece of an algorithm.
+
+    Parameters
+    ----------
+    config : lsst.pex.config.Config, optional
+        An instance of ``ConfigClass``; its defaults when omitted.  The task at the top of a tree
+        validates and freezes it.
+    name : str, optional
+        The label in the pipeline, or the field of the parent's configuration; ``default_name`` when
+        omitted.
+    parent : Task, optional
+        The task that this one serves.
+
+    Attributes
+    ----------
+    config : lsst.pex.config.Config
+        The frozen configuration.
+    name, path : str
+        Its own name, and the dotted name by its place: ``isr.overscan``.
+    log : logging.Logger
+        ``skyspine.<path>``.
+    metadata : Metadata
+        What it notes about its run; that of a sub-task is found under its name.
+    """
+
+    ConfigClass: ClassVar[Any] = None
+    default_name: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "default_name" not in cls.__dict__:
+            cls.default_name = _name_of(cls)
+        run = cls.__dict__.get("run")
+        if callable(run):
+            cls.run = timed(run)  # type: ignore[attr-defined]
+
+    def __init__(
+        self, config: Any = None, *, name: str | None = None, parent: Task | None = None
+    ) -> None:
+        cls = type(self)
+        config_class = cls.ConfigClass or _empty_config_class()
+        if config is None:
+            config = config_class()
+        elif not isinstance(config, config_class):
+            raise TypeError(
+                f"{cls.__name__} is configured by {config_class.__name__}, "
+                f"not by {type(config).__name__}."
+            )
+        self.name = name or cls.default_name
+        self.path: str = f"{parent.path}.{self.name}" if parent is not None else self.name
+        if parent is None:
+            config.validate()
+            config.freeze()
+        self.config = config
+        self.log = logging.getLogger(f"skyspine.{self.path}")
+        self.metadata = Metadata()
+        self._running: set[str] = set()
+
+    def make_subtask(self, name: str, **kwargs: Any) -> None:
+        """Make the sub-task that a field of the configuration chooses.
+
+        It becomes the attribute of the field's name.
+
+        Parameters
+        ----------
+        name : str
+            A ``ConfigurableField`` or ``RegistryField`` of the configuration.
+        **kwargs
+            More arguments for the sub-task.
+
+        Raises
+        ------
+        TaskDefinitionError
+            If the configuration has no such field.
+        """
+        fields = self.config._fields
+        chosen: Any = getattr(self.config, name) if name in fields else None
+        if not hasattr(chosen, "apply"):
+            able = [n for n in fields if hasattr(getattr(self.config, n), "apply")]
+            raise TaskDefinitionError(
+                type(self).__name__,
+                f"its configuration has no ConfigurableField or RegistryField '{name}' to make a "
+                f"sub-task of.{did_you_mean(name, able)}",
+            )
+        subtask = chosen.apply(name=name, parent=self, **kwargs)
+        setattr(self, name, subtask)
+        self.metadata[name] = subtask.metadata
+
+    def _note(self, method: str, usage: Usage) -> None:
+        """Add what one call of a method took to the metadata."""
+        key = f"timing.{method}"
+        before = self.metadata.get(key, {})
+        self.metadata[key] = {
+            "calls": before.get("calls", 0) + 1,
+            "wall_s": before.get("wall_s", 0.0) + usage.wall_s,
+            "cpu_s": before.get("cpu_s", 0.0) + usage.cpu_s,
+            "peak_memory_bytes": max(before.get("peak_memory_bytes", 0), usage.peak_memory_bytes),
+        }
+
+
+class QuantumContext(Protocol):
+    """What a `SuperTask` is given to process one quantum, by the names of its connections."""
+
+    @property
+    def data_id(self) -> DataId:
+        """The quantum's data ID."""
+
+    @property
+    def refs(self) -> Mapping[str, Sequence[DatasetRef]]:
+        """The datasets, inputs and outputs; an absent optional one has an empty list."""
+
+    @property
+    def records(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """The exposure records of inputs that have the dimension exposure, as ``refs``."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """What is noted about this quantum besides the task's own metadata."""
+
+    def get(self, name: str) -> Any:
+        """Read an input: an object, or a list for ``multiple``; handles for ``defer_load``."""
+
+    def put(self, name: str, obj: Any) -> None:
+        """Write an output: an object, or for ``multiple`` a sequence like ``refs`` (None: skip)."""
+
+
+def _declared(cls: type[SuperTask]) -> dict[str, Connection]:
+    """Collect the connections of a class and its bases, in order; None takes one away."""
+    found: dict[str, Connection] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, Connection):
+                found[name] = value
+            elif name in found and value is None:
+                del found[name]
+    return found
+
+
+class SuperTask(Task):
+    """A task that reads and writes datasets: the unit of a pipeline.
+
+    A subclass sets ``dimensions`` and declares its connections as class attributes; they are
+    checked when the class is made (`TaskDefinitionError`).  ``run`` has one parameter per input
+    and returns a `Struct` with one attribute per output.
+
+    Examples
+    --------
+    >>> class CountTask(SuperTask):
+    ...     dimensions = ("instrument", "exposure")
+    ...     raw = Input("raw", "Exposure", ("instrument", "exposure"))
+    ...     counts = Output("counts", "StructuredDataDict", ("instrument", "exposure"))
+    ...
+    ...     def run(self, raw):
+    ...         return Struct(counts={"n_pixels": raw.data.size})
+    """
+
+    dimensions: ClassVar[tuple[str, ...]] = ()
+    extra_dimensions: ClassVar[tuple[str, ...]] = ()
+    """Further keys that the connections use, as an instrument definition declares them."""
+
+    def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not isinstance(cls.dimensions, tuple):
+            raise TaskDefinitionError(
+                cls.__qualname__, f"dimensions is a tuple, not {cls.dimensions!r}."
+            )
+        declared = _declared(cls)
+        if declared and not abstract:
+            check_task(
+                cls, Connections(declared, cls.dimensions), _reserved(), cls.extra_dimensions
+            )
+
+    @classmethod
+    def connections(
+        cls,
+        config: Any = None,
+        *,
+        rename: Mapping[str, str] | None = None,
+        dimensions: Sequence[str] | None = None,
+    ) -> Connections:
+        """Return the connections in force.
+
+        Parameters
+        ----------
+        config : lsst.pex.config.Config, optional
+            Leaves out what its fields disable; everything declared when omitted.
+        rename : mapping, optional
+            Connection name to dataset type name.
+        dimensions : sequence of str, optional
+            Other dimensions for the task and for those outputs that have the task's own.
+
+        Raises
+        ------
+        TaskDefinitionError
+            If a name is unknown, or what results cannot work.
+        """
+        found = Connections(_declared(cls), cls.dimensions)
+        try:
+            found = found.renamed(rename or {})
+        except KeyError as error:
+            raise TaskDefinitionError(cls.__qualname__, str(error.args[0])) from None
+        if dimensions is not None:
+            wrong = check_dimensions(dimensions, cls.extra_dimensions)
+            if wrong:
+                raise TaskDefinitionError(cls.__qualname__, wrong)
+            found = found.with_dimensions(dimensions)
+        if config is not None:
+            found = found.enabled(config)
+        for problem in found.problems():
+            raise TaskDefinitionError(cls.__qualname__, problem)
+        return found
+
+    def run_quantum(self, context: QuantumContext) -> None:
+        """Read the inputs, call ``run`` with them, write what it returns.
+
+        An absent optional input is None, or an empty list for ``multiple``.  A task that needs its
+        data ID overrides this.
+
+        Raises
+        ------
+        InvalidQuantum
+            If a required input is absent.
+        MissingOutput
+            If ``run`` does not return a required output.
+        """
+        enabled = self.connections(self.config)
+        inputs: dict[str, Any] = {}
+        for name, connection in self.connections().items():
+            if not connection.is_input:
+                continue
+            refs = context.refs.get(name, ()) if name in enabled else ()
+            if name in enabled and len(refs) < connection.minimum:
+                raise InvalidQuantum(
+                    f"{self.path} needs at least {connection.minimum} of '{name}' "
+                    f"({connection.dataset_type}) and has {len(refs)} for {context.data_id!r}."
+                )
+            inputs[name] = context.get(name) if refs else ([] if connection.multiple else None)
+        run: Callable[..., Any] = self.run  # type: ignore[attr-defined]
+        returned = run(**inputs)
+        for name, connection in enabled.outputs.items():
+            value = getattr(returned, name, None)
+            if value is not None:
+                context.put(name, value)
+            elif connection.minimum > 0:
+                raise MissingOutput(self.path, name, vars(returned) if returned is not None else ())
+
+
+def _reserved() -> set[str]:
+    """Name the attributes that a connection may not hide."""
+    return {*vars(Task), *vars(SuperTask), "config", "log", "metadata", "name", "path"}
+
+
+def _empty_config_class() -> Any:
+    from lsst.pex.config import Config
+
+    return Config
+
+
+def _plain(key: str, value: Any) -> Any:
+    """Turn a value into what metadata may hold."""
+    if isinstance(value, Metadata):
+        return value
+    if isinstance(value, Mapping):
+        return Metadata(value)
+    if type(value).__name__ == "MaskedConstant":
+        return float("nan")
+    if hasattr(value, "tolist") and not hasattr(value, "unit"):
+        value = value.tolist()
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [
+            _plain(key, v)
+            for v in (sorted(value) if isinstance(value, (set, frozenset)) else value)
+        ]
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    raise TypeError(
+        f"metadata['{key}'] holds numbers, texts, lists of them and levels below, "
+        f"not {type(value).__name__}; note a plain number, with its unit in the name."
+    )
+
+
+def _cpu_seconds() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def _peak_memory_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
