@@ -1,0 +1,265 @@
+"""What can go wrong in the Butler, and what to do about it.
+
+::
+
+    SkyspineError
+    └── ButlerError
+        ├── RepositoryError
+        │   ├── RepositoryNotFound (FileNotFoundError)
+        │   ├── RepositoryExists (FileExistsError)
+        │   ├── PathOutsideRepository (ValueError)   a path or template climbs out of its root
+        │   └── NoRun (ValueError)                   a put without a run to put into
+        ├── MissingFile (FileNotFoundError)          recorded as stored, and not there
+        ├── PluginError (LookupError)                a class named by a string cannot be had
+        ├── InstrumentError (ValueError)
+        │   ├── InvalidInstrument                    an instrument definition has a mistake
+        │   ├── UnknownInstrument (LookupError)      nothing recognises this file or name
+        │   ├── InvalidHeader                        a card is missing or cannot be understood
+        │   └── InvalidTemplate                      a path template has a mistake
+        ├── IngestError                              some files could not be taken in
+        ├── StorageClassError
+        │   ├── UnknownStorageClass (LookupError)
+        │   ├── WrongType (TypeError)                the object is not what the dataset type stores
+        │   ├── UnknownComponent (LookupError)       the storage class has no such component
+        │   └── MissingComponent (LookupError)       this one dataset lacks it
+        └── FormatterError
+            ├── UnknownFormatter (LookupError)
+            ├── InvalidParameter (ValueError)        a read parameter is unknown or out of range
+            ├── CannotWrite (ValueError)             the format cannot express the object
+            ├── WriteFailed (OSError)                the disk or its permissions refused
+            ├── DamagedFile (ValueError)             truncated, or of another format
+            ├── UntrustedFormat (PermissionError)    reading would run code that lies in the file
+            └── WriteOnly (NotImplementedError)      the format cannot be read back
+
+The registry's own errors (``MissingDataset``, ``DatasetExists``, ``ReadOnly``, ...) pass through
+the Butler unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from registry.errors import SkyspineError
+
+if TYPE_CHECKING:
+    import os
+
+__all__ = [
+    "ButlerError",
+    "CannotWrite",
+    "DamagedFile",
+    "FormatterError",
+    "IngestError",
+    "InstrumentError",
+    "InvalidHeader",
+    "InvalidInstrument",
+    "InvalidParameter",
+    "InvalidTemplate",
+    "MissingComponent",
+    "MissingFile",
+    "NoRun",
+    "PathOutsideRepository",
+    "PluginError",
+    "RepositoryError",
+    "RepositoryExists",
+    "RepositoryNotFound",
+    "StorageClassError",
+    "UnknownComponent",
+    "UnknownFormatter",
+    "UnknownInstrument",
+    "UnknownStorageClass",
+    "UntrustedFormat",
+    "WriteFailed",
+    "WriteOnly",
+    "WrongType",
+]
+
+
+class ButlerError(SkyspineError):
+    """The Butler could not do what was asked.
+
+    Parameters
+    ----------
+    message : str, optional
+        One sentence with what to do next; the first line of the class's docstring by default.
+    path : str or path-like, optional
+        The file or folder that it is about.
+    name : str, optional
+        The name that it is about: of a storage class, formatter, component, card, ...
+    """
+
+    code = "butler"
+
+    def __init__(
+        self, message: str = "", *, path: str | os.PathLike[str] | None = None, name: str = ""
+    ) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+        self.path = path
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+class RepositoryError(ButlerError):
+    """The repository could not be used."""
+
+    code = "repository"
+
+
+class RepositoryNotFound(RepositoryError, FileNotFoundError):
+    """There is no repository here; make one with: skyspine create REPO."""
+
+    code = "repository-not-found"
+
+
+class RepositoryExists(RepositoryError, FileExistsError):
+    """There is a repository here already; open it, or choose another folder."""
+
+    code = "repository-exists"
+
+
+class PathOutsideRepository(RepositoryError, ValueError):
+    """A path leads out of the repository; paths are relative to its root and hold no '..'."""
+
+    code = "path-outside-repository"
+
+
+class NoRun(RepositoryError, ValueError):
+    """A put needs a run; open the Butler with run='...', or give run= to put."""
+
+    code = "no-run"
+
+
+class MissingFile(ButlerError, FileNotFoundError):
+    """A file that should be there is not; `skyspine check REPO` tells what else is missing."""
+
+    code = "missing-file"
+
+
+class PluginError(ButlerError, LookupError):
+    """A class that is named by a string cannot be had; install the package that it is in."""
+
+    code = "plugin"
+
+
+class InstrumentError(ButlerError, ValueError):
+    """The instrument's definition and the data do not fit together."""
+
+    code = "instrument"
+
+
+class InvalidInstrument(InstrumentError):
+    """An instrument definition has a mistake."""
+
+    code = "invalid-instrument"
+
+
+class UnknownInstrument(InstrumentError, LookupError):
+    """No registered instrument fits; register it: skyspine instrument register REPO FILE."""
+
+    code = "unknown-instrument"
+
+
+class InvalidHeader(InstrumentError):
+    """A header card that is needed is missing or cannot be understood."""
+
+    code = "invalid-header"
+
+
+class InvalidTemplate(InstrumentError):
+    """A path template has a mistake."""
+
+    code = "invalid-template"
+
+
+class IngestError(ButlerError):
+    """Some files could not be ingested."""
+
+    code = "ingest"
+
+
+class StorageClassError(ButlerError):
+    """A storage class and an object, or a component, do not fit together."""
+
+    code = "storage-class"
+
+
+class UnknownStorageClass(StorageClassError, LookupError):
+    """There is no storage class of this name."""
+
+    code = "unknown-storage-class"
+
+
+class WrongType(StorageClassError, TypeError):
+    """The object is not of the type that the storage class holds."""
+
+    code = "wrong-type"
+
+
+class UnknownComponent(StorageClassError, LookupError):
+    """The storage class has no such component."""
+
+    code = "unknown-component"
+
+
+class MissingComponent(StorageClassError, LookupError):
+    """The dataset does not have the component."""
+
+    code = "missing-component"
+
+
+class FormatterError(ButlerError):
+    """A file could not be written or read."""
+
+    code = "formatter"
+
+
+class UnknownFormatter(FormatterError, LookupError):
+    """There is no formatter of this name."""
+
+    code = "unknown-formatter"
+
+
+class InvalidParameter(FormatterError, ValueError):
+    """A parameter of the read is unknown, or its value does not fit the file."""
+
+    code = "invalid-parameter"
+
+
+class CannotWrite(FormatterError, ValueError):
+    """The object holds something that the format cannot express."""
+
+    code = "cannot-write"
+
+
+class WriteFailed(FormatterError, OSError):
+    """The file could not be written; nothing was left behind."""
+
+    code = "write-failed"
+
+
+class DamagedFile(FormatterError, ValueError):
+    """The file is truncated, or not of the format that it should be."""
+
+    code = "damaged-file"
+
+
+class UntrustedFormat(FormatterError, PermissionError):
+    """Reading this file would run code that lies in it, and the caller did not say trusted=True."""
+
+    code = "untrusted-format"
+
+
+class WriteOnly(FormatterError, NotImplementedError):
+    """The format can be written and not read back."""
+
+    code = "write-only"
+
+
+def _restored(cls: type[ButlerError], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
+    """Rebuild an error in another process, whatever the arguments of its class are."""
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
