@@ -130,12 +130,17 @@ class UnknownDimensionValue(UnknownName):
     code = "unknown-dimension-value"
     kind = "dimension record"
 
-    def __init__(self, element: str, name: str, known: Iterable[str] = (), *, remedy: str = "") -> None:
+    def __init__(
+        self, element: str, name: str, known: Iterable[str] = (), *, remedy: str = ""
+    ) -> None:
         self.element = element
         RegistryError.__init__(
             self,
             f"There is no {element} '{name}'.{did_you_mean(name, known)} "
-            + (remedy or f"`skyspine query-dimension-records REPO {element}` lists what is registered."),
+            + (
+                remedy
+                or f"`skyspine query-dimension-records REPO {element}` lists what is registered."
+            ),
         )
         self.name = name
 
@@ -181,7 +186,9 @@ class DatasetExists(Conflict):
 
     code = "dataset-exists"
 
-    def __init__(self, dataset_type: str, run: str, data_id: object | None = None, n: int = 1) -> None:
+    def __init__(
+        self, dataset_type: str, run: str, data_id: object | None = None, n: int = 1
+    ) -> None:
         self.dataset_type = dataset_type
         self.run = run
         self.data_id = data_id
@@ -198,7 +205,9 @@ class ValidityOverlap(Conflict):
 
     code = "validity-overlap"
 
-    def __init__(self, collection: str, dataset_type: str, pairs: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self, collection: str, dataset_type: str, pairs: Sequence[tuple[str, str]]
+    ) -> None:
         self.collection = collection
         self.dataset_type = dataset_type
         self.pairs = list(pairs)

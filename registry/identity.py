@@ -127,7 +127,11 @@ class DataId(Mapping[str, "str | int"]):
     def extra_json(self) -> str | None:
         """The extra pairs as canonical JSON, or None when there are none."""
         extra = self.extra
-        return json.dumps(extra, sort_keys=True, separators=(",", ":"), ensure_ascii=False) if extra else None
+        return (
+            json.dumps(extra, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+            if extra
+            else None
+        )
 
     @property
     def key(self) -> str:
@@ -162,13 +166,17 @@ def _checked(key: str, value: Any) -> str | int:
         value = value.item()  # numpy scalars
     if kind is int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise InvalidDataId(f"{key} must be an integer, but is {value!r} ({type(value).__name__}).")
+            raise InvalidDataId(
+                f"{key} must be an integer, but is {value!r} ({type(value).__name__})."
+            )
         if not -_MAX_INT <= value <= _MAX_INT:
             raise InvalidDataId(f"{key}={value} does not fit into 64 bits.")
         return int(value)
     if kind is str:
         if not isinstance(value, str):
-            raise InvalidDataId(f"{key} must be a string, but is {value!r} ({type(value).__name__}).")
+            raise InvalidDataId(
+                f"{key} must be a string, but is {value!r} ({type(value).__name__})."
+            )
         if "|" in value or "\x00" in value or not value or len(value) > 128:
             raise InvalidDataId(
                 f"{key}={value[:140]!r} must have 1 to 128 characters and neither '|' nor a zero byte."

@@ -1,0 +1,225 @@
+"""Which revision is a database at, and how is it brought to another one?
+
+Alembic does the work; the revisions are in ``migrations/versions`` and the views that they install in ``sql/views``.
+Opening a registry never migrates by itself: it refuses a database of another revision (`require_head`).
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from registry.database import open_engine, safe_url, utc_now
+from registry.errors import RegistryError, WrongRevision
+from registry.identity import uuid7
+from registry.schema import metadata
+from registry.schema.identity import repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from alembic.config import Config
+
+__all__ = [
+    "check",
+    "create_view",
+    "current",
+    "downgrade",
+    "drop_view",
+    "head",
+    "require_head",
+    "sql",
+    "upgrade",
+    "view_names",
+    "view_sql",
+]
+
+
+def _home(name: str) -> Path:
+    """Find ``migrations`` or ``sql``: inside the package when installed, beside it in a checkout."""
+    inside = Path(__file__).parent / name
+    return inside if inside.is_dir() else Path(__file__).parent.parent / name
+
+
+def _config(**attributes: Any) -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_home("migrations")).replace("%", "%%"))
+    config.attributes.update(attributes)
+    return config
+
+
+@functools.cache
+def head() -> str:
+    """Tell the newest revision that this code knows."""
+    from alembic.script import ScriptDirectory
+
+    found = ScriptDirectory.from_config(_config()).get_current_head()
+    if found is None:
+        raise RegistryError("This installation carries no migrations; reinstall skyspine.")
+    return found
+
+
+def _revisions() -> set[str]:
+    from alembic.script import ScriptDirectory
+
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[sa.Connection]:
+    engine = open_engine(url)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _stamped(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def current(url: str) -> str | None:
+    """Tell the revision of a database, or None when it holds no schema."""
+    with _connected(url) as connection:
+        return _stamped(connection)
+
+
+def require_head(connection: sa.Connection, url: str) -> None:
+    """Refuse a database that is not at the newest revision.
+
+    Raises
+    ------
+    WrongRevision
+        With the command that brings it up.
+    """
+    try:
+        found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    except sa.exc.DBAPIError:
+        connection.rollback()
+        found = _stamped(connection)
+    if found != head():
+        raise WrongRevision(
+            safe_url(url), found, head(), ahead=found is not None and found not in _revisions()
+        )
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring a database up to a revision, and give it its identity when it has none."""
+    from alembic import command
+
+    with _connected(url) as connection:
+        before = _stamped(connection)
+        if before is not None and before not in _revisions():
+            raise WrongRevision(safe_url(url), before, head(), ahead=True)
+        connection.rollback()
+        command.upgrade(_config(connection=connection), revision)
+        if _stamped(connection) == head():
+            _give_identity(connection)
+        connection.commit()
+
+
+def _give_identity(connection: sa.Connection) -> None:
+    if connection.execute(sa.select(repository.c.id)).first() is None:
+        connection.execute(sa.insert(repository).values(one=1, id=uuid7(), created_at=utc_now()))
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Take a database down to a revision; ``base`` removes everything."""
+    from alembic import command
+
+    with _connected(url) as connection:
+        command.downgrade(_config(connection=connection), revision)
+        connection.commit()
+
+
+def check(url: str) -> list[str]:
+    """List the differences between a database and the schema that the code declares.
+
+    Returns
+    -------
+    list of str
+        One line per difference; empty when they are equal.
+    """
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    with _connected(url) as connection, warnings.catch_warnings():
+        # SQLAlchemy cannot reflect the period that MariaDB's constraint needs
+        warnings.filterwarnings("ignore", "Unknown schema content: .*PERIOD FOR", sa.exc.SAWarning)
+        require_head(connection, url)
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "include_object": is_ours}
+        )
+        return [_difference(item) for item in compare_metadata(context, metadata)]
+
+
+NATIVE = {"no_overlap_calibration", "valid_begin_shadow", "valid_end_shadow"}
+"""What a revision makes on one database only, by means that the metadata cannot express."""
+
+
+def is_ours(item: Any, name: str | None, kind: str, reflected: bool, other: Any) -> bool:
+    """Tell Alembic which parts of a database to compare: all but what is native to one kind."""
+    return not (reflected and other is None and name in NATIVE)
+
+
+def _difference(item: Any) -> str:
+    parts = item if isinstance(item, tuple) else tuple(item[0])
+    return " ".join(str(getattr(p, "name", None) or p) for p in parts)
+
+
+def sql(url: str, revision: str = "head") -> str:
+    """Write the SQL that creates the schema on the kind of database that a URL names; nothing is run."""
+    from alembic import command
+
+    output = io.StringIO()
+    dialect = sa.make_url(url).get_dialect()().name
+    command.upgrade(_config(dialect_name=dialect, output=output), revision, sql=True)
+    return output.getvalue()
+
+
+def view_names() -> list[str]:
+    """List the reporting views that this version ships."""
+    return sorted({path.name.split(".")[0] for path in (_home("sql") / "views").glob("*.sql")})
+
+
+def view_sql(name: str, dialect: str) -> str:
+    """Read the SELECT of a view, in the form for one database.
+
+    Parameters
+    ----------
+    name : str
+        Name of the file below ``sql/views`` without ``.sql``.
+    dialect : str
+        Name of the SQLAlchemy dialect; ``NAME.<dialect>.sql`` is taken where it exists.
+    """
+    folder = _home("sql") / "views"
+    dialect = "mariadb" if dialect == "mysql" else dialect
+    native = folder / f"{name}.{dialect}.sql"
+    return (native if native.exists() else folder / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def create_view(name: str) -> None:
+    """Install a view; called by migrations."""
+    from alembic import op
+
+    body = view_sql(name, op.get_context().dialect.name).replace("%", "%%")
+    drop_view(name)
+    op.execute(sa.text(f"CREATE VIEW {name} AS\n{body}".replace(":", r"\:")))
+
+
+def drop_view(name: str) -> None:
+    """Remove a view; called by migrations."""
+    from alembic import op
+
+    op.execute(f"DROP VIEW IF EXISTS {name}")

@@ -1,0 +1,19 @@
+"""Which tables are there?  One module per family; `metadata` holds them all.
+
+Alembic alone creates them (``migrations/``); the data dictionary in the docs is rendered from their comments.
+"""
+
+from __future__ import annotations
+
+from registry.schema import calibrations, collections, dimensions, files, identity, provenance
+from registry.schema.types import metadata
+
+__all__ = [
+    "calibrations",
+    "collections",
+    "dimensions",
+    "files",
+    "identity",
+    "metadata",
+    "provenance",
+]

@@ -1,0 +1,15 @@
+-- How many replicas does each endpoint hold in each state, how large are they, and since when?
+-- Row key: site, endpoint, state.  size_bytes: sum [byte]; oldest_since: UTC.
+SELECT s.name AS site,
+       e.name AS endpoint,
+       e.state AS endpoint_state,
+       r.state,
+       COUNT(*) AS n_replicas,
+       SUM(f.size_bytes) AS size_bytes,
+       SUM(CASE WHEN f.checksum IS NULL THEN 1 ELSE 0 END) AS n_without_checksum,
+       MIN(r.since) AS oldest_since
+FROM replica AS r
+JOIN file AS f ON f.id = r.file_id
+JOIN endpoint AS e ON e.id = r.endpoint_id
+JOIN site AS s ON s.id = e.site_id
+GROUP BY s.name, e.name, e.state, r.state

@@ -1,0 +1,20 @@
+-- How far is each task of each run, and what did it cost?
+-- Row key: run, task_label.  Times: wall and CPU summed over the last attempts [s], memory: largest [byte].
+SELECT c.name AS run,
+       k.label AS task_label,
+       k.class_name AS task_class,
+       COUNT(q.id) AS n_quanta,
+       SUM(CASE WHEN q.state = 'done' THEN 1 ELSE 0 END) AS n_done,
+       SUM(CASE WHEN q.state = 'no_work' THEN 1 ELSE 0 END) AS n_no_work,
+       SUM(CASE WHEN q.state = 'failed' THEN 1 ELSE 0 END) AS n_failed,
+       SUM(CASE WHEN q.state = 'blocked' THEN 1 ELSE 0 END) AS n_blocked,
+       SUM(CASE WHEN q.state IN ('ready', 'running') THEN 1 ELSE 0 END) AS n_open,
+       SUM(q.wall_s) AS wall_s,
+       SUM(q.cpu_s) AS cpu_s,
+       MAX(q.max_rss_bytes) AS max_rss_bytes,
+       MIN(q.started_at) AS first_started_at,
+       MAX(q.finished_at) AS last_finished_at
+FROM task AS k
+JOIN collection AS c ON c.id = k.run_id
+LEFT JOIN quantum AS q ON q.task_id = k.id
+GROUP BY c.name, k.label, k.class_name
