@@ -41,7 +41,7 @@ class ServerError(Exception):
 class PrivateServer(ABC):
     """One database server in a folder of its own, on a free port of the loopback interface.
 
-    The data need to survive a killed server, not a lost machine: nothing is synced to disk.
+    A commit survives a killed server, not a lost machine: logs are written, but never synced.
     """
 
     name: ClassVar[str]
@@ -138,7 +138,6 @@ class PostgreSQL(PrivateServer):
             "unix_socket_directories": "",
             "fsync": "off",
             "full_page_writes": "off",
-            "synchronous_commit": "off",
             "wal_level": "minimal",
             "max_wal_senders": "0",
             "max_connections": "200",
@@ -226,7 +225,7 @@ class MariaDB(PrivateServer):
             f"--init-file={self.folder / 'init.sql'}", "--skip-name-resolve", "--skip-log-bin",
             "--character-set-server=utf8mb4", "--collation-server=utf8mb4_nopad_bin",
             "--max-connections=200", "--innodb-buffer-pool-size=128M",
-            "--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync",
+            "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync",
             "--skip-innodb-doublewrite", "--skip-innodb-file-per-table",
         ]  # fmt: skip
 
@@ -265,12 +264,14 @@ class PrivateServers:
         Administrative URL of every server that runs.
     errors : dict of str
         Why each of the others could not be started.
+    process : subprocess.Popen
+        The child.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         self.urls: dict[str, str] = {}
         self.errors: dict[str, str] = {}
-        self._child = subprocess.Popen(
+        self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).resolve()), *names],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -290,10 +291,10 @@ class PrivateServers:
 
     def close(self) -> None:
         """Stop all servers and remove their folder."""
-        if self._child.stdin is not None and self._child.stdout is not None:
-            self._child.stdin.close()
-            self._child.wait()
-            self._child.stdout.close()
+        if self.process.stdin is not None and self.process.stdout is not None:
+            self.process.stdin.close()
+            self.process.wait()
+            self.process.stdout.close()
 
     def __enter__(self) -> Self:
         return self
@@ -302,16 +303,16 @@ class PrivateServers:
         self.close()
 
     def _ask(self, verb: str, name: str) -> None:
-        assert self._child.stdin is not None
-        self._child.stdin.write(f"{verb} {name}\n")
-        self._child.stdin.flush()
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{verb} {name}\n")
+        self.process.stdin.flush()
         self._read()
         if name in self.errors:
             raise ServerError(self.errors[name])
 
     def _read(self) -> None:
-        assert self._child.stdout is not None
-        line = self._child.stdout.readline()
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
         if not line:
             raise ServerError("the process that starts private servers has ended")
         answer = json.loads(line)
@@ -326,7 +327,7 @@ def main(names: Sequence[str]) -> None:
     """Run servers until standard input closes; each line of it is `kill NAME` or `start NAME`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     running: dict[str, PrivateServer] = {}
-    root = Path(tempfile.mkdtemp(prefix="skyspine-servers-", dir=_reachable_folder()))
+    root = Path(tempfile.mkdtemp(prefix="skyspine-servers-", dir=_fast_folder()))
     root.chmod(0o755)
     try:
         for name in names:
@@ -362,8 +363,17 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _reachable_folder() -> str | None:
-    """Give /tmp to root, whose own TMPDIR other accounts may not enter."""
+def _fast_folder() -> str | None:
+    """Give the memory file system where it has room: databases are made there ten times faster.
+
+    None stands for the default of `tempfile`; root gets /tmp, as the accounts that servers run
+    under may not enter its TMPDIR.
+    """
+    memory = Path("/dev/shm")  # noqa: S108
+    if os.access(memory, os.W_OK):
+        status = os.statvfs(memory)
+        if status.f_bavail * status.f_frsize > 4 * 2**30 and not status.f_flag & os.ST_NOEXEC:
+            return str(memory)
     return "/tmp" if os.geteuid() == ROOT else None  # noqa: S108
 
 

@@ -1,0 +1,197 @@
+"""Which databases do the tests run on, and where are the real frames?
+
+A test that takes `database_url`, `empty_database_url`, `registry` or `databases` runs once per
+database: `--db sqlite,postgresql,mariadb` chooses, and without it all that can be started are
+taken. `test_data` is the folder of real frames (`SKYSPINE_TEST_DATA`, by default `shared/data`
+beside the checkout).
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.databases import Databases, MariaDBDatabases, PostgreSQLDatabases, SQLiteDatabases
+from tests.servers import PrivateServers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from registry import Registry
+
+KINDS = ("sqlite", "postgresql", "mariadb")
+UNDER_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+BESIDE = Path(__file__).parents[2] / "shared" / "data"
+
+
+class Backends:
+    """The databases of one test session; their servers start when the first test needs them.
+
+    Parameters
+    ----------
+    asked : str or None
+        Value of `--db`: names, or NAME=URL for a server that runs already. None takes all.
+    """
+
+    def __init__(self, asked: str | None) -> None:
+        self.asked = asked is not None
+        chosen = dict(part.partition("=")[::2] for part in (asked or ",".join(KINDS)).split(","))
+        if unknown := chosen.keys() - set(KINDS):
+            raise pytest.UsageError(
+                f"--db: unknown {', '.join(sorted(unknown))}; choose from {', '.join(KINDS)}"
+            )
+        self.names = list(chosen)
+        self.urls = {name: url for name, url in chosen.items() if url}
+        self.errors: dict[str, str] = {}
+        self.servers: PrivateServers | None = None
+
+    def start(self, names: Sequence[str]) -> None:
+        """Start the private servers among the names, once."""
+        wanted = [n for n in names if n != "sqlite" and n not in self.urls | self.errors]
+        if "mariadb" in wanted and find_spec("mariadb") is None:
+            wanted.remove("mariadb")
+            self.errors["mariadb"] = "its connector is not installed: pip install '.[mariadb]'"
+        if wanted:
+            self.servers = PrivateServers(wanted)
+            self.urls |= self.servers.urls
+            self.errors |= self.servers.errors
+
+    def close(self) -> None:
+        """Stop the private servers."""
+        if self.servers is not None:
+            self.servers.close()
+
+
+BACKENDS = pytest.StashKey[Backends]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--db",
+        metavar="NAMES",
+        help="databases to test on, comma-separated (sqlite, postgresql, mariadb; NAME=URL takes a "
+        "server that runs already); default: all that can be started",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    backends = Backends(config.getoption("--db"))
+    started = getattr(config, "workerinput", {})
+    backends.urls |= started.get("urls", {})
+    backends.errors |= started.get("errors", {})
+    config.stash[BACKENDS] = backends
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """Start the servers once for all workers of pytest-xdist."""
+    backends = node.config.stash[BACKENDS]  # type: ignore[attr-defined]
+    backends.start(backends.names)
+    node.workerinput |= {"urls": backends.urls, "errors": backends.errors}  # type: ignore[attr-defined]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" in metafunc.fixturenames:
+        names = metafunc.config.stash[BACKENDS].names
+        metafunc.parametrize("backend", names, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Start what the collected tests need; leave out tests on what cannot be started."""
+    backends = config.stash[BACKENDS]
+    backend_of: dict[pytest.Item, object] = {
+        item: item.callspec.params.get("backend")
+        for item in items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+    }
+    if not config.option.collectonly:
+        backends.start([name for name in backends.names if name in backend_of.values()])
+    left_out = [item for item in items if backend_of.get(item) in backends.errors]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    backends = session.config.stash[BACKENDS]
+    if backends.errors and (backends.asked or UNDER_CI):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    backends = config.stash[BACKENDS]
+    why_it_counts = " (asked for by --db)" if backends.asked else " (CI)" if UNDER_CI else ""
+    for name, error in backends.errors.items():
+        line = f"not tested on {name}: {error}"
+        terminalreporter.write_line(line + why_it_counts, red=bool(why_it_counts), yellow=True)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if BACKENDS in config.stash:
+        config.stash[BACKENDS].close()
+
+
+@pytest.fixture(scope="session")
+def backend(request: pytest.FixtureRequest) -> str:
+    """Name of the database that the test runs on: sqlite, postgresql or mariadb."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def databases(
+    backend: str, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Databases]:
+    """Maker of databases, for fixtures of a module and for tests that need several."""
+    urls = pytestconfig.stash[BACKENDS].urls
+    made: Databases
+    if backend == "sqlite":
+        made = SQLiteDatabases(tmp_path_factory.mktemp("sqlite"))
+    elif backend == "postgresql":
+        made = PostgreSQLDatabases(urls[backend])
+    else:
+        made = MariaDBDatabases(urls[backend])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def empty_database_url(databases: Databases) -> Iterator[str]:
+    """URL of a new database that holds no table."""
+    with databases.empty() as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> Iterator[str]:
+    """URL of a new database at the newest revision."""
+    with databases.migrated() as url:
+        yield url
+
+
+@pytest.fixture
+def registry(database_url: str) -> Iterator[Registry]:
+    """Registry on a new database at the newest revision."""
+    from registry import Registry
+
+    opened = Registry.connect(database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Folder of the real frames; each set in it has a README with its known answers."""
+    folder = Path(os.environ.get("SKYSPINE_TEST_DATA", BESIDE))
+    if not folder.is_dir():
+        message = f"no real frames in {folder}: set SKYSPINE_TEST_DATA to their folder"
+        if UNDER_CI:
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
