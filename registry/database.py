@@ -423,6 +423,7 @@ def insert_rows(
     connection.execute(statement, list(items))
 
 
+_TEXT = sa.String()
 _SQL_TYPES = {
     "postgresql": {
         sa.String: "text",
@@ -435,6 +436,7 @@ _SQL_TYPES = {
         sa.BigInteger: "BIGINT",
         sa.Double: "DOUBLE",
         sa.Uuid: "CHAR(32)",
+        sa.JSON: "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
     },
 }
 
@@ -454,7 +456,7 @@ def rows_of(
     items : sequence of mappings
         The values by column name; a missing one is NULL.  UUIDs are sent as they are.
     columns : mapping
-        SQLAlchemy type (String, BigInteger, Double or Uuid, as a class) of each column.
+        SQLAlchemy type (String, BigInteger, Double, Uuid, or JSON given as text; as a class) of each column.
     name : str
         Alias of the table; two in one statement need two names.
 
@@ -473,8 +475,11 @@ def rows_of(
     elif dialect == "postgresql":
         typed = ", ".join(f"{c} {_SQL_TYPES[dialect][kind]}" for c, kind in columns.items())
         listed = ", ".join(columns)
+        cast = ", ".join(
+            f"CAST({c} AS json) AS {c}" if k is sa.JSON else c for c, k in columns.items()
+        )
         body = (
-            f"SELECT n - 1 AS n, {listed} FROM ROWS FROM "  # noqa: S608
+            f"SELECT n - 1 AS n, {cast} FROM ROWS FROM "  # noqa: S608
             f"(json_to_recordset(CAST(:{name}_rows AS json)) AS ({typed})) WITH ORDINALITY AS r({listed}, n)"
         )
     else:
@@ -487,7 +492,8 @@ def rows_of(
         )
     text = sa.text(body).bindparams(sa.bindparam(f"{name}_rows", document, sa.String))
     return text.columns(
-        sa.column("n", sa.BigInteger), *(sa.column(c, kind()) for c, kind in columns.items())
+        sa.column("n", sa.BigInteger),
+        *(sa.column(c, _TEXT if kind is sa.JSON else kind()) for c, kind in columns.items()),
     ).subquery(name)
 
 

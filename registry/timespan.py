@@ -7,13 +7,14 @@ half open, ``[begin, end)``.  Conversions to and from `astropy.time.Time` import
 from __future__ import annotations
 
 import datetime
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from astropy.time import Time
 
-__all__ = ["BEGINNING", "END", "Timespan", "iso", "parse_time", "tai_ns", "to_time"]
+__all__ = ["BEGINNING", "END", "Timespan", "iso", "parse_time", "tai_now_ns", "tai_ns", "to_time"]
 
 BEGINNING = -9_223_372_036_854_775_000
 """Begin of a range without a beginning [TAI ns]; whole microseconds, so that every database can hold it."""
@@ -101,6 +102,15 @@ def iso(ns: int | None) -> str:
     moment = _EPOCH + datetime.timedelta(microseconds=ns // 1000)
     text = moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
     return text.removesuffix("T00:00:00")
+
+
+TAI_MINUS_UTC_S = 37
+"""Leap seconds since 2017 [s]; none has been announced after."""
+
+
+def tai_now_ns() -> int:
+    """Tell the time now as TAI nanoseconds since 1970."""
+    return time.time_ns() + TAI_MINUS_UTC_S * 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,335 @@
+"""Which collections are there, and in which order are they searched?
+
+Verbs: register, chain, tag, untag, remove.  Questions: `flatten`, `query`.  Tables: `registry.schema.collections`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from registry.database import insert_missing, insert_rows, lock_rows, rows_of, utc_now
+from registry.errors import Conflict, CollectionTypeError, InUse, UnknownCollection
+from registry.schema.calibrations import calibration
+from registry.schema.collections import collection, collection_chain, tagged
+from registry.schema.identity import dataset
+from registry.schema.provenance import task
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterable, Sequence
+
+    from registry.identity import DatasetRef
+
+__all__ = [
+    "TYPES",
+    "Collection",
+    "chain",
+    "flatten",
+    "get_collection",
+    "query",
+    "register",
+    "remove",
+    "tag",
+    "untag",
+]
+
+TYPES = ("RUN", "TAGGED", "CHAINED", "CALIBRATION")
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A collection.
+
+    Parameters
+    ----------
+    id : int
+        Key in this database.
+    name, type, doc : str
+        As registered; the type is one of `TYPES`.
+    children : tuple of str
+        For a CHAINED one, the names in search order.
+    """
+
+    id: int
+    name: str
+    type: str
+    doc: str = ""
+    children: tuple[str, ...] = ()
+
+
+def register(connection: sa.Connection, name: str, type: str = "RUN", doc: str = "") -> bool:  # noqa: A002
+    """Register a collection.
+
+    Returns
+    -------
+    bool
+        Whether it is new.
+
+    Raises
+    ------
+    CollectionTypeError
+        If it exists with another type.
+    Conflict
+        If the name or the type is not a legal one.
+    """
+    if type not in TYPES:
+        raise CollectionTypeError(
+            f"'{type}' is not a type of collection; choose one of {', '.join(TYPES)}."
+        )
+    if not name or len(name) > 255 or any(c in name for c in "\x00*?[],") or name != name.strip():
+        raise Conflict(
+            f"{name[:60]!r} cannot name a collection: 1 to 255 characters, none of * ? [ ] and comma, no blank at an end."
+        )
+    found = connection.execute(
+        sa.select(collection.c.type).where(collection.c.name == name)
+    ).scalar()
+    if found is None:
+        row = sa.select(
+            sa.literal(name),
+            sa.literal(type),
+            sa.literal(doc),
+            sa.literal(utc_now(), collection.c.created_at.type),
+        )
+        insert_missing(connection, collection, row, ("name", "type", "doc", "created_at"))
+        found_now = connection.execute(
+            sa.select(collection.c.type).where(collection.c.name == name)
+        ).scalar_one()
+        if found_now == type:
+            return True
+        found = found_now
+    if found != type:
+        raise CollectionTypeError(
+            f"'{name}' is a {found} collection already; it cannot be made a {type} one."
+        )
+    return False
+
+
+def get_collection(connection: sa.Connection, name: str, *, lock: bool = False) -> Collection:
+    """Look one up by name.
+
+    Raises
+    ------
+    UnknownCollection
+        With the nearest names.
+    """
+    statement = sa.select(
+        collection.c.id, collection.c.name, collection.c.type, collection.c.doc
+    ).where(collection.c.name == name)
+    row = connection.execute(lock_rows(statement, connection) if lock else statement).first()
+    if row is None:
+        raise UnknownCollection(name, connection.execute(sa.select(collection.c.name)).scalars())
+    return Collection(*row)
+
+
+def chain(connection: sa.Connection, name: str, children: Sequence[str]) -> None:
+    """Set the children of a CHAINED collection, in search order; it is registered when it does not exist.
+
+    Raises
+    ------
+    CollectionTypeError
+        If it is of another type, or the chain would hold itself.
+    UnknownCollection
+        If a child does not exist.
+    """
+    register(connection, name, "CHAINED")
+    parent = get_collection(connection, name, lock=True)
+    unique = list(dict.fromkeys(children))
+    members = [get_collection(connection, child) for child in unique]
+    below = {c.name for c in _walk(connection, unique)}
+    if name in below:
+        raise CollectionTypeError(
+            f"'{name}' cannot be chained below itself ({', '.join(unique)} lead to it)."
+        )
+    connection.execute(sa.delete(collection_chain).where(collection_chain.c.parent_id == parent.id))
+    insert_rows(
+        connection,
+        collection_chain,
+        [{"parent_id": parent.id, "position": i, "child_id": m.id} for i, m in enumerate(members)],
+    )
+
+
+def _walk_sql(names: Sequence[str]) -> sa.Select[tuple[int, str, str, str, str | None]]:
+    """Everything at and below some collections, with the path by which it is reached."""
+    top = sa.select(
+        collection.c.id,
+        collection.c.name,
+        collection.c.type,
+        sa.literal(0).label("depth"),
+        sa.cast(None, sa.Integer).label("parent_id"),
+        sa.literal(0).label("position"),
+    ).where(collection.c.name.in_(names))
+    below = top.cte("below", recursive=True)
+    child = collection.alias("child")
+    step = (
+        sa.select(
+            child.c.id,
+            child.c.name,
+            child.c.type,
+            below.c.depth + 1,
+            collection_chain.c.parent_id,
+            collection_chain.c.position,
+        )
+        .join_from(below, collection_chain, collection_chain.c.parent_id == below.c.id)
+        .join(child, child.c.id == collection_chain.c.child_id)
+    )
+    below = below.union(step)
+    return sa.select(
+        below.c.id, below.c.name, below.c.type, below.c.parent_id, below.c.position, below.c.depth
+    )
+
+
+def _walk(connection: sa.Connection, names: Sequence[str]) -> list[Collection]:
+    return [Collection(r.id, r.name, r.type) for r in connection.execute(_walk_sql(list(names)))]
+
+
+def flatten(connection: sa.Connection, names: str | Iterable[str]) -> list[Collection]:
+    """List the collections that a search goes through: chains and globs opened, in order, each once.
+
+    Parameters
+    ----------
+    names : str or iterable of str
+        Names, or globs with ``*`` and ``?``.
+
+    Raises
+    ------
+    UnknownCollection
+        If a name does not exist.
+    """
+    asked = [names] if isinstance(names, str) else list(names)
+    if any(c in name for name in asked for c in "*?["):
+        known = sorted(connection.execute(sa.select(collection.c.name)).scalars())
+        asked = list(
+            dict.fromkeys(
+                found
+                for name in asked
+                for found in (
+                    fnmatch.filter(known, name) if any(c in name for c in "*?[") else [name]
+                )
+            )
+        )
+    rows = connection.execute(_walk_sql(asked)).all()
+    by_name = {r.name: r for r in rows}
+    children: dict[int, list[tuple[int, str]]] = {}
+    for r in rows:
+        if r.parent_id is not None:
+            children.setdefault(r.parent_id, []).append((r.position, r.name))
+    ordered: dict[str, Collection] = {}
+
+    def visit(name: str) -> None:
+        row = by_name.get(name)
+        if row is None:
+            raise UnknownCollection(
+                name, connection.execute(sa.select(collection.c.name)).scalars()
+            )
+        if row.type == "CHAINED":
+            for _, child in sorted(set(children.get(row.id, ()))):
+                visit(child)
+        else:
+            ordered.setdefault(name, Collection(row.id, row.name, row.type))
+
+    for name in asked:
+        visit(name)
+    return list(ordered.values())
+
+
+def query(connection: sa.Connection, pattern: str = "*") -> list[Collection]:
+    """List collections whose name matches a glob, with the children of chains."""
+    rows = connection.execute(
+        sa.select(collection.c.id, collection.c.name, collection.c.type, collection.c.doc).order_by(
+            collection.c.name
+        )
+    ).all()
+    links = connection.execute(
+        sa.select(collection_chain.c.parent_id, collection.c.name)
+        .join(collection, collection.c.id == collection_chain.c.child_id)
+        .order_by(collection_chain.c.parent_id, collection_chain.c.position)
+    ).all()
+    return [
+        Collection(
+            r.id, r.name, r.type, r.doc, tuple(name for parent, name in links if parent == r.id)
+        )
+        for r in rows
+        if fnmatch.fnmatchcase(r.name, pattern)
+    ]
+
+
+def tag(connection: sa.Connection, name: str, refs: Sequence[DatasetRef]) -> None:
+    """Put datasets into a TAGGED collection; one of the same type and data ID in it is replaced.
+
+    Raises
+    ------
+    CollectionTypeError
+        If the collection is not a TAGGED one.
+    """
+    target = get_collection(connection, name)
+    if target.type != "TAGGED":
+        raise CollectionTypeError(f"'{name}' is a {target.type} collection; tag into a TAGGED one.")
+    given = rows_of(connection, [{"id": r.id} for r in refs], {"id": sa.Uuid})
+    source = sa.select(
+        sa.literal(target.id), dataset.c.dataset_type_id, dataset.c.data_id, dataset.c.id
+    ).join_from(given, dataset, dataset.c.id == given.c.id)
+    replaced = (
+        sa.select(tagged.c.dataset_id)
+        .join(
+            dataset,
+            (dataset.c.dataset_type_id == tagged.c.dataset_type_id)
+            & (dataset.c.data_id == tagged.c.data_id),
+        )
+        .join(given, given.c.id == dataset.c.id)
+        .where(tagged.c.collection_id == target.id)
+    )
+    old = [r[0] for r in connection.execute(replaced)]
+    _untag(connection, target.id, old)
+    insert_missing(
+        connection, tagged, source, ("collection_id", "dataset_type_id", "data_id", "dataset_id")
+    )
+
+
+def untag(connection: sa.Connection, name: str, refs: Sequence[DatasetRef]) -> None:
+    """Take datasets out of a TAGGED collection; those not in it are passed over."""
+    _untag(connection, get_collection(connection, name).id, [r.id for r in refs])
+
+
+def _untag(connection: sa.Connection, collection_id: int, ids: Sequence[uuid.UUID]) -> None:
+    given = rows_of(connection, [{"id": i} for i in ids], {"id": sa.Uuid})
+    connection.execute(
+        sa.delete(tagged).where(
+            tagged.c.collection_id == collection_id, tagged.c.dataset_id.in_(sa.select(given.c.id))
+        )
+    )
+
+
+def remove(connection: sa.Connection, name: str) -> None:
+    """Remove a collection: a RUN only when it is empty, any only when no chain holds it.
+
+    Raises
+    ------
+    InUse
+        With what still depends on it.
+    """
+    target = get_collection(connection, name, lock=True)
+    parents = connection.execute(
+        sa.select(collection.c.name)
+        .join(collection_chain, collection_chain.c.parent_id == collection.c.id)
+        .where(collection_chain.c.child_id == target.id)
+    ).scalars()
+    held = list(parents)
+    if held:
+        raise InUse(f"'{name}' is chained in {', '.join(held)}; take it out of there first.")
+    for table, what, remedy in (
+        (dataset, "datasets", "prune them first"),
+        (task, "tasks with provenance", "their history would be lost"),
+    ):
+        n = connection.execute(
+            sa.select(sa.func.count()).select_from(table).where(table.c.run_id == target.id)
+        ).scalar_one()
+        if n:
+            raise InUse(f"'{name}' still holds {n} {what}; {remedy}.")
+    for table in (tagged, calibration):
+        connection.execute(sa.delete(table).where(table.c.collection_id == target.id))
+    connection.execute(sa.delete(collection_chain).where(collection_chain.c.parent_id == target.id))
+    connection.execute(sa.delete(collection).where(collection.c.id == target.id))

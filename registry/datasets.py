@@ -1,0 +1,586 @@
+"""Which datasets exist, of which type, with which data ID, in which run?
+
+Verbs: register a dataset type, insert datasets, remove them.  Questions: find one, query many.  Tables:
+`registry.schema.identity`.  Where a dataset's files lie is `backbone.files`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from registry import collections as coll
+from registry.database import CHUNK, analyze, insert_missing, insert_rows, kind_of, rows_of, utc_now
+from registry.dimensions import missing_records
+from registry.errors import (
+    CollectionTypeError,
+    DatasetExists,
+    DefinitionConflict,
+    InUse,
+    InvalidDataId,
+    UnknownDatasetType,
+)
+from registry.identity import DIMENSIONS, DataId, DatasetRef, DatasetType, uuid7
+from registry.names import Names, names_of_data_ids, names_of_dimensions
+from registry.schema.calibrations import calibration
+from registry.schema.collections import collection, tagged
+from registry.schema.identity import data_id, dataset, dataset_type
+from registry.schema.identity import data_id as data_id_table
+from registry.schema.provenance import quantum_input, quantum_output
+from registry.timespan import tai_now_ns
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = [
+    "dataset_types",
+    "find_dataset",
+    "get_dataset_type",
+    "get_refs",
+    "insert_data_ids",
+    "insert_datasets",
+    "query_data_ids",
+    "query_datasets",
+    "register_dataset_type",
+    "remove_datasets",
+]
+
+_DATA_ID_TYPES = {d: sa.String if kind is str else sa.BigInteger for d, kind in DIMENSIONS.items()}
+_BULK = 5_000
+"""From this many inserted rows on, the planner's statistics are refreshed."""
+
+
+def register_dataset_type(connection: sa.Connection, kind: DatasetType) -> bool:
+    """Register a dataset type.
+
+    Returns
+    -------
+    bool
+        Whether it is new.
+
+    Raises
+    ------
+    DefinitionConflict
+        If the name is registered with another definition.
+    InvalidDataId
+        If its dimensions cannot stand together.
+    """
+    if not kind.name or len(kind.name) > 128 or any(c in kind.name for c in " /|*?'\"\x00"):
+        raise InvalidDataId(
+            f"{kind.name[:60]!r} cannot name a dataset type: use letters, digits, _ and dots."
+        )
+    needs = {
+        "detector": "instrument",
+        "exposure": "instrument",
+        "visit": "instrument",
+        "day_obs": "instrument",
+    }
+    needs |= {"physical_filter": "instrument", "tract": "skymap", "patch": "tract"}
+    for d in kind.dimensions:
+        if d in needs and needs[d] not in kind.dimensions:
+            raise InvalidDataId(
+                f"The dataset type {kind.name} has {d} among its dimensions and so needs {needs[d]} too."
+            )
+    row = {
+        "name": kind.name,
+        "dimensions": ",".join(kind.dimensions),
+        "storage_class": kind.storage_class,
+        "is_calibration": kind.is_calibration,
+        "created_at": utc_now(),
+    }
+    found = _type_row(connection, kind.name)
+    if found is None:
+        insert_rows(connection, dataset_type, [row], skip_existing=True)
+        found = _type_row(connection, kind.name)
+        if found is not None and _kind(found) == kind:
+            return True
+    if found is not None and _kind(found) != kind:
+        raise DefinitionConflict(
+            f"The dataset type '{kind.name}' is registered already as {_kind(found)}; asked for: {kind}."
+        )
+    return False
+
+
+def _type_row(connection: sa.Connection, name: str) -> Any:
+    return connection.execute(sa.select(dataset_type).where(dataset_type.c.name == name)).first()
+
+
+def _kind(row: Any) -> DatasetType:
+    dimensions = tuple(row.dimensions.split(",")) if row.dimensions else ()
+    return DatasetType(row.name, dimensions, row.storage_class, bool(row.is_calibration))
+
+
+def get_dataset_type(connection: sa.Connection, name: str) -> DatasetType:
+    """Look a dataset type up.
+
+    Raises
+    ------
+    UnknownDatasetType
+        With the nearest names.
+    """
+    row = _type_row(connection, name)
+    if row is None:
+        raise UnknownDatasetType(name, connection.execute(sa.select(dataset_type.c.name)).scalars())
+    return _kind(row)
+
+
+def dataset_types(connection: sa.Connection) -> list[DatasetType]:
+    """List all dataset types by name."""
+    return [
+        _kind(r) for r in connection.execute(sa.select(dataset_type).order_by(dataset_type.c.name))
+    ]
+
+
+def insert_data_ids(connection: sa.Connection, data_ids: Sequence[DataId]) -> dict[DataId, int]:
+    """Make sure that data IDs have a row, and tell its key.
+
+    Raises
+    ------
+    UnknownDimensionValue
+        If one refers to a record that is not registered.
+    """
+    unique = list(dict.fromkeys(data_ids))
+    keys: dict[DataId, int] = {}
+    for start in range(0, len(unique), CHUNK):
+        part = unique[start : start + CHUNK]
+        keys.update(_known_data_ids(connection, part))
+        new = [d for d in part if d not in keys]
+        if new:
+            _insert_new_data_ids(connection, new)
+            keys.update(_known_data_ids(connection, new))
+    return keys
+
+
+def _known_data_ids(connection: sa.Connection, data_ids: Sequence[DataId]) -> dict[DataId, int]:
+    given = rows_of(connection, [{"k": d.key} for d in data_ids], {"k": sa.String})
+    found = connection.execute(
+        sa.select(given.c.n, data_id.c.id).join_from(
+            given, data_id, data_id.c.identity_key == given.c.k
+        )
+    )
+    return {data_ids[n]: key for n, key in found}
+
+
+def _insert_new_data_ids(connection: sa.Connection, data_ids: Sequence[DataId]) -> None:
+    present = [d for d in DIMENSIONS if any(d in i for i in data_ids)]
+    types = {**{d: _DATA_ID_TYPES[d] for d in present}, "extra": sa.JSON}
+    given = rows_of(connection, [{**i, "extra": i.extra_json} for i in data_ids], types)
+    columns = (*present, "extra")
+    try:
+        with connection.begin_nested():
+            insert_missing(connection, data_id, sa.select(*(given.c[c] for c in columns)), columns)
+    except sa.exc.IntegrityError as error:
+        if kind_of(error) == "foreign":
+            raise missing_records(connection, data_ids) or error from error
+        raise
+
+
+def insert_datasets(
+    connection: sa.Connection,
+    kind: DatasetType,
+    data_ids: Iterable[Mapping[str, Any]],
+    run: str,
+    *,
+    ids: Sequence[uuid.UUID] | None = None,
+) -> list[DatasetRef]:
+    """Register datasets of one type in one run.
+
+    Parameters
+    ----------
+    kind : DatasetType
+        Registered.
+    data_ids : iterable of mappings
+        Exactly the keys of the dataset type.
+    run : str
+        A RUN collection.
+    ids : sequence of UUID, optional
+        Identities to give them, as when they come from another repository.
+
+    Returns
+    -------
+    list of DatasetRef
+        In the same order.
+
+    Raises
+    ------
+    DatasetExists
+        If one exists already; nothing is inserted then.
+    UnknownDimensionValue
+        If a data ID refers to a record that is not registered.
+    """
+    checked = [kind.data_id(d) for d in data_ids]
+    target = coll.get_collection(connection, run)
+    if target.type != "RUN":
+        raise CollectionTypeError(
+            f"'{run}' is a {target.type} collection; datasets are inserted into a RUN."
+        )
+    if len(set(checked)) < len(checked):
+        twice = next(d for i, d in enumerate(checked) if d in checked[:i])
+        raise DatasetExists(kind.name, run, twice)
+    keys = insert_data_ids(connection, checked)
+    type_row = _type_row(connection, kind.name)
+    if type_row is None or _kind(type_row) != kind:
+        raise UnknownDatasetType(kind.name, remedy="Register it first.")
+    now = tai_now_ns()
+    uuids = list(ids) if ids is not None else [uuid7() for _ in checked]
+    rows = [
+        {
+            "id": u,
+            "dataset_type_id": type_row.id,
+            "run_id": target.id,
+            "data_id": keys[d],
+            "ingest_date_tai_ns": now,
+        }
+        for u, d in zip(uuids, checked, strict=True)
+    ]
+    try:
+        with connection.begin_nested():
+            insert_rows(connection, dataset, rows)
+    except sa.exc.IntegrityError as error:
+        if kind_of(error) == "unique":
+            raise _existing(connection, kind, type_row.id, target, keys) from error
+        raise
+    if len(rows) >= _BULK:
+        analyze(connection, data_id, dataset)
+    return [DatasetRef(u, kind, d, run) for u, d in zip(uuids, checked, strict=True)]
+
+
+def _existing(
+    connection: sa.Connection,
+    kind: DatasetType,
+    type_id: int,
+    run: coll.Collection,
+    keys: Mapping[DataId, int],
+) -> DatasetExists:
+    given = rows_of(connection, [{"k": k} for k in keys.values()], {"k": sa.BigInteger})
+    same = (
+        (dataset.c.data_id == given.c.k)
+        & (dataset.c.dataset_type_id == type_id)
+        & (dataset.c.run_id == run.id)
+    )
+    taken = set(connection.execute(sa.select(given.c.k).join_from(given, dataset, same)).scalars())
+    found = [d for d, k in keys.items() if k in taken]
+    return DatasetExists(kind.name, run.name, found[0] if found else None, len(found))
+
+
+def _membership(collections: Sequence[coll.Collection]) -> Any:
+    """Select dataset, data ID and place in the search for every member of some collections."""
+    places = {c.id: i for i, c in enumerate(collections)}
+    parts = []
+    for kinds, table, column in (
+        (("RUN",), dataset, dataset.c.run_id),
+        (("TAGGED",), tagged, tagged.c.collection_id),
+        (("CALIBRATION",), calibration, calibration.c.collection_id),
+    ):
+        ids = [c.id for c in collections if c.type in kinds]
+        if not ids:
+            continue
+        place: Any = sa.literal(places[ids[0]])
+        if len(ids) > 1:
+            place = sa.case({i: places[i] for i in ids}, value=column)
+        member = dataset.c.id if table is dataset else table.c.dataset_id
+        parts.append(
+            sa.select(member.label("dataset_id"), place.label("place")).where(column.in_(ids))
+        )
+    if not parts:
+        return None
+    if len(parts) == 1:
+        return parts[0].subquery("member")
+    return sa.union_all(*parts).subquery("member")
+
+
+def query_datasets_sql(
+    kind: DatasetType,
+    collections: Sequence[coll.Collection],
+    *,
+    where: str = "",
+    bind: Mapping[str, Any] | None = None,
+    data_id: Mapping[str, Any] | None = None,
+    find_first: bool = True,
+    order_by: Sequence[str] = (),
+    limit: int | None = None,
+) -> sa.Select[Any] | None:
+    """Write the statement that `query_datasets` runs; None when no collection is searched."""
+    member = _membership(collections)
+    if member is None:
+        return None
+    i = data_id_table.alias("i")
+    base = (
+        member.join(dataset, dataset.c.id == member.c.dataset_id)
+        .join(dataset_type, dataset_type.c.id == dataset.c.dataset_type_id)
+        .join(collection, collection.c.id == dataset.c.run_id)
+        .join(i, i.c.id == dataset.c.data_id)
+    )
+    fields = {
+        "dataset_id": dataset.c.id,
+        "run": collection.c.name,
+        "ingest_date": dataset.c.ingest_date_tai_ns,
+    }
+    names = names_of_data_ids(base, i, kind.dimensions, fields)
+    conditions = [
+        dataset_type.c.name == kind.name,
+        *_fixed(names, data_id),
+        *_where(names, where, bind),
+    ]
+    ordering = _ordering(names, order_by)
+    columns = [i.c[d] for d in kind.dimensions if d in DIMENSIONS]
+    if any(d not in DIMENSIONS for d in kind.dimensions):
+        columns.append(i.c.extra)
+    selected: sa.Select[Any]
+    rank = sa.func.row_number().over(partition_by=dataset.c.data_id, order_by=member.c.place)
+    if find_first and len(collections) > 1:
+        ranked = (
+            sa.select(
+                dataset.c.id,
+                collection.c.name.label("run_name"),
+                *columns,
+                rank.label("nth"),
+                *(o.label(f"o{n}") for n, (o, _) in enumerate(ordering)),
+            )
+            .select_from(names.base)
+            .where(*conditions)
+            .subquery("ranked")
+        )
+        selected = sa.select(
+            ranked.c.id, ranked.c.run_name, *(ranked.c[c.name] for c in columns)
+        ).where(ranked.c.nth == 1)
+        keys = [
+            ranked.c[f"o{n}"].desc() if down else ranked.c[f"o{n}"]
+            for n, (_, down) in enumerate(ordering)
+        ]
+        selected = selected.order_by(*keys, ranked.c.id)
+    else:
+        selected = (
+            sa.select(dataset.c.id, collection.c.name.label("run_name"), *columns)
+            .select_from(names.base)
+            .where(*conditions)
+            .distinct()
+        )
+        if ordering:
+            selected = selected.add_columns(
+                *(o.label(f"o{n}") for n, (o, _) in enumerate(ordering))
+            )
+        selected = selected.order_by(
+            *(o.desc() if down else o for o, down in ordering), dataset.c.id
+        )
+    return selected.limit(limit) if limit is not None else selected
+
+
+def query_datasets(
+    connection: sa.Connection, kind: DatasetType, collections: Sequence[str] | str, **options: Any
+) -> list[DatasetRef]:
+    """Find datasets of one type.
+
+    Parameters
+    ----------
+    kind : DatasetType
+        Their type.
+    collections : str or sequence of str
+        Searched in this order; chains and globs are opened.
+    **options
+        ``where`` (expression), ``bind`` (values), ``data_id`` (fixed keys), ``find_first`` (only the
+        first of each data ID, in the order of the collections), ``order_by`` (names, ``-`` before
+        one for descending), ``limit``.
+
+    Returns
+    -------
+    list of DatasetRef
+    """
+    statement = query_datasets_sql(kind, coll.flatten(connection, collections), **options)
+    if statement is None:
+        return []
+    return [_ref(kind, row) for row in connection.execute(statement)]
+
+
+def _ref(kind: DatasetType, row: Any) -> DatasetRef:
+    values = row._mapping
+    items = {d: values[d] for d in kind.dimensions if d in DIMENSIONS}
+    if len(items) < len(kind.dimensions):
+        extra = values["extra"] or {}
+        items |= {d: extra[d] for d in kind.dimensions if d not in DIMENSIONS}
+    return DatasetRef(row[0], kind, DataId(items), row[1])
+
+
+def _fixed(names: Names, data_id: Mapping[str, Any] | None) -> list[Any]:
+    return [names.column(k) == v for k, v in DataId.of(data_id or {}).items()]
+
+
+def _where(names: Names, where: str, bind: Mapping[str, Any] | None) -> list[Any]:
+    if not where.strip():
+        return []
+    from registry.expressions import compile_where, parse
+
+    return [compile_where(parse(where), names, bind or {})]
+
+
+def _ordering(names: Names, order_by: Sequence[str]) -> list[tuple[Any, bool]]:
+    return [(names.column(o.lstrip("-")), o.startswith("-")) for o in order_by]
+
+
+def find_dataset(
+    connection: sa.Connection,
+    kind: DatasetType,
+    data_id: Mapping[str, Any],
+    collections: Sequence[coll.Collection],
+) -> DatasetRef | None:
+    """Find the first dataset of a type and data ID in collections, in their order.
+
+    CALIBRATION collections are passed over: what holds there depends on the time, see
+    `registry.calibrations.find_calibrations`.
+    """
+    key = kind.data_id(data_id)
+    searched = [c for c in collections if c.type in ("RUN", "TAGGED")]
+    runs = [c.id for c in searched if c.type == "RUN"]
+    tags = [c.id for c in searched if c.type == "TAGGED"]
+    places = {c.id: n for n, c in enumerate(searched)}
+    i = data_id_table
+    found: list[tuple[int, uuid.UUID, str]] = []
+    run_of = (
+        sa.select(dataset.c.id, collection.c.name, dataset.c.run_id)
+        .join(i, i.c.id == dataset.c.data_id)
+        .join(dataset_type, dataset_type.c.id == dataset.c.dataset_type_id)
+        .join(collection, collection.c.id == dataset.c.run_id)
+        .where(i.c.identity_key == key.key, dataset_type.c.name == kind.name)
+    )
+    if runs:
+        rows = connection.execute(run_of.where(dataset.c.run_id.in_(runs)))
+        found += [(places[r.run_id], r.id, r.name) for r in rows]
+    if tags:
+        tagged_in = run_of.join(tagged, tagged.c.dataset_id == dataset.c.id)
+        rows = connection.execute(
+            tagged_in.with_only_columns(
+                dataset.c.id, collection.c.name, tagged.c.collection_id
+            ).where(tagged.c.collection_id.in_(tags))
+        )
+        found += [(places[r.collection_id], r.id, r.name) for r in rows]
+    if not found:
+        return None
+    _, uuid_, run = min(found)
+    return DatasetRef(uuid_, kind, key, run)
+
+
+def get_refs(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, DatasetRef]:
+    """Look datasets up by identity; unknown ones are left out."""
+    refs: dict[uuid.UUID, DatasetRef] = {}
+    for start in range(0, len(ids), CHUNK):
+        given = rows_of(
+            connection, [{"id": i} for i in ids[start : start + CHUNK]], {"id": sa.Uuid}
+        )
+        rows = connection.execute(
+            sa.select(dataset.c.id, collection.c.name, *_all_columns(), data_id_table.c.extra)
+            .join_from(given, dataset, dataset.c.id == given.c.id)
+            .join(collection, collection.c.id == dataset.c.run_id)
+            .join(data_id_table, data_id_table.c.id == dataset.c.data_id)
+            .join(dataset_type, dataset_type.c.id == dataset.c.dataset_type_id)
+            .add_columns(
+                dataset_type.c.name.label("type_name"),
+                dataset_type.c.dimensions,
+                dataset_type.c.storage_class,
+                dataset_type.c.is_calibration,
+            )
+        )
+        for row in rows:
+            kind = DatasetType(
+                row.type_name,
+                tuple(row.dimensions.split(",")) if row.dimensions else (),
+                row.storage_class,
+                bool(row.is_calibration),
+            )
+            refs[row[0]] = _ref(kind, row)
+    return refs
+
+
+def _all_columns() -> list[Any]:
+    return [data_id_table.c[d] for d in DIMENSIONS]
+
+
+def query_data_ids(
+    connection: sa.Connection,
+    dimensions: Sequence[str],
+    *,
+    where: str = "",
+    bind: Mapping[str, Any] | None = None,
+    data_id: Mapping[str, Any] | None = None,
+    datasets: str | None = None,
+    collections: Sequence[str] | str = (),
+    order_by: Sequence[str] = (),
+    limit: int | None = None,
+) -> list[DataId]:
+    """List the data IDs of some dimensions, from their records or from the datasets that exist.
+
+    Parameters
+    ----------
+    dimensions : sequence of str
+        Keys of the data IDs.
+    datasets : str, optional
+        Only data IDs of datasets of this type in ``collections``.
+
+    Returns
+    -------
+    list of DataId
+        Each once.
+    """
+    if datasets is None:
+        names = names_of_dimensions(dimensions)
+        conditions: list[Any] = []
+    else:
+        kind = get_dataset_type(connection, datasets)
+        member = _membership(coll.flatten(connection, collections))
+        if member is None:
+            return []
+        i = data_id_table.alias("i")
+        base = (
+            member.join(dataset, dataset.c.id == member.c.dataset_id)
+            .join(dataset_type, dataset_type.c.id == dataset.c.dataset_type_id)
+            .join(i, i.c.id == dataset.c.data_id)
+        )
+        names = names_of_data_ids(base, i, kind.dimensions)
+        conditions = [dataset_type.c.name == datasets]
+    columns = [names.column(d).label(d) for d in dimensions]
+    conditions += [*_fixed(names, data_id), *_where(names, where, bind)]
+    ordering = _ordering(names, order_by)
+    statement = sa.select(*columns, *(o.label(f"o{n}") for n, (o, _) in enumerate(ordering)))
+    statement = statement.select_from(names.base).where(*conditions).distinct()
+    keys = [o.desc() if down else o for o, down in ordering] or columns
+    statement = statement.order_by(*keys)
+    if limit is not None:
+        statement = statement.limit(limit)
+    n = len(columns)
+    return [
+        DataId.of({d: v for d, v in zip(dimensions, row[:n], strict=True) if v is not None})
+        for row in connection.execute(statement)
+    ]
+
+
+def remove_datasets(connection: sa.Connection, refs: Sequence[DatasetRef]) -> None:
+    """Remove datasets from the registry, with their tags, validity ranges and the record of what made them.
+
+    Raises
+    ------
+    InUse
+        If a quantum read one of them: its row must stay, so that provenance stays whole.
+    """
+    for start in range(0, len(refs), CHUNK):
+        part = refs[start : start + CHUNK]
+        given = rows_of(connection, [{"id": r.id} for r in part], {"id": sa.Uuid})
+        ids = sa.select(given.c.id)
+        read = connection.execute(
+            sa.select(quantum_input.c.dataset_id)
+            .where(quantum_input.c.dataset_id.in_(ids))
+            .limit(1)
+        ).scalar()
+        if read is not None:
+            shown = next((str(r) for r in part if r.id == read), str(read))
+            raise InUse(
+                f"{shown} was read by a quantum, so its row must stay for the provenance of what was made from it; "
+                "unstore it instead."
+            )
+        for table, column in (
+            (tagged, tagged.c.dataset_id),
+            (calibration, calibration.c.dataset_id),
+            (quantum_output, quantum_output.c.dataset_id),
+            (dataset, dataset.c.id),
+        ):
+            connection.execute(sa.delete(table).where(column.in_(ids)))

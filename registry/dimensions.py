@@ -1,0 +1,350 @@
+"""Which dimension records exist, and what does a data ID imply?
+
+Insertion of instruments, detectors, filters, nights, exposures, visits, skymaps and their regions; expansion of data
+IDs by what the records say (exposure -> night and filter -> band).  Tables: `registry.schema.dimensions`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from registry import regions
+from registry.database import insert_rows, rows_of
+from registry.errors import (
+    Conflict,
+    DefinitionConflict,
+    InvalidDataId,
+    UnknownDimensionValue,
+    UnknownName,
+    did_you_mean,
+)
+from registry.identity import DIMENSIONS, DataId
+from registry.schema import dimensions as schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = [
+    "ELEMENTS",
+    "absent_keys",
+    "element_table",
+    "expand",
+    "insert_dimension_records",
+    "missing_records",
+]
+
+ELEMENTS: dict[str, sa.Table] = {
+    table.name: table
+    for table in (
+        schema.instrument,
+        schema.physical_filter,
+        schema.detector,
+        schema.day_obs,
+        schema.exposure,
+        schema.visit,
+        schema.visit_exposure,
+        schema.visit_detector_region,
+        schema.skymap,
+        schema.tract,
+        schema.patch,
+    )
+}
+"""The elements that have records, by name."""
+
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "instrument": {"definition_version": 0, "doc": ""},
+    "detector": {"purpose": "science"},
+    "exposure": {"quality": "good"},
+}
+
+
+def element_table(element: str) -> sa.Table:
+    """Give the table of a dimension element.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such element.
+    """
+    try:
+        return ELEMENTS[element]
+    except KeyError:
+        raise UnknownElement(element, ELEMENTS) from None
+
+
+class UnknownElement(UnknownName):
+    """There is no dimension element of this name."""
+
+    code = "unknown-element"
+    kind = "dimension element"
+
+
+def insert_dimension_records(
+    connection: sa.Connection, element: str, rows: Any, on_conflict: str = "fail"
+) -> int:
+    """Insert records of one dimension element, all in one statement.
+
+    Parameters
+    ----------
+    element : str
+        instrument, physical_filter, detector, day_obs, exposure, visit, visit_exposure, visit_detector_region, skymap,
+        tract or patch.
+    rows : iterable of mappings, or pandas.DataFrame
+        Columns as in the table of that name; regions as `lsst.sphgeom` objects.
+    on_conflict : {"fail", "skip"}
+        What to do with a record whose key exists already.
+
+    Returns
+    -------
+    int
+        How many records were given.
+
+    Raises
+    ------
+    UnknownName
+        If the element or a column does not exist.
+    DefinitionConflict
+        If a key exists and ``on_conflict`` is ``"fail"``.
+    UnknownDimensionValue
+        If a record refers to another one that is missing.
+    """
+    table = element_table(element)
+    records = _records(table, rows)
+    if not records:
+        return 0
+    existing = _existing_keys(connection, table, records)
+    keys = [c.name for c in table.primary_key]
+    if existing and on_conflict == "fail":
+        shown = ", ".join(str(dict(zip(keys, key, strict=True))) for key in list(existing)[:3])
+        raise DefinitionConflict(
+            f"{len(existing)} {element} record(s) exist already, for example {shown}; "
+            "leave them out, or insert with on_conflict='skip'."
+        )
+    new = [r for r in records if tuple(r[k] for k in keys) not in existing]
+    try:
+        with connection.begin_nested():
+            insert_rows(connection, table, new, skip_existing=on_conflict == "skip")
+    except sa.exc.IntegrityError as error:
+        raise _dangling(connection, table, new, error) from error
+    if element == "visit_detector_region" and new:
+        regions.index_visits(connection, new)
+    elif element == "patch" and new:
+        regions.index_patches(connection, new)
+    return len(new)
+
+
+def _records(table: sa.Table, rows: Any) -> list[dict[str, Any]]:
+    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):
+        rows = rows.to_dict("records")
+    names = [c.name for c in table.columns]
+    defaults = {name: None for name in names} | _DEFAULTS.get(table.name, {})
+    records = []
+    for row in rows:
+        unknown = [k for k in row if k not in defaults]
+        if unknown:
+            raise UnknownColumn(unknown[0], names, element=table.name)
+        given = {k: _stored(v) for k, v in row.items()}
+        records.append(defaults | {k: v for k, v in given.items() if v is not None})
+    for record in records:
+        for column in table.columns:
+            if not column.nullable and record[column.name] is None:
+                raise InvalidDataId(
+                    f"A {table.name} record needs a value for {column.name} ({column.comment}); got {record}."
+                )
+    return records
+
+
+class UnknownColumn(UnknownName):
+    """A record has a field that its element lacks."""
+
+    code = "unknown-field"
+
+    def __init__(self, name: str, known: Iterable[str], *, element: str) -> None:
+        self.kind = f"field of {element}"  # type: ignore[misc]
+        super().__init__(name, known)
+
+
+def _stored(value: Any) -> Any:
+    if hasattr(value, "encode") and not isinstance(value, (str, bytes)):
+        return regions.encode(value)
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _key_types(table: sa.Table) -> dict[str, Any]:
+    return {
+        c.name: sa.String if isinstance(c.type, sa.String) else sa.BigInteger
+        for c in table.primary_key
+    }
+
+
+def _existing_keys(
+    connection: sa.Connection, table: sa.Table, records: Sequence[Mapping[str, Any]]
+) -> set[tuple[Any, ...]]:
+    types = _key_types(table)
+    given = rows_of(connection, records, types)
+    same = sa.and_(*(table.c[k] == given.c[k] for k in types))
+    found = connection.execute(
+        sa.select(*(table.c[k] for k in types)).join_from(given, table, same)
+    )
+    return {tuple(row) for row in found}
+
+
+def _dangling(
+    connection: sa.Connection,
+    table: sa.Table,
+    records: Sequence[Mapping[str, Any]],
+    error: Exception,
+) -> Exception:
+    """Find out which referred record is missing, so that the error can name it."""
+    for constraint in table.foreign_key_constraints:
+        columns = [e.parent.name for e in constraint.elements]
+        asked = {tuple(r[c] for c in columns) for r in records}
+        target = constraint.referred_table
+        absent = absent_keys(
+            connection,
+            [target.c[e.column.name] for e in constraint.elements],
+            {key for key in asked if None not in key},
+        )
+        if absent:
+            shown = ", ".join(str(v) for v in absent[0])
+            return UnknownDimensionValue(
+                target.name,
+                shown,
+                remedy=f"A {table.name} record refers to it; insert the {target.name} first.",
+            )
+    return Conflict(f"The {table.name} records contradict each other or what exists: {error}")
+
+
+def absent_keys(
+    connection: sa.Connection, columns: Sequence[Any], asked: Iterable[tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
+    """List which keys have no row.
+
+    Parameters
+    ----------
+    columns : sequence of sqlalchemy.Column
+        Columns of one table that make its key.
+    asked : iterable of tuple
+        Values of these columns.
+    """
+    wanted = set(asked)
+    if not wanted:
+        return []
+    names = [f"k{i}" for i in range(len(columns))]
+    kinds = [sa.String if isinstance(c.type, sa.String) else sa.BigInteger for c in columns]
+    given = rows_of(
+        connection,
+        [dict(zip(names, key, strict=True)) for key in wanted],
+        dict(zip(names, kinds, strict=True)),
+    )
+    same = sa.and_(*(c == given.c[n] for c, n in zip(columns, names, strict=True)))
+    found = connection.execute(sa.select(*columns).join_from(given, columns[0].table, same))
+    return sorted(wanted - {tuple(row) for row in found}, key=str)
+
+
+def expand(connection: sa.Connection, data_ids: Sequence[Mapping[str, Any]]) -> list[DataId]:
+    """Add to data IDs what their records imply: the night and filter of an exposure or visit, the band of a filter.
+
+    Parameters
+    ----------
+    data_ids : sequence of mappings
+        Each with ``instrument`` and ``exposure``, ``visit`` or ``physical_filter`` for anything to be implied.
+
+    Returns
+    -------
+    list of DataId
+        In the same order.
+
+    Raises
+    ------
+    UnknownDimensionValue
+        If an exposure, visit or filter is not registered.
+    """
+    given = [DataId.of(d) for d in data_ids]
+    expanded = given
+    for element in ("exposure", "visit"):
+        expanded = _implied(
+            connection, expanded, ELEMENTS[element], element, ("day_obs", "physical_filter")
+        )
+    return _implied(
+        connection, expanded, schema.physical_filter, "physical_filter", ("band",), "name"
+    )
+
+
+def _implied(
+    connection: sa.Connection,
+    data_ids: Sequence[DataId],
+    table: sa.Table,
+    key: str,
+    columns: tuple[str, ...],
+    key_column: str = "id",
+) -> list[DataId]:
+    asked = {
+        (d["instrument"], d[key])
+        for d in data_ids
+        if key in d and "instrument" in d and not all(c in d for c in columns)
+    }
+    if not asked:
+        return list(data_ids)
+    kind = sa.String if DIMENSIONS[key] is str else sa.BigInteger
+    wanted = rows_of(
+        connection,
+        [{"instrument": i, "value": v} for i, v in asked],
+        {"instrument": sa.String, "value": kind},
+    )
+    same = sa.and_(table.c.instrument == wanted.c.instrument, table.c[key_column] == wanted.c.value)
+    known = {
+        (row[0], row[1]): {c: v for c, v in zip(columns, row[2:], strict=True) if v is not None}
+        for row in connection.execute(
+            sa.select(
+                table.c.instrument, table.c[key_column], *(table.c[c] for c in columns)
+            ).join_from(wanted, table, same)
+        )
+    }
+    for instrument, value in asked - set(known):
+        raise UnknownDimensionValue(
+            key, f"{value}", remedy=f"No such {key} of {instrument} is registered."
+        )
+    return [
+        DataId.of({**known.get((d.get("instrument"), d.get(key)), {}), **d}) if key in d else d
+        for d in data_ids
+    ]
+
+
+def missing_records(
+    connection: sa.Connection, data_ids: Sequence[DataId]
+) -> UnknownDimensionValue | None:
+    """Find the first key of data IDs that refers to no record, as the error that says so."""
+    checks = (
+        ("instrument", schema.instrument, {"instrument": "name"}),
+        ("skymap", schema.skymap, {"skymap": "name"}),
+        ("detector", schema.detector, {"instrument": "instrument", "detector": "id"}),
+        (
+            "physical_filter",
+            schema.physical_filter,
+            {"instrument": "instrument", "physical_filter": "name"},
+        ),
+        ("exposure", schema.exposure, {"instrument": "instrument", "exposure": "id"}),
+        ("visit", schema.visit, {"instrument": "instrument", "visit": "id"}),
+        ("day_obs", schema.day_obs, {"instrument": "instrument", "day_obs": "id"}),
+        ("tract", schema.tract, {"skymap": "skymap", "tract": "id"}),
+        ("patch", schema.patch, {"skymap": "skymap", "tract": "tract", "patch": "id"}),
+    )
+    for dimension, table, keys in checks:
+        columns = [table.c[c] for c in keys.values()]
+        asked = {tuple(d[k] for k in keys) for d in data_ids if all(k in d for k in keys)}
+        for key in absent_keys(connection, columns, asked):
+            names = connection.execute(sa.select(columns[-1]).limit(1000)).scalars()
+            shown = f"{key[-1]}" if len(key) == 1 else f"{key[-1]} of {key[0]}"
+            hint = did_you_mean(str(key[-1]), (str(n) for n in names)).strip()
+            return UnknownDimensionValue(
+                dimension, shown, remedy=f"{hint} Register it first.".strip()
+            )
+    return None
