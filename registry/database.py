@@ -430,6 +430,7 @@ _SQL_TYPES = {
         sa.BigInteger: "bigint",
         sa.Double: "double precision",
         sa.Uuid: "uuid",
+        sa.JSON: "text",
     },
     "mariadb": {
         sa.String: "VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from registry import collections as coll
 from registry.database import CHUNK, analyze, insert_missing, insert_rows, kind_of, rows_of, utc_now
-from registry.dimensions import missing_records
+from registry.dimensions import element_table, missing_records
 from registry.errors import (
     CollectionTypeError,
     DatasetExists,
@@ -22,7 +22,7 @@ from registry.errors import (
     UnknownDatasetType,
 )
 from registry.identity import DIMENSIONS, DataId, DatasetRef, DatasetType, uuid7
-from registry.names import Names, names_of_data_ids, names_of_dimensions
+from registry.names import Names, names_of_data_ids, names_of_dimensions, names_of_element
 from registry.schema.calibrations import calibration
 from registry.schema.collections import collection, tagged
 from registry.schema.identity import data_id, dataset, dataset_type
@@ -43,6 +43,7 @@ __all__ = [
     "insert_datasets",
     "query_data_ids",
     "query_datasets",
+    "query_dimension_records",
     "register_dataset_type",
     "remove_datasets",
 ]
@@ -552,6 +553,41 @@ def query_data_ids(
         DataId.of({d: v for d, v in zip(dimensions, row[:n], strict=True) if v is not None})
         for row in connection.execute(statement)
     ]
+
+
+def query_dimension_records(
+    connection: sa.Connection,
+    element: str,
+    *,
+    where: str = "",
+    bind: Mapping[str, Any] | None = None,
+    data_id: Mapping[str, Any] | None = None,
+    order_by: Sequence[str] = (),
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """List records of a dimension element.
+
+    Parameters
+    ----------
+    element : str
+        Name of the element.
+    where, bind : str, mapping
+        Expression over the element's dimension and fields, such as ``exposure.exposure_time > 30``.
+
+    Returns
+    -------
+    list of dict
+        Columns as in the table of that name, ordered by key.
+    """
+    names = names_of_element(element)
+    table = names.record(element)
+    conditions = [*_fixed(names, data_id), *_where(names, where, bind)]
+    keys = [o.desc() if down else o for o, down in _ordering(names, order_by)]
+    keys = keys or [table.c[c.name] for c in element_table(element).primary_key]
+    statement = sa.select(table).select_from(names.base).where(*conditions).order_by(*keys)
+    if limit is not None:
+        statement = statement.limit(limit)
+    return [dict(r) for r in connection.execute(statement).mappings()]
 
 
 def remove_datasets(connection: sa.Connection, refs: Sequence[DatasetRef]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from registry.dimensions import ELEMENTS
+from registry.dimensions import ELEMENTS, element_table
 from registry.errors import UnknownName
 from registry.identity import DIMENSIONS
 from registry.schema import dimensions as schema
@@ -18,7 +18,7 @@ from registry.schema import dimensions as schema
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Names", "names_of_data_ids", "names_of_dimensions"]
+__all__ = ["Names", "names_of_data_ids", "names_of_dimensions", "names_of_element"]
 
 _RECORD_KEYS: dict[str, dict[str, str]] = {
     "instrument": {"instrument": "name"},
@@ -119,6 +119,10 @@ class Names:
             self._records[element] = table
         return self._records[element]
 
+    def adopt(self, element: str, table: Any) -> None:
+        """Take a table that is selected from already as the records of an element."""
+        self._records[element] = table
+
     def _reachable(self, name: str) -> bool:
         if name in self.dimensions:
             return True
@@ -208,3 +212,14 @@ def names_of_dimensions(dimensions: Sequence[str]) -> Names:
         if element in wanted and element not in columns:
             add(ELEMENTS[element].alias(), {element: "name"})
     return Names(base, columns)
+
+
+def names_of_element(element: str) -> Names:
+    """Names over the records of one dimension element."""
+    table = element_table(element).alias(f"{element}_record")
+    keys = _RECORD_KEYS.get(element, {c.name: c.name for c in table.primary_key})
+    columns = {d: table.c[c] for d, c in keys.items()}
+    columns |= {d: table.c[d] for d in DIMENSIONS if d in table.c and d not in columns}
+    names = Names(table, columns)
+    names.adopt(element, table)
+    return names

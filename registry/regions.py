@@ -80,10 +80,17 @@ def pixel_ranges(region: Region) -> list[tuple[int, int]]:
     """
     from lsst.sphgeom import HealpixPixelization
 
-    return [
-        (int(b), int(e))
-        for b, e in HealpixPixelization(HEALPIX_ORDER).envelope(region, _MAX_RANGES)
-    ]
+    covered = HealpixPixelization(HEALPIX_ORDER).envelope(region)
+    ranges = [(int(begin), int(end)) for begin, end in covered]
+    gaps = sorted((ranges[n + 1][0] - ranges[n][1], n) for n in range(len(ranges) - 1))
+    closed = {n for _, n in gaps[: max(len(ranges) - _MAX_RANGES, 0)]}
+    merged: list[tuple[int, int]] = []
+    for n, (begin, end) in enumerate(ranges):
+        if n - 1 in closed:
+            merged[-1] = (merged[-1][0], end)
+        else:
+            merged.append((begin, end))
+    return merged
 
 
 _VISIT = ("instrument", "visit", "detector")

@@ -1,0 +1,298 @@
+"""How does a program reach the registry?
+
+`Registry` is the door: it opens a database, refuses one of another revision, and gives every verb one
+transaction.  What a verb does is in the module of its table family; this one only says where a
+transaction begins and ends.
+"""
+
+from __future__ import annotations
+
+import uuid
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import sqlalchemy as sa
+
+from registry import calibrations, collections, datasets, deploy, dimensions, provenance, reports
+from registry.database import Database
+from registry.identity import DataId, DatasetRef, DatasetType
+from registry.schema.identity import repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    import pandas as pd
+
+    from registry.collections import Collection
+    from registry.provenance import Edge
+    from registry.timespan import Timespan
+
+__all__ = ["Provenance", "Registry"]
+
+
+class Registry:
+    """The registry of one repository.
+
+    Make one with `Registry.connect` or `Registry.create`.  Used as a context manager it is closed at the end.
+
+    Parameters
+    ----------
+    database : registry.database.Database
+        An open database at the newest revision.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    @classmethod
+    def connect(cls, url: str, *, writeable: bool = True) -> Self:
+        """Open an existing registry.
+
+        Parameters
+        ----------
+        url : str
+            ``sqlite:///path``, ``postgresql://user@host/database`` or ``mariadb://user@host/database``.
+        writeable : bool
+            Whether verbs that change something are allowed.
+
+        Raises
+        ------
+        WrongRevision
+            If the database is empty, behind or ahead; the message has the command that helps.
+        DatabaseUnavailable
+            If it cannot be reached.
+        """
+        database = Database(url, writeable=writeable)
+        try:
+            with database.read() as connection:
+                deploy.require_head(connection, url)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    @classmethod
+    def create(cls, url: str) -> Self:
+        """Create the schema in an empty database, or open one that has it."""
+        deploy.upgrade(url)
+        return cls.connect(url)
+
+    def close(self) -> None:
+        """Close every connection to the database."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @cached_property
+    def id(self) -> uuid.UUID:
+        """Global identity of the repository."""
+        with self.read() as connection:
+            found: uuid.UUID = connection.execute(sa.select(repository.c.id)).scalar_one()
+        return found
+
+    def begin(self) -> AbstractContextManager[sa.Connection]:
+        """Open a write transaction; verbs called inside join it, and all is committed at its end or nothing."""
+        return self.database.begin()
+
+    def read(self) -> AbstractContextManager[sa.Connection]:
+        """Open a connection for questions."""
+        return self.database.read()
+
+    def insert_dimension_records(self, element: str, rows: Any, on_conflict: str = "fail") -> int:
+        """Insert records of a dimension element; see `registry.dimensions.insert_dimension_records`."""
+        return self.database.transact(
+            dimensions.insert_dimension_records, element, rows, on_conflict
+        )
+
+    def query_dimension_records(
+        self, element: str, *, where: str = "", bind: Mapping[str, Any] | None = None, **keys: Any
+    ) -> list[dict[str, Any]]:
+        """List records of a dimension element; see `registry.datasets.query_dimension_records`."""
+        with self.read() as connection:
+            return datasets.query_dimension_records(connection, element, where=where, bind=bind, **keys)
+
+    def expand(self, data_ids: Sequence[Mapping[str, Any]]) -> list[DataId]:
+        """Add what records imply to data IDs; see `registry.dimensions.expand`."""
+        with self.read() as connection:
+            return dimensions.expand(connection, data_ids)
+
+    def register_dataset_type(self, kind: DatasetType) -> bool:
+        """Register a dataset type; see `registry.datasets.register_dataset_type`."""
+        return self.database.transact(datasets.register_dataset_type, kind)
+
+    def dataset_type(self, name: str) -> DatasetType:
+        """Look a dataset type up; see `registry.datasets.get_dataset_type`."""
+        with self.read() as connection:
+            return datasets.get_dataset_type(connection, name)
+
+    def dataset_types(self) -> list[DatasetType]:
+        """List all dataset types."""
+        with self.read() as connection:
+            return datasets.dataset_types(connection)
+
+    def insert_datasets(
+        self,
+        dataset_type: DatasetType | str,
+        data_ids: Iterable[Mapping[str, Any]],
+        run: str,
+        *,
+        ids: Sequence[uuid.UUID] | None = None,
+    ) -> list[DatasetRef]:
+        """Register datasets without files; see `registry.datasets.insert_datasets`."""
+        kind = self._kind(dataset_type)
+        return self.database.transact(datasets.insert_datasets, kind, list(data_ids), run, ids=ids)
+
+    def find_dataset(
+        self,
+        dataset_type: DatasetType | str,
+        data_id: Mapping[str, Any],
+        collections_: str | Sequence[str],
+        *,
+        at: int | None = None,
+    ) -> DatasetRef | None:
+        """Find the first dataset of a type and data ID.
+
+        Parameters
+        ----------
+        data_id : mapping
+            The dataset's own keys; for a calibration looked up by time, at least those it holds for.
+        collections_ : str or sequence of str
+            Searched in this order.
+        at : int, optional
+            Observation time [TAI ns since 1970]: calibration collections are searched for what holds then.
+        """
+        with self.read() as connection:
+            kind = self._kind(dataset_type)
+            searched = collections.flatten(connection, collections_)
+            if kind.is_calibration and at is not None:
+                found = calibrations.find_calibrations(connection, kind, [(data_id, at)], searched)[0]
+                if found is not None:
+                    return found
+            if set(kind.dimensions) - set(data_id):
+                if at is not None:
+                    return None
+                kind.data_id(data_id)
+            return datasets.find_dataset(
+                connection, kind, DataId.of(data_id).subset(kind.dimensions), searched
+            )
+
+    def query_datasets(
+        self, dataset_type: DatasetType | str, collections_: str | Sequence[str], **options: Any
+    ) -> list[DatasetRef]:
+        """Find many datasets; see `registry.datasets.query_datasets` for the options."""
+        with self.read() as connection:
+            return datasets.query_datasets(connection, self._kind(dataset_type), collections_, **options)
+
+    def query_data_ids(self, dimensions_: Sequence[str], **options: Any) -> list[DataId]:
+        """List data IDs; see `registry.datasets.query_data_ids` for the options."""
+        with self.read() as connection:
+            return datasets.query_data_ids(connection, dimensions_, **options)
+
+    def get_refs(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, DatasetRef]:
+        """Look datasets up by identity; unknown ones are left out."""
+        with self.read() as connection:
+            return datasets.get_refs(connection, ids)
+
+    def register_collection(self, name: str, type: str = "RUN", doc: str = "") -> bool:  # noqa: A002
+        """Register a collection; see `registry.collections.register`."""
+        return self.database.transact(collections.register, name, type, doc)
+
+    def chain(self, name: str, children: Sequence[str]) -> None:
+        """Set the children of a chain; see `registry.collections.chain`."""
+        self.database.transact(collections.chain, name, children)
+
+    def collections(self, pattern: str = "*") -> list[Collection]:
+        """List collections; see `registry.collections.query`."""
+        with self.read() as connection:
+            return collections.query(connection, pattern)
+
+    def certify(self, collection: str, refs: Sequence[DatasetRef], timespan: Timespan) -> None:
+        """Certify calibrations; see `registry.calibrations.certify`."""
+        self.database.transact(calibrations.certify, collection, refs, timespan)
+
+    def decertify(
+        self,
+        collection: str,
+        dataset_type: DatasetType | str,
+        timespan: Timespan,
+        data_ids: Sequence[Mapping[str, Any]] | None = None,
+    ) -> int:
+        """Decertify calibrations; see `registry.calibrations.decertify`."""
+        kind = self._kind(dataset_type)
+        return self.database.transact(calibrations.decertify, collection, kind, timespan, data_ids)
+
+    def find_calibrations(
+        self,
+        dataset_type: DatasetType | str,
+        observations: Sequence[tuple[Mapping[str, Any], int]],
+        collections_: str | Sequence[str],
+    ) -> list[DatasetRef | None]:
+        """Find what holds for many observations; see `registry.calibrations.find_calibrations`."""
+        with self.read() as connection:
+            searched = collections.flatten(connection, collections_)
+            return calibrations.find_calibrations(
+                connection, self._kind(dataset_type), observations, searched
+            )
+
+    def to_dataframe(self, query: Any) -> pd.DataFrame:
+        """Run a SELECT (text or SQLAlchemy) and give its rows as a DataFrame."""
+        import pandas as pd
+
+        statement = sa.text(query) if isinstance(query, str) else query
+        with self.read() as connection:
+            result = connection.execute(statement)
+            return pd.DataFrame(result.fetchall(), columns=list(result.keys()))
+
+    def report(self, view: str) -> pd.DataFrame:
+        """Read a reporting view; see `registry.reports`."""
+        with self.read() as connection:
+            return reports.read_view(connection, view)
+
+    @property
+    def provenance(self) -> Provenance:
+        """The questions about what made what."""
+        return Provenance(self)
+
+    def _kind(self, dataset_type: DatasetType | str) -> DatasetType:
+        return (
+            dataset_type if isinstance(dataset_type, DatasetType) else self.dataset_type(dataset_type)
+        )
+
+
+class Provenance:
+    """Questions about what made what, on one registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def ancestors(self, *ids: uuid.UUID, depth: int | None = None) -> list[Edge]:
+        """Walk to everything that datasets were made from; see `registry.provenance.ancestors`."""
+        with self._registry.read() as connection:
+            return provenance.ancestors(connection, ids, depth)
+
+    def descendants(self, *ids: uuid.UUID, depth: int | None = None) -> list[Edge]:
+        """Walk to everything that was made from datasets; see `registry.provenance.descendants`."""
+        with self._registry.read() as connection:
+            return provenance.descendants(connection, ids, depth)
+
+    def makers(self, *ids: uuid.UUID) -> dict[uuid.UUID, dict[str, Any]]:
+        """Tell which quantum made datasets; see `registry.provenance.makers`."""
+        with self._registry.read() as connection:
+            return provenance.makers(connection, ids)
+
+    def packages(self, environment_id: int) -> dict[str, str]:
+        """List the package versions of an environment."""
+        with self._registry.read() as connection:
+            return provenance.packages(connection, environment_id)
+
+    def config_history(
+        self, run: str, label: str | None = None, field: str | None = None
+    ) -> list[dict[str, Any]]:
+        """List every value that configuration fields had; see `registry.provenance.config_history`."""
+        with self._registry.read() as connection:
+            return provenance.config_history(connection, run, label, field)
