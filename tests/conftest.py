@@ -2,8 +2,9 @@
 
 A test that takes `database_url`, `empty_database_url`, `registry` or `databases` runs once per
 database: `--db sqlite,postgresql,mariadb` chooses, and without it all that can be started are
-taken. `test_data` is the folder of real frames (`SKYSPINE_TEST_DATA`, by default `shared/data`
-beside the checkout).
+taken. A test that ends or restarts servers takes `server_backend` (a name; sqlite has none) and
+starts its own with `tests.servers.PrivateServers`. `test_data` is the folder of real frames
+(`SKYSPINE_TEST_DATA`, by default `shared/data` beside the checkout).
 """
 
 from __future__ import annotations
@@ -95,16 +96,19 @@ def pytest_configure_node(node: object) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    names = metafunc.config.stash[BACKENDS].names
     if "backend" in metafunc.fixturenames:
-        names = metafunc.config.stash[BACKENDS].names
         metafunc.parametrize("backend", names, indirect=True, scope="session")
+    if "server_backend" in metafunc.fixturenames:
+        servers = [name for name in names if name != "sqlite"]
+        metafunc.parametrize("server_backend", servers, scope="session")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Start what the collected tests need; leave out tests on what cannot be started."""
     backends = config.stash[BACKENDS]
     backend_of: dict[pytest.Item, object] = {
-        item: item.callspec.params.get("backend")
+        item: item.callspec.params.get("backend", item.callspec.params.get("server_backend"))
         for item in items
         if isinstance(item, pytest.Function) and hasattr(item, "callspec")
     }

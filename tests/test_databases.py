@@ -68,28 +68,29 @@ def test_open_transaction_does_not_hold_up_the_removal(databases: Databases) -> 
     connection.close()
 
 
-@pytest.mark.parametrize("name", ["postgresql", "mariadb"])
-def test_killed_server_starts_again_with_its_data(name: str) -> None:
-    with PrivateServers([name]) as servers:
+def test_killed_server_starts_again_with_its_data(server_backend: str) -> None:
+    with PrivateServers([server_backend]) as servers:
         assert servers.errors == {}
-        execute(servers.urls[name], "CREATE TABLE kept (a integer)")
-        execute(servers.urls[name], "INSERT INTO kept VALUES (42)")
-        servers.kill(name)
+        url = servers.urls[server_backend]
+        execute(url, "CREATE TABLE kept (a integer)")
+        execute(url, "INSERT INTO kept VALUES (42)")
+        servers.kill(server_backend)
         with pytest.raises(sa.exc.OperationalError):
-            tables(servers.urls[name])
-        servers.start(name)
-        assert execute(servers.urls[name], "SELECT a FROM kept") == 42
+            tables(url)
+        servers.start(server_backend)
+        assert execute(url, "SELECT a FROM kept") == 42
 
 
-def test_servers_end_with_a_session_that_is_killed() -> None:
+def test_servers_end_with_a_session_that_is_killed(server_backend: str) -> None:
     code = """
+import sys
 from tests.servers import PrivateServers
-servers = PrivateServers(["postgresql"])
-print(servers.urls["postgresql"], servers.process.pid, flush=True)
+servers = PrivateServers(sys.argv[1:])
+print(servers.urls[sys.argv[1]], servers.process.pid, flush=True)
 input()
 """
     with subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, server_backend],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=CHECKOUT,
@@ -97,7 +98,7 @@ input()
     ) as session:
         assert session.stdout is not None
         url, supervisor = session.stdout.readline().split()
-        assert tables(url) == set()
+        tables(url)
         ended = os.pidfd_open(int(supervisor))
         session.kill()
     assert select.select([ended], [], [], 30)[0], "the process that holds the servers lives on"
