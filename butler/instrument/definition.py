@@ -1,0 +1,411 @@
+"""What does a YAML file tell about a camera, and about the files that the camera wrote?
+
+`InstrumentDefinition` reads and checks the file, recognises and translates raw files (`observe`),
+completes partial data IDs (`expand`) and makes paths (`path`).  It knows no database: `registry`
+and the Butler take what it gives. The keys of the YAML file are declared in
+`butler.instrument.schema`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from butler.instrument.build import Builder
+from butler.instrument.cards import Headers, read_headers
+from butler.instrument.errors import UnknownDetector, UnknownFilter
+from butler.instrument.expansion import Expansion
+from butler.instrument.filenames import FileNames
+from butler.instrument.observation import FileGroup, Observation
+from butler.instrument.parts import AUTOMATIC, Detector
+from butler.instrument.rules import text_of
+from butler.instrument.schema import check
+from butler.instrument.source import Document, read_document, read_document_file
+from butler.instrument.times import day_obs_of, night_bounds
+from butler.instrument.translation import Translation
+from registry.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["InstrumentDefinition"]
+
+
+class InstrumentDefinition:
+    """A camera: its detectors and filters, and how its files are understood.
+
+    Made by `from_yaml` or `from_mapping`; immutable, and safe to use in several threads and
+    processes.
+
+    Parameters
+    ----------
+    document : Document
+        The definition as plain values.
+
+    Attributes
+    ----------
+    name, doc, version
+        As in the YAML file.
+    site : Site
+        Where it stands.
+    detectors, filters : tuple
+        Its `Detector` and `PhysicalFilter`.
+    keys : dict of str to type
+        Data ID keys beyond the dimensions.
+    dataset_types : dict of str to DatasetTypeSpec
+        What the camera brings.
+    files : FileNames
+        How files are recognised by their names.
+    translator : str or None
+        Class of astro-metadata-translator that it relies on.
+
+    Raises
+    ------
+    DefinitionError
+        With every mistake: line, key path, what was expected.
+    """
+
+    automatic = AUTOMATIC
+
+    def __init__(self, document: Document) -> None:
+        check(document)
+        parts = Builder(document)
+        self._spec: dict[str, Any] = document.value
+        self.name = parts.name
+        self.doc = str(self._spec["doc"]).strip()
+        self.version = int(self._spec.get("version", 1))
+        self.site = parts.site
+        self.detectors = parts.detectors
+        self.filters = parts.filters
+        self.keys = parts.keys
+        self.dataset_types = parts.dataset_types
+        self.translator: str | None = self._spec.get("translator")
+        self.tables = parts.tables
+        self.checks = parts.checks
+        self.templates = parts.templates
+        self.files = FileNames(self.name, parts.kinds, parts.ignored)
+        self._expansion = Expansion(self, parts.expand)
+
+    @classmethod
+    def from_yaml(cls, source: str | Path) -> InstrumentDefinition:
+        """Read a definition.
+
+        Parameters
+        ----------
+        source : path-like or str
+            A file, or YAML text (a `str` that holds a line break).
+
+        Raises
+        ------
+        DefinitionError
+            With every mistake: line, key path, what was expected.
+        OSError
+            If the file cannot be read.
+        """
+        if isinstance(source, str) and "\n" in source:
+            return cls(read_document(source, "text"))
+        return cls(read_document_file(Path(source)))
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> InstrumentDefinition:
+        """Make a definition from plain values, as `yaml.safe_load` gives them.
+
+        Raises
+        ------
+        DefinitionError
+            With every mistake: key path, what was expected.
+        """
+        return cls(Document(dict(mapping), str(mapping.get("name", "mapping"))))
+
+    def to_yaml(self) -> str:
+        """Write the definition as YAML text that `from_yaml` reads to an equal one."""
+        return yaml.safe_dump(self._spec, sort_keys=False, allow_unicode=True, width=110)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Give the definition as plain values (a copy)."""
+        copy: dict[str, Any] = json.loads(json.dumps(self._spec))
+        return copy
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the content, hex: comments and layout do not count."""
+        canonical = json.dumps(
+            self._spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, InstrumentDefinition) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return f"<InstrumentDefinition {self.name} version {self.version} {self.digest[:12]}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return InstrumentDefinition.from_mapping, (self._spec,)
+
+    # Files.
+
+    def observe(self, file: str | Path | FileGroup) -> Observation:
+        """Translate a file, or the files of one dataset.
+
+        Parameters
+        ----------
+        file : path-like or FileGroup
+            Of a dataset of several files any one may be given: the others are sought beside it.
+
+        Raises
+        ------
+        TranslationError
+            One of its kinds (`UnmatchedFile`, `TruncatedFits`, `MissingCard`, ...), with what to
+            do.
+        OSError
+            If the file cannot be read.
+        """
+        files = file if isinstance(file, FileGroup) else self.files.with_companions(Path(file))
+        kind, groups = self.files.recognised(files.path)
+        self.files.check_complete(kind, files)
+        if kind.has_header:
+            headers = read_headers(files.path, kind.hdu)
+        else:
+            files.path.stat()
+            headers = Headers.from_mapping({})
+        return Translation(self, kind, files, groups, headers).observation()
+
+    def translate(self, *headers: Mapping[str, Any], path: str | Path) -> Observation:
+        """Translate headers that were read elsewhere; the file itself need not be there.
+
+        Parameters
+        ----------
+        *headers : mapping
+            The primary header first; the last is taken for the one of the data.
+        path : path-like
+            The file's name, for the patterns.
+
+        Raises
+        ------
+        TranslationError
+            As `observe`.
+        """
+        kind, groups = self.files.recognised(Path(path))
+        files = FileGroup(Path(path), kind=kind.name)
+        return Translation(self, kind, files, groups, Headers.from_mapping(*headers)).observation()
+
+    def group(self, paths: Iterable[str | Path]) -> list[FileGroup]:
+        """Sort files into datasets, without reading them.
+
+        Files that the definition ignores are left out; a file that fits no pattern, or lacks its
+        companions, makes a group all the same, and `observe` says what is wrong with it.
+
+        Parameters
+        ----------
+        paths : iterable of path-like
+            Files, not folders.
+
+        Returns
+        -------
+        list of FileGroup
+            In the order of the first file of each.
+        """
+        return self.files.group(paths)
+
+    def ignores(self, path: str | Path) -> bool:
+        """Tell whether ingest passes over a file in silence: an `ignore` pattern fits its path."""
+        return self.files.ignores(Path(path))
+
+    def accepts(self, path: str | Path) -> bool:
+        """Tell whether the name of a file fits a pattern."""
+        return self.files.match(Path(path)) is not None
+
+    # Data IDs and paths.
+
+    def expand(self, data_id: Mapping[str, Any]) -> dict[str, str | int]:
+        """Complete a partial data ID by the rules of the definition, without database.
+
+        Parameters
+        ----------
+        data_id : mapping
+            Keys of data IDs; a detector or filter by any of its names; ``file`` (a file name);
+            keys that `expand` rules use; ``begin_tai_ns``.
+
+        Returns
+        -------
+        dict
+            Dimensions and declared keys that follow, always with ``instrument``; times as
+            ``begin_tai_ns`` and ``end_tai_ns``.
+
+        Raises
+        ------
+        InvalidDataId
+            If a key is not known here, or a value cannot be used.
+        InconsistentDataId
+            If two values contradict each other.
+        """
+        return self._expansion.expand(data_id)
+
+    def path(self, dataset_type: str, fields: Mapping[str, Any]) -> str:
+        """Make the path of a dataset's file below the repository's root.
+
+        Parameters
+        ----------
+        dataset_type : str
+            Its template, or the default one, is taken.
+        fields : mapping
+            ``run``, the data ID, and what else the template names; ``instrument`` and
+            ``dataset_type`` are added. An ``extension`` (``.fits.gz``) is put at the end.
+
+        Raises
+        ------
+        UnsafePath
+            If a needed field is absent, or the path would leave the repository.
+        """
+        template = self.templates.get(dataset_type) or self.templates["default"]
+        merged = {"instrument": self.name, **fields, "dataset_type": dataset_type}
+        if "detector" in merged and {"detector_name", "raft"} & set(template.fields):
+            detector = self._detector_by_number.get(merged["detector"])
+            if detector is not None:
+                merged = {"detector_name": detector.name, "raft": detector.raft, **merged}
+        return template.format(merged)
+
+    # Nights, detectors, filters.
+
+    def night(self, tai_ns: int) -> int:
+        """Name the night (YYYYMMDD) of a moment [TAI ns]: noon to noon at the site."""
+        return day_obs_of(tai_ns, self.site.noon_ns)
+
+    def night_bounds(self, day_obs: int) -> tuple[int, int]:
+        """Give begin and end [TAI ns] of a night.
+
+        Raises
+        ------
+        ValueError
+            If ``day_obs`` is not a date.
+        """
+        return night_bounds(day_obs, self.site.noon_ns)
+
+    def detector_number(self, name: Any, path: str | Path = "") -> int:
+        """Find a detector by number, name or alias.
+
+        Raises
+        ------
+        UnknownDetector
+            With near names and how to add it.
+        """
+        if (
+            isinstance(name, int)
+            and not isinstance(name, bool)
+            and name in self._detector_by_number
+        ):
+            number: int = name
+            return number
+        text = text_of(name)
+        found = self._detector_names.get(text, self._detector_names.get(text.casefold()))
+        if found is None and text.isdigit() and int(text) in self._detector_by_number:
+            found = int(text)
+        if found is None:
+            known = [n for d in self.detectors for n in (d.name, str(d.number), *d.aliases)]
+            raise UnknownDetector(
+                path or self.name,
+                f"{self.name} has no detector {name!r}.{did_you_mean(text, known)} If it is new, "
+                "add it under "
+                "`detectors`; if it is another spelling, add it to the `aliases` of its detector.",
+            )
+        return found
+
+    def filter_name(self, name: Any, path: str | Path = "") -> str:
+        """Find the physical filter that a spelling means.
+
+        Raises
+        ------
+        UnknownFilter
+            With near names and how to add it.
+        """
+        text = " ".join(text_of(name).split())
+        found = self._filter_names.get(text)
+        if found is None:
+            known = [n for f in self.filters for n in (f.name, *f.aliases)]
+            raise UnknownFilter(
+                path or self.name,
+                f"{self.name} has no filter {name!r}.{did_you_mean(text, known)} If it is new, "
+                "add it under "
+                "`filters` with its band; if it is another spelling, add it to the `aliases` of "
+                "its filter.",
+            )
+        return found
+
+    def band(self, physical_filter: str) -> str | None:
+        """Give the band of a physical filter."""
+        return self._bands.get(physical_filter)
+
+    # Rows of the dimension tables.
+
+    def instrument_record(self) -> dict[str, Any]:
+        """Give the row of the instrument table."""
+        return {
+            "name": self.name,
+            "definition_version": self.version,
+            "detector_max": max(d.number for d in self.detectors) + 1,
+            "doc": self.doc,
+        }
+
+    def detector_records(self) -> list[dict[str, Any]]:
+        """Give the rows of the detector table."""
+        return [
+            {
+                "instrument": self.name,
+                "id": d.number,
+                "full_name": d.name,
+                "purpose": d.purpose,
+                "raft": d.raft,
+                "nrows": d.nrows,
+                "ncols": d.ncols,
+            }
+            for d in self.detectors
+        ]
+
+    def physical_filter_records(self) -> list[dict[str, Any]]:
+        """Give the rows of the physical_filter table."""
+        return [{"instrument": self.name, "name": f.name, "band": f.band} for f in self.filters]
+
+    def day_obs_record(self, day_obs: int) -> dict[str, Any]:
+        """Give the row of the day_obs table for a night.
+
+        Raises
+        ------
+        ValueError
+            If ``day_obs`` is not a date.
+        """
+        begin, end = self.night_bounds(day_obs)
+        return {"instrument": self.name, "id": day_obs, "begin_tai_ns": begin, "end_tai_ns": end}
+
+    @cached_property
+    def _detector_by_number(self) -> dict[int, Detector]:
+        return {d.number: d for d in self.detectors}
+
+    @cached_property
+    def _detector_names(self) -> dict[str, int]:
+        exact = {n: d.number for d in self.detectors for n in (d.name, *d.aliases)}
+        return _with_casefolded(exact)
+
+    @cached_property
+    def _filter_names(self) -> dict[str, str]:
+        return {n: f.name for f in self.filters for n in (" ".join(f.name.split()), *f.aliases)}
+
+    @cached_property
+    def _bands(self) -> dict[str, str | None]:
+        return {f.name: f.band for f in self.filters}
+
+
+def _with_casefolded(exact: dict[str, int]) -> dict[str, int]:
+    """Add spellings in other cases where they mean one thing only."""
+    folded: dict[str, set[int]] = {}
+    for name, value in exact.items():
+        folded.setdefault(name.casefold(), set()).add(value)
+    return {name: min(values) for name, values in folded.items() if len(values) == 1} | exact
