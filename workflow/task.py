@@ -71,7 +71,7 @@ class Metadata(MutableMapping[str, Any]):
         return value[rest]
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if not isinstance(key, str) or not all(key.split(".")):
+        if not all(key.split(".")):
             raise TypeError(f"A metadata key is a dotted name, not {key!r}.")
         first, _, rest = key.partition(".")
         if not rest:
@@ -376,6 +376,7 @@ class SuperTask(Task):
         *,
         rename: Mapping[str, str] | None = None,
         dimensions: Sequence[str] | None = None,
+        extra_dimensions: Sequence[str] = (),
     ) -> Connections:
         """Return the connections in force.
 
@@ -387,6 +388,8 @@ class SuperTask(Task):
             Connection name to dataset type name.
         dimensions : sequence of str, optional
             Other dimensions for the task and for those outputs that have the task's own.
+        extra_dimensions : sequence of str
+            Keys that ``dimensions`` may have besides the built-in ones and those of the class.
 
         Raises
         ------
@@ -399,7 +402,7 @@ class SuperTask(Task):
         except KeyError as error:
             raise TaskDefinitionError(cls.__qualname__, str(error.args[0])) from None
         if dimensions is not None:
-            wrong = check_dimensions(dimensions, cls.extra_dimensions)
+            wrong = check_dimensions(dimensions, (*cls.extra_dimensions, *extra_dimensions))
             if wrong:
                 raise TaskDefinitionError(cls.__qualname__, wrong)
             found = found.with_dimensions(dimensions)

@@ -1,0 +1,495 @@
+"""Which tasks run, how are they configured, and in which order?
+
+`Pipeline.from_yaml` reads a pipeline file, imports its task classes, configures them and checks
+that their connections fit together.  `Pipeline.stages` groups them so that calibrations are
+certified before they are looked up.  The reading of one file is in `workflow.pipeline_file`; which
+quanta there are is in `workflow.quanta`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lsst.pex.config import Config
+
+from registry.errors import did_you_mean
+from workflow.config_values import import_dotted
+from workflow.configuration import HistoryEntry, Override, Script, configure
+from workflow.connections import Connection, Connections, Input, Prerequisite, check_dimensions
+from workflow.errors import PipelineError, TaskDefinitionError, UnknownLabel
+from workflow.pipeline_file import VALIDITIES, Definition, TaskDefinition, read
+from workflow.task import SuperTask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from registry.identity import DatasetType
+
+__all__ = ["VALIDITIES", "Pipeline", "PipelineTask"]
+
+
+@dataclass(frozen=True)
+class PipelineTask:
+    """A task in its place in a pipeline.
+
+    Attributes
+    ----------
+    label : str
+        Its name there.
+    task_class : type
+        The `SuperTask`.
+    config : lsst.pex.config.Config
+        Frozen.
+    history : mapping
+        How each value of the configuration came to be (`workflow.configuration.HistoryEntry`).
+    connections : Connections
+        Those in force: renamed, with the dimensions of the pipeline.
+    select : mapping
+        Name of an input to the expression that its datasets fulfil; ``:name`` in it is a parameter
+        of the pipeline.
+    certify : mapping
+        Name of an output to how long it holds: ``night``, ``until-next`` or ``forever``.
+    origin : str
+        File and line of its definition.
+    """
+
+    label: str
+    task_class: type[SuperTask]
+    config: Config
+    connections: Connections
+    history: Mapping[str, tuple[HistoryEntry, ...]] = field(default_factory=dict)
+    select: Mapping[str, str] = field(default_factory=dict)
+    certify: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The keys that identify one quantum."""
+        return self.connections.dimensions
+
+    @property
+    def class_name(self) -> str:
+        """The dotted path of the class."""
+        return f"{self.task_class.__module__}.{self.task_class.__qualname__}"
+
+    def make(self) -> SuperTask:
+        """Make the task."""
+        return self.task_class(self.config, name=self.label)
+
+
+class Pipeline:
+    """Tasks whose connections fit together, each after those whose outputs it reads.
+
+    Parameters
+    ----------
+    tasks : iterable of PipelineTask
+        In any order.
+    description, instrument : str, optional
+        As in the file.
+    parameters : mapping, optional
+        Values that expressions and configurations refer to.
+    subsets : mapping, optional
+        Name to labels.
+    name, text : str
+        The file as it was given, and its content.
+
+    Raises
+    ------
+    PipelineError
+        If the tasks do not fit together.
+    """
+
+    def __init__(
+        self,
+        tasks: Iterable[PipelineTask],
+        *,
+        description: str = "",
+        instrument: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        subsets: Mapping[str, Sequence[str]] | None = None,
+        name: str = "",
+        text: str = "",
+    ) -> None:
+        self.description = description
+        self.instrument = instrument
+        self.parameters = dict(parameters or {})
+        self.subsets = {k: tuple(v) for k, v in (subsets or {}).items()}
+        self.name = name
+        self.text = text
+        given = {task.label: task for task in tasks}
+        self._producers = _producers(given)
+        given = _with_common_types(given, self._producers)
+        self._tasks = {label: given[label] for label in _ordered(given, self._producers)}
+
+    @classmethod
+    def from_yaml(
+        cls,
+        source: str | Path,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, Iterable[Override | Script]] | None = None,
+        instrument_overrides: Mapping[str, Iterable[Override | Script]] | None = None,
+        by: str | None = None,
+        at: datetime | None = None,
+    ) -> Pipeline:
+        """Read a pipeline.
+
+        Parameters
+        ----------
+        source : str or Path
+            A file, with ``#label1,subset2`` to take only these tasks; or the text itself, which
+            has more than one line.
+        parameters : mapping, optional
+            Values that replace those in the file.
+        overrides : mapping, optional
+            Label to overrides that are applied after those of the file.
+        instrument_overrides : mapping, optional
+            Label to overrides that are applied before those of the file; for labels that there are.
+        by, at
+            Who sets the configuration and when; this account and now by default.
+
+        Raises
+        ------
+        PipelineError
+            If the file has a mistake; with file and line.
+        ConfigurationError
+            If an override does not fit.
+        UnknownLabel
+            If a label that is asked for, or configured, does not exist.
+        """
+        path, labels, text = _opened(source)
+        definition = read(path, text)
+        settings = _settings(definition, parameters or {}, path)
+        wanted = _wanted(definition, labels, path)
+        overrides = overrides or {}
+        for label in overrides:
+            if label not in definition.tasks:
+                raise UnknownLabel(
+                    f"there is no task '{label}' to configure."
+                    f"{did_you_mean(label, definition.tasks)}",
+                    file=path,
+                )
+        tasks = []
+        for label in wanted:
+            given = definition.tasks[label]
+            steps = [
+                *(instrument_overrides or {}).get(label, ()),
+                *given.overrides(settings),
+                *overrides.get(label, ()),
+            ]
+            tasks.append(_made(given, definition, steps, by, at))
+        return cls(
+            tasks,
+            description=definition.description,
+            instrument=definition.instrument,
+            parameters=settings,
+            subsets={
+                name: [label for label in members if label in wanted]
+                for name, members in definition.subsets.items()
+            },
+            name=path + ("#" + ",".join(labels) if labels else ""),
+            text=text,
+        )
+
+    @property
+    def tasks(self) -> tuple[PipelineTask, ...]:
+        """The tasks, each after those whose outputs it reads."""
+        return tuple(self._tasks.values())
+
+    def __getitem__(self, label: str) -> PipelineTask:
+        if label not in self._tasks:
+            raise UnknownLabel(f"there is no task '{label}'.{did_you_mean(label, self._tasks)}")
+        return self._tasks[label]
+
+    def __iter__(self) -> Iterator[PipelineTask]:
+        return iter(self.tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __contains__(self, label: object) -> bool:
+        return label in self._tasks
+
+    def producer(self, dataset_type: str) -> PipelineTask | None:
+        """Return the task that makes a dataset type; None if it comes from outside."""
+        label = self._producers.get(dataset_type)
+        return None if label is None else self._tasks[label]
+
+    def stages(self) -> list[list[PipelineTask]]:
+        """Group the tasks so that what one stage makes can be looked up by the next.
+
+        A task that looks up a prerequisite made in this pipeline is in a later stage than its
+        maker: the quanta of a stage are built when those before it have run and their outputs are
+        certified.
+        """
+        level: dict[str, int] = {}
+        for task in self.tasks:
+            level[task.label] = max(
+                (
+                    level[self._producers[c.dataset_type]] + isinstance(c, Prerequisite)
+                    for c in task.connections.values()
+                    if c.is_input and c.dataset_type in self._producers
+                ),
+                default=0,
+            )
+        return [
+            [task for task in self.tasks if level[task.label] == n]
+            for n in range(max(level.values(), default=-1) + 1)
+        ]
+
+    def overall_inputs(self) -> dict[str, DatasetType]:
+        """Return the dataset types that must exist before the pipeline runs, by name."""
+        return {
+            name: kind for name, kind in self.dataset_types().items() if name not in self._producers
+        }
+
+    def dataset_types(self) -> dict[str, DatasetType]:
+        """Return all dataset types that the pipeline reads or makes, by name."""
+        found: dict[str, DatasetType] = {}
+        for task in self.tasks:
+            for connection in task.connections.values():
+                found.setdefault(connection.dataset_type, connection.definition())
+        return dict(sorted(found.items()))
+
+
+def _opened(source: str | Path) -> tuple[str, list[str], str]:
+    """Split ``file#labels`` and read the file; a text of several lines is the pipeline itself."""
+    if isinstance(source, str) and "\n" in source:
+        return "", [], source
+    path, _, labels = str(source).partition("#")
+    path = os.path.expandvars(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PipelineError(f"the pipeline cannot be read: {reason}.", file=path) from error
+    return path, [part.strip() for part in labels.split(",") if part.strip()], text
+
+
+def _settings(definition: Definition, given: Mapping[str, Any], path: str) -> dict[str, Any]:
+    for name in given:
+        if name not in definition.parameters:
+            raise PipelineError(
+                f"the pipeline has no parameter '{name}'."
+                f"{did_you_mean(name, definition.parameters)}",
+                file=path,
+            )
+    return {**definition.parameters, **given}
+
+
+def _wanted(definition: Definition, labels: Sequence[str], path: str) -> list[str]:
+    """Resolve labels and subsets; all tasks when none is named."""
+    if not labels:
+        return list(definition.tasks)
+    known = {**{label: (label,) for label in definition.tasks}, **definition.subsets}
+    for label in labels:
+        if label not in known:
+            raise UnknownLabel(
+                f"there is no task or subset '{label}'.{did_you_mean(label, known)}", file=path
+            )
+    chosen = {member for label in labels for member in known[label]}
+    return [label for label in definition.tasks if label in chosen]
+
+
+def _made(
+    given: TaskDefinition,
+    definition: Definition,
+    steps: Sequence[Override | Script],
+    by: str | None,
+    at: datetime | None,
+) -> PipelineTask:
+    """Import, configure and connect one task."""
+    task_class = _task_class(given)
+    configured = configure(task_class.ConfigClass or Config, steps, label=given.label, by=by, at=at)
+    extra = (*task_class.extra_dimensions, *definition.extra_dimensions)
+    if given.dimensions is not None:
+        wrong = check_dimensions(given.dimensions, extra)
+        if wrong:
+            raise given.error(f"task '{given.label}': {wrong}", "dimensions")
+    declared = task_class.connections()
+    for section, known in (
+        ("connections", list(declared)),
+        ("select", [k for k, c in declared.items() if c.is_input]),
+        ("certify", [k for k, c in declared.outputs.items() if c.is_calibration]),
+    ):
+        for name in getattr(given, section):
+            if name not in known:
+                what = {
+                    "connections": "connection",
+                    "select": "input",
+                    "certify": "output with is_calibration",
+                }[section]
+                raise given.error(
+                    f"task '{given.label}' has no {what} '{name}'.{did_you_mean(name, known)}",
+                    section,
+                    name,
+                )
+    try:
+        connections = task_class.connections(
+            configured.config,
+            rename=given.connections,
+            dimensions=given.dimensions,
+            extra_dimensions=extra,
+        )
+    except TaskDefinitionError as error:
+        raise given.error(f"task '{given.label}': {error}") from error
+    return PipelineTask(
+        label=given.label,
+        task_class=task_class,
+        config=configured.config,
+        connections=connections,
+        history=configured.history,
+        select={k: v for k, v in given.select.items() if k in connections},
+        certify={k: v for k, v in given.certify.items() if k in connections},
+        origin=f"{given.file}:{given.line}",
+    )
+
+
+def _task_class(given: TaskDefinition) -> type[SuperTask]:
+    try:
+        found = import_dotted(given.class_name)
+    except ImportError as error:
+        raise given.error(
+            f"the class '{given.class_name}' cannot be imported: {str(error).rstrip('.')}.", "class"
+        ) from error
+    except Exception as error:
+        raise given.error(
+            f"importing '{given.class_name}' failed: {type(error).__name__}: {error}", "class"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, SuperTask)):
+        raise given.error(
+            f"'{given.class_name}' is no SuperTask: a pipeline holds tasks with connections.",
+            "class",
+        )
+    return found
+
+
+def _producers(tasks: Mapping[str, PipelineTask]) -> dict[str, str]:
+    """Map each dataset type to the label of the task that makes it."""
+    found: dict[str, str] = {}
+    for task in tasks.values():
+        for connection in task.connections.outputs.values():
+            other = found.setdefault(connection.dataset_type, task.label)
+            if other != task.label:
+                raise PipelineError(
+                    f"'{other}' and '{task.label}' both make {connection.dataset_type}; "
+                    "give one of them another dataset type under `connections`.",
+                    **_place(task),
+                )
+    return found
+
+
+def _with_common_types(
+    tasks: Mapping[str, PipelineTask], producers: Mapping[str, str]
+) -> dict[str, PipelineTask]:
+    """Compare what tasks say about a dataset type; prerequisites take its maker's dimensions."""
+    defined: dict[str, tuple[str, Connection]] = {
+        c.dataset_type: (task.label, c)
+        for task in tasks.values()
+        for c in task.connections.outputs.values()
+    }
+    changed: dict[str, PipelineTask] = {}
+    for task in tasks.values():
+        connections = {}
+        for name, connection in task.connections.items():
+            label, first = defined.setdefault(connection.dataset_type, (task.label, connection))
+            made_here = connection.dataset_type in producers
+            if isinstance(connection, Prerequisite) and made_here:
+                _check_certified(task, tasks[label], first)
+                connection = dataclasses.replace(connection, dimensions=first.dimensions)
+            _check_same(task, name, connection, label, first)
+            connections[name] = connection
+        changed[task.label] = dataclasses.replace(
+            task, connections=Connections(connections, task.connections.dimensions)
+        )
+    return changed
+
+
+def _check_same(
+    task: PipelineTask, name: str, connection: Connection, label: str, first: Connection
+) -> None:
+    there, here = first.definition(), connection.definition()
+    for what, theirs, ours in (
+        ("the storage class", there.storage_class, here.storage_class),
+        ("the dimensions", ", ".join(there.dimensions), ", ".join(here.dimensions)),
+    ):
+        if theirs != ours:
+            raise PipelineError(
+                f"{connection.dataset_type} has {what} {theirs} in '{label}' and {ours} in "
+                f"'{task.label}' ('{name}'); they must be the same.",
+                **_place(task),
+            )
+    if isinstance(connection, Input):
+        return
+    if there.is_calibration != here.is_calibration and not isinstance(first, Input):
+        raise PipelineError(
+            f"{connection.dataset_type} is a calibration in one of '{label}' and '{task.label}' "
+            "and none in the other; both must say is_calibration.",
+            **_place(task),
+        )
+
+
+def _check_certified(task: PipelineTask, maker: PipelineTask, made: Connection) -> None:
+    name = next(k for k, c in maker.connections.items() if c.dataset_type == made.dataset_type)
+    if made.is_calibration and name not in maker.certify:
+        raise PipelineError(
+            f"'{task.label}' looks up {made.dataset_type}, which '{maker.label}' makes but nothing "
+            f"certifies; add `certify: {{{name}: {{validity: until-next}}}}` to '{maker.label}'.",
+            **_place(maker),
+        )
+
+
+def _ordered(tasks: Mapping[str, PipelineTask], producers: Mapping[str, str]) -> list[str]:
+    """Sort topologically, keeping the order of the file where it is free."""
+    before = {
+        label: {
+            producers[c.dataset_type]
+            for c in task.connections.values()
+            if c.is_input and c.dataset_type in producers
+        }
+        for label, task in tasks.items()
+    }
+    done: dict[str, None] = {}
+    while len(done) < len(tasks):
+        ready = next((k for k in tasks if k not in done and before[k] <= done.keys()), None)
+        if ready is None:
+            raise _cycle(
+                tasks, {k: before[k] - done.keys() for k in tasks if k not in done}, producers
+            )
+        done[ready] = None
+    return list(done)
+
+
+def _cycle(
+    tasks: Mapping[str, PipelineTask],
+    before: Mapping[str, set[str]],
+    producers: Mapping[str, str],
+) -> PipelineError:
+    """Name the tasks of a cycle with what they hand on."""
+    path = [next(iter(before))]
+    while path.count(path[-1]) == 1:
+        path.append(min(before[path[-1]]))
+    loop = path[path.index(path[-1]) :][::-1]
+    shown = loop[0]
+    for task, follower in itertools.pairwise(loop):
+        handed = next(
+            c.dataset_type
+            for c in tasks[follower].connections.values()
+            if c.is_input and producers.get(c.dataset_type) == task
+        )
+        shown += f" -> {handed} -> {follower}"
+    return PipelineError(
+        f"the tasks wait for each other: {shown}; rename a dataset type under `connections`.",
+        **_place(tasks[loop[0]]),
+    )
+
+
+def _place(task: PipelineTask) -> dict[str, Any]:
+    file, _, line = task.origin.rpartition(":")
+    return {"file": file, "line": int(line) if line.isdigit() else None}
