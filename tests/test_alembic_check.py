@@ -8,7 +8,7 @@ import sys
 
 def skyspine(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "workflow.cli", *arguments],
+        [sys.executable, "-c", "from workflow.cli import main; main()", *arguments],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
