@@ -1,0 +1,230 @@
+"""Do the database and the storage agree?
+
+`check` compares both ways: every recorded copy against its file, every file below the root against the
+records, every running quantum against its process.  With ``repair`` it removes what nothing refers to and marks
+what is lost; it never deletes a recorded copy that is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from backbone import files
+from backbone.endpoints import ROOT, Endpoint
+from backbone.staging import PART, checksum
+from registry import provenance
+from registry.database import rows_of, utc_now
+from registry.schema.files import endpoint, file, replica
+from registry.schema.provenance import quantum
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from registry.database import Database
+
+__all__ = ["Finding", "Report", "check"]
+
+GRACE_SECONDS = 600.0
+"""A file without a row may belong to a transaction that is still open; younger ones are left alone [s]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One disagreement.
+
+    Parameters
+    ----------
+    problem : str
+        missing, size, checksum, orphan, unfinished, deleting or abandoned.
+    what : str
+        Path or identity.
+    repaired : bool
+        Whether it was put right.
+    """
+
+    problem: str
+    what: str
+    repaired: bool = False
+
+
+@dataclass(slots=True)
+class Report:
+    """What a check found.
+
+    Parameters
+    ----------
+    n_copies, n_files : int
+        Recorded copies compared; files seen below the root.
+    findings : list of Finding
+        Empty when all is well.
+    """
+
+    n_copies: int = 0
+    n_files: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def unrepaired(self) -> list[Finding]:
+        """What still stands."""
+        return [f for f in self.findings if not f.repaired]
+
+
+def check(
+    database: Database,
+    repository: Path,
+    *,
+    repair: bool = False,
+    checksums: bool = False,
+    grace: float = GRACE_SECONDS,
+) -> Report:
+    """Compare the records with the files.
+
+    Parameters
+    ----------
+    repository : Path
+        Root of the repository.
+    repair : bool
+        Remove orphans and unfinished files, finish deletions, mark lost and corrupt copies, and fail
+        quanta whose process is gone.
+    checksums : bool
+        Read every file, instead of comparing sizes only.
+    grace : float
+        Age below which a file without a row is left alone [s].
+
+    Returns
+    -------
+    Report
+    """
+    report = Report()
+    with database.read() as connection:
+        rows = connection.execute(
+            sa.select(
+                file.c.id,
+                file.c.path,
+                file.c.size_bytes,
+                file.c.checksum,
+                replica.c.state,
+                endpoint.c.id.label("endpoint_id"),
+                endpoint.c.name,
+                endpoint.c.root,
+                endpoint.c.owned,
+            )
+            .join(replica, replica.c.file_id == file.c.id)
+            .join(endpoint, endpoint.c.id == replica.c.endpoint_id)
+        ).all()
+        running = connection.execute(
+            sa.select(quantum.c.id, quantum.c.host, quantum.c.pid).where(quantum.c.state == "running")
+        ).all()
+    lost: list[tuple[int, int, str]] = []
+    deleting: list[int] = []
+    known: set[Path] = set()
+    for row in rows:
+        where = Endpoint(row.endpoint_id, row.name, row.root, bool(row.owned))
+        place = where.locate(row.path, repository)
+        if row.name == ROOT:
+            known.add(place)
+        if row.state == "deleting":
+            if repair and where.owned:
+                place.unlink(missing_ok=True)
+            deleting.append(row.id)
+            report.findings.append(Finding("deleting", row.path, repair))
+            continue
+        report.n_copies += 1
+        problem = _problem(place, row.size_bytes, row.checksum if checksums else None)
+        if problem and row.state == "available":
+            lost.append((row.id, row.endpoint_id, "lost" if problem == "missing" else "corrupt"))
+        if problem:
+            report.findings.append(Finding(problem, str(place), repair))
+    for place, age in _strays(repository, known):
+        if place.name.endswith(PART) or place not in known:
+            problem = "unfinished" if place.name.endswith(PART) else "orphan"
+            old = age >= grace
+            if repair and old:
+                place.unlink(missing_ok=True)
+            if old:
+                report.findings.append(Finding(problem, str(place), repair))
+        report.n_files += 1
+    gone = [r.id for r in running if r.host == platform.node() and not _alive(r.pid)]
+    report.findings += [Finding("abandoned", f"quantum {i}", repair) for i in gone]
+    if repair:
+        database.transact(_mark, lost, deleting)
+        for quantum_id in gone:
+            database.transact(_fail, quantum_id)
+    return report
+
+
+def _problem(place: Path, size: int, digest: str | None) -> str:
+    try:
+        found = place.stat().st_size
+    except OSError:
+        return "missing"
+    if found != size:
+        return "size"
+    if digest is not None and checksum(place) != digest:
+        return "checksum"
+    return ""
+
+
+def _strays(repository: Path, known: set[Path]) -> list[tuple[Path, float]]:
+    """List the files below the root that are not the repository's own bookkeeping, with their age [s]."""
+    now = time.time()
+    found = []
+    for folder, _, names in os.walk(repository):
+        for name in names:
+            place = type(repository)(folder, name)
+            own = place.parent == repository and (
+                name == "skyspine.yaml" or name.startswith("registry.sqlite3")
+            )
+            if own or place in known:
+                continue
+            try:
+                found.append((place, now - place.lstat().st_mtime))
+            except FileNotFoundError:  # its transaction has ended meanwhile
+                continue
+    return found
+
+
+def _alive(pid: int | None) -> bool:
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _mark(
+    connection: sa.Connection, lost: list[tuple[int, int, str]], deleting: list[int]
+) -> None:
+    for state in ("lost", "corrupt"):
+        keys = [{"k": f} for f, _, s in lost if s == state]
+        given = rows_of(connection, keys, {"k": sa.BigInteger})
+        connection.execute(
+            sa.update(replica)
+            .where(replica.c.file_id.in_(sa.select(given.c.k)), replica.c.state == "available")
+            .values(state=state, since=utc_now())
+        )
+    files.end_deletion(connection, deleting)
+
+
+def _fail(connection: sa.Connection, quantum_id: object) -> None:
+    outcome = provenance.Outcome(
+        state="failed",
+        wall_s=0.0,
+        cpu_s=0.0,
+        max_rss_bytes=0,
+        metadata={},
+        metrics={},
+        exception_class="ProcessDied",
+        exception_message="The process that ran this quantum is gone; run it again.",
+    )
+    provenance.finish(connection, quantum_id, outcome)  # type: ignore[arg-type]

@@ -1,0 +1,199 @@
+"""Which files does a dataset have, and where are their copies?
+
+Verbs: record new files, begin and end their deletion.  Question: where to read a dataset.  Tables:
+`registry.schema.files`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from backbone.endpoints import Endpoint
+from registry.database import CHUNK, insert_rows, rows_of, utc_now
+from registry.schema.files import endpoint, file, replica
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["NewFile", "Stored", "begin_deletion", "end_deletion", "locate", "record", "stored"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file to be recorded.
+
+    Parameters
+    ----------
+    dataset_id : uuid.UUID
+        Dataset that it holds.
+    component : str
+        Component that it holds; empty for all of it.
+    path : str
+        Below the endpoint's root.
+    size : int
+        [byte].
+    checksum : str or None
+        ``sha256:`` and hex digits.
+    formatter : str
+        Name of what reads it.
+    """
+
+    dataset_id: uuid.UUID
+    component: str
+    path: str
+    size: int
+    checksum: str | None
+    formatter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A copy of a file that can be read.
+
+    Parameters
+    ----------
+    file_id : int
+        Key of the file.
+    dataset_id : uuid.UUID
+        Dataset that it holds.
+    component, path, formatter : str
+        As recorded.
+    size : int
+        [byte].
+    checksum : str or None
+        As recorded.
+    endpoint : Endpoint
+        Where the copy lies.
+    """
+
+    file_id: int
+    dataset_id: uuid.UUID
+    component: str
+    path: str
+    size: int
+    checksum: str | None
+    formatter: str
+    endpoint: Endpoint
+
+    def place(self, repository: Path) -> Path:
+        """Give the place of the copy on this machine."""
+        return self.endpoint.locate(self.path, repository)
+
+
+def record(connection: sa.Connection, where: Endpoint, files: Sequence[NewFile]) -> None:
+    """Record files with one available replica each."""
+    rows = [
+        {
+            "dataset_id": f.dataset_id,
+            "component": f.component,
+            "path": f.path,
+            "size_bytes": f.size,
+            "checksum": f.checksum,
+            "formatter": f.formatter,
+        }
+        for f in files
+    ]
+    insert_rows(connection, file, rows)
+    now = utc_now()
+    for start in range(0, len(rows), CHUNK):
+        keys = rows_of(
+            connection,
+            [{"d": r["dataset_id"], "c": r["component"]} for r in rows[start : start + CHUNK]],
+            {"d": sa.Uuid, "c": sa.String},
+        )
+        new = sa.select(
+            file.c.id,
+            sa.literal(where.id),
+            sa.literal("available"),
+            sa.literal(now, replica.c.since.type),
+        ).join_from(keys, file, (file.c.dataset_id == keys.c.d) & (file.c.component == keys.c.c))
+        connection.execute(
+            sa.insert(replica).from_select(["file_id", "endpoint_id", "state", "since"], new)
+        )
+
+
+def locate_sql(ids: Any) -> sa.Select[Any]:
+    """Write the statement that finds the readable copies of some datasets."""
+    return (
+        sa.select(
+            file.c.id,
+            file.c.dataset_id,
+            file.c.component,
+            file.c.path,
+            file.c.size_bytes,
+            file.c.checksum,
+            file.c.formatter,
+            endpoint.c.id.label("endpoint_id"),
+            endpoint.c.name,
+            endpoint.c.root,
+            endpoint.c.owned,
+        )
+        .join(replica, replica.c.file_id == file.c.id)
+        .join(endpoint, endpoint.c.id == replica.c.endpoint_id)
+        .where(file.c.dataset_id.in_(ids), replica.c.state == "available", endpoint.c.state == "online")
+        .order_by(file.c.id, endpoint.c.id)
+    )
+
+
+def locate(
+    connection: sa.Connection, ids: Sequence[uuid.UUID]
+) -> dict[uuid.UUID, list[Stored]]:
+    """Find one readable copy of each file of datasets.
+
+    Returns
+    -------
+    dict
+        By dataset; those without a readable copy are left out.
+    """
+    found: dict[uuid.UUID, dict[str, Stored]] = {}
+    for start in range(0, len(ids), CHUNK):
+        part = ids[start : start + CHUNK]
+        wanted: Any = [*part]
+        if len(part) > 1:
+            wanted = sa.select(
+                rows_of(connection, [{"id": i} for i in part], {"id": sa.Uuid}).c.id
+            )
+        for row in connection.execute(locate_sql(wanted)):
+            where = Endpoint(row.endpoint_id, row.name, row.root, bool(row.owned))
+            copy = Stored(*row[:7], endpoint=where)
+            found.setdefault(copy.dataset_id, {}).setdefault(copy.component, copy)
+    return {key: list(copies.values()) for key, copies in found.items()}
+
+
+def stored(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Tell which datasets have a readable copy."""
+    return set(locate(connection, ids))
+
+
+def begin_deletion(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> list[Stored]:
+    """Take the copies of datasets out of use; nothing reads them from now on.
+
+    Returns
+    -------
+    list of Stored
+        What is to be removed from storage, then forgotten by `end_deletion`.
+    """
+    copies = [copy for found in locate(connection, ids).values() for copy in found]
+    given = rows_of(connection, [{"k": c.file_id} for c in copies], {"k": sa.BigInteger})
+    connection.execute(
+        sa.update(replica)
+        .where(replica.c.file_id.in_(sa.select(given.c.k)), replica.c.state == "available")
+        .values(state="deleting", since=utc_now())
+    )
+    return copies
+
+
+def end_deletion(connection: sa.Connection, file_ids: Sequence[int]) -> None:
+    """Forget files whose copies are gone from storage."""
+    given = rows_of(connection, [{"k": k} for k in file_ids], {"k": sa.BigInteger})
+    ids = sa.select(given.c.k)
+    connection.execute(
+        sa.delete(replica).where(replica.c.file_id.in_(ids), replica.c.state == "deleting")
+    )
+    kept = sa.select(replica.c.file_id).where(replica.c.file_id == file.c.id).exists()
+    connection.execute(sa.delete(file).where(file.c.id.in_(ids), ~kept))

@@ -1,0 +1,115 @@
+"""How does a file come into being together with its row, whatever is killed and whenever?
+
+A file is written under a temporary name beside its place, and renamed inside the transaction that records
+it, before the commit.  A process killed in between leaves a file without a row, never a row without a file;
+`backbone.audit` finds and removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backbone.errors import StorageFull
+
+if TYPE_CHECKING:
+    import uuid
+
+__all__ = ["PART", "StagedFile", "checksum", "safe_name", "transfer_modes"]
+
+PART = ".part"
+"""Ending of the temporary names."""
+
+transfer_modes = ("auto", "copy", "move", "link", "hardlink", "symlink", "direct")
+"""How a file that exists may be taken in; ``auto`` is ``copy``."""
+
+
+def checksum(path: str | Path) -> str:
+    """Compute the SHA-256 of a file, as it is recorded."""
+    with Path(path).open("rb") as stream:
+        return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def safe_name(text: str) -> str:
+    """Turn any text into one path component: blanks, slashes and control characters become underscores."""
+    cleaned = "".join(c if c.isalnum() or c in "-_.+@" else "_" for c in text)
+    return cleaned.lstrip(".")[:120] or "_"
+
+
+class StagedFile:
+    """A file on its way to its place.
+
+    Parameters
+    ----------
+    root : Path
+        Root of the endpoint.
+    path : str
+        Where it shall be, below the root.
+    """
+
+    def __init__(self, root: Path, path: str) -> None:
+        self.path = path
+        self.final = root / path
+        self.temporary = self.final.with_name(f".{self.final.name}{PART}")
+        try:
+            self.final.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _refused(self.final.parent, error) from error
+
+    @classmethod
+    def for_dataset(cls, root: Path, stem: str, dataset_id: uuid.UUID, extension: str) -> StagedFile:
+        """Stage a file whose name ends in the tail of its dataset's identity.
+
+        No two datasets share a name then, so that removing one can never hit its successor.
+        """
+        return cls(root, f"{stem}_{dataset_id.hex[-12:]}{extension}")
+
+    def take(self, source: Path, transfer: str) -> None:
+        """Bring an existing file to the temporary name.
+
+        Parameters
+        ----------
+        transfer : str
+            ``copy``, ``move``, ``link`` (hard, else symbolic), ``hardlink`` or ``symlink``.
+        """
+        try:
+            if transfer in ("hardlink", "link"):
+                try:
+                    os.link(source, self.temporary)
+                except OSError:
+                    if transfer == "hardlink":
+                        raise
+                    self.temporary.symlink_to(source.resolve())
+            elif transfer == "symlink":
+                self.temporary.symlink_to(source.resolve())
+            else:
+                shutil.copyfile(source, self.temporary)
+        except OSError as error:
+            self.abandon()
+            raise _refused(self.final, error) from error
+
+    def settle(self) -> None:
+        """Give the file its name; called inside the transaction that records it, and repeatable."""
+        if self.temporary.exists() or self.temporary.is_symlink():
+            self.temporary.replace(self.final)
+
+    def abandon(self) -> None:
+        """Remove whatever there is of the file."""
+        for path in (self.temporary, self.final):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+    def size_and_checksum(self) -> tuple[int, str]:
+        """Measure the file under its temporary name."""
+        return self.temporary.stat().st_size, checksum(self.temporary)
+
+
+def _refused(path: Path, error: OSError) -> StorageFull:
+    return StorageFull(
+        f"{path} cannot be written: {error.strerror or error}. Nothing was changed; "
+        "check the room and the permissions there, and repeat."
+    )
