@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
+    "check_removable",
     "dataset_types",
     "find_dataset",
     "get_dataset_type",
     "get_refs",
     "insert_data_ids",
     "insert_datasets",
+    "present_data_ids",
     "query_data_ids",
     "query_datasets",
     "query_dimension_records",
@@ -264,6 +266,26 @@ def _existing(
     taken = set(connection.execute(sa.select(given.c.k).join_from(given, dataset, same)).scalars())
     found = [d for d, k in keys.items() if k in taken]
     return DatasetExists(kind.name, run.name, found[0] if found else None, len(found))
+
+
+def present_data_ids(
+    connection: sa.Connection, kind: DatasetType, data_ids: Sequence[DataId], run: str
+) -> set[DataId]:
+    """Tell which of some data IDs have a dataset of a type in a run."""
+    found: set[DataId] = set()
+    for start in range(0, len(data_ids), CHUNK):
+        part = data_ids[start : start + CHUNK]
+        given = rows_of(connection, [{"k": d.key} for d in part], {"k": sa.String})
+        statement = (
+            sa.select(given.c.n)
+            .join_from(given, data_id, data_id.c.identity_key == given.c.k)
+            .join(dataset, dataset.c.data_id == data_id.c.id)
+            .join(dataset_type, dataset_type.c.id == dataset.c.dataset_type_id)
+            .join(collection, collection.c.id == dataset.c.run_id)
+            .where(dataset_type.c.name == kind.name, collection.c.name == run)
+        )
+        found.update(part[n] for n in connection.execute(statement).scalars())
+    return found
 
 
 def _membership(collections: Sequence[coll.Collection]) -> Any:
@@ -590,29 +612,43 @@ def query_dimension_records(
     return [dict(r) for r in connection.execute(statement).mappings()]
 
 
-def remove_datasets(connection: sa.Connection, refs: Sequence[DatasetRef]) -> None:
-    """Remove datasets from the registry, with their tags, validity ranges and the record of what made them.
+def check_removable(connection: sa.Connection, refs: Sequence[DatasetRef]) -> None:
+    """Refuse the removal of datasets that a quantum read.
 
     Raises
     ------
     InUse
-        If a quantum read one of them: its row must stay, so that provenance stays whole.
+        If there is one: its row must stay, so that provenance stays whole.
     """
     for start in range(0, len(refs), CHUNK):
         part = refs[start : start + CHUNK]
         given = rows_of(connection, [{"id": r.id} for r in part], {"id": sa.Uuid})
-        ids = sa.select(given.c.id)
         read = connection.execute(
             sa.select(quantum_input.c.dataset_id)
-            .where(quantum_input.c.dataset_id.in_(ids))
+            .where(quantum_input.c.dataset_id.in_(sa.select(given.c.id)))
             .limit(1)
         ).scalar()
         if read is not None:
-            shown = next((str(r) for r in part if r.id == read), str(read))
+            shown = next(str(r) for r in part if r.id == read)
             raise InUse(
-                f"{shown} was read by a quantum, so its row must stay for the provenance of what was made from it; "
-                "unstore it instead."
+                f"{shown} was read by a quantum, so its row must stay for the provenance of what "
+                "was made from it; unstore it instead."
             )
+
+
+def remove_datasets(connection: sa.Connection, refs: Sequence[DatasetRef]) -> None:
+    """Remove datasets with their tags, validity ranges and the record of what made them.
+
+    Raises
+    ------
+    InUse
+        See `check_removable`.
+    """
+    check_removable(connection, refs)
+    for start in range(0, len(refs), CHUNK):
+        part = refs[start : start + CHUNK]
+        given = rows_of(connection, [{"id": r.id} for r in part], {"id": sa.Uuid})
+        ids = sa.select(given.c.id)
         for table, column in (
             (tagged, tagged.c.dataset_id),
             (calibration, calibration.c.dataset_id),

@@ -348,3 +348,17 @@ def missing_records(
                 dimension, shown, remedy=f"{hint} Register it first.".strip()
             )
     return None
+
+
+def flag_rejected(connection: sa.Connection, exposures: Sequence[tuple[str, int]]) -> None:
+    """Note that observers rejected some exposures, given as (instrument, exposure)."""
+    given = rows_of(
+        connection,
+        [{"instrument": i, "exposure": e} for i, e in exposures],
+        {"instrument": sa.String, "exposure": sa.BigInteger},
+    )
+    e = schema.exposure
+    same = sa.select(given.c.n).where(
+        given.c.instrument == e.c.instrument, given.c.exposure == e.c.id
+    )
+    connection.execute(sa.update(e).where(same.exists()).values(quality="rejected"))

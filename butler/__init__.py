@@ -1,0 +1,22 @@
+"""The access client: get, put, list and exists for any dataset.
+
+`Butler` is the door.  `butler.instrument` reads camera definitions, `butler.formatters` files,
+`butler.storage_classes` says which Python type a dataset is; `butler.ingest` takes raw files in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from butler.butler import Butler, Deferred
+
+__all__ = ["Butler", "Deferred"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:  # the database layer takes its time, and a formatter alone does not need it
+        from butler import butler
+
+        return getattr(butler, name)
+    raise AttributeError(f"module 'butler' has no attribute {name!r}")

@@ -1,0 +1,571 @@
+"""How does a program get and put datasets without knowing where they lie or in which format?
+
+`Butler` joins the registry (what a dataset is), the backbone (where its files are) and the formatters (how they are
+read).  A put is one transaction: the file gets its name inside the transaction that records it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from contextvars import ContextVar
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import sqlalchemy as sa
+
+from backbone import endpoints, files
+from backbone.staging import StagedFile, safe_name
+from butler import cameras, ingest
+from butler.collections import Collections
+from butler.errors import NoRun
+from butler.formatters import get_formatter
+from butler.repository import Repository
+from butler.storage_classes import get_storage_class
+from registry import calibrations, collections, datasets
+from registry.errors import InvalidDataId, MissingDataset
+from registry.identity import DataId, DatasetRef, DatasetType, uuid7
+from registry.registry import Registry
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from butler.instrument import InstrumentDefinition
+    from registry.timespan import Timespan
+
+__all__ = ["Butler", "Deferred"]
+
+
+class Butler:
+    """Access to the datasets of one repository.
+
+    Parameters
+    ----------
+    root : path-like
+        Folder of the repository.
+    run : str, optional
+        RUN collection that puts go to; registered when it does not exist.
+    collections : str or sequence of str, optional
+        Searched in this order by gets; the run by default.
+    writeable : bool, optional
+        By default, whether a run is given.
+    trusted : bool
+        Whether files that hold code (pickles) may be read from this repository.
+
+    Raises
+    ------
+    RepositoryNotFound
+        If the folder holds no repository.
+    WrongRevision
+        If its database is behind or ahead of this code.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> butler = Butler.create(tempfile.mkdtemp())
+    >>> kind = butler.register_dataset_type("summary", (), "StructuredDataDict")
+    >>> ref = butler.put({"n": 3}, "summary", run="try")
+    >>> butler.get("summary", collections="try")
+    {'n': 3}
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        run: str | None = None,
+        collections: str | Sequence[str] | None = None,
+        writeable: bool | None = None,
+        trusted: bool = False,
+    ) -> None:
+        self.repository = Repository.open(root)
+        self.root: Path = self.repository.root
+        self.run = run
+        self.trusted = trusted
+        searched = collections if collections is not None else ([run] if run else [])
+        self.default_collections = [searched] if isinstance(searched, str) else list(searched)
+        self.registry = Registry.connect(
+            self.repository.url, writeable=run is not None if writeable is None else writeable
+        )
+        self._kinds: dict[str, DatasetType] = {}
+        self._staged: ContextVar[list[StagedFile] | None] = ContextVar("staged", default=None)
+        if run is not None and self.registry.database.writeable:
+            self.registry.register_collection(run, "RUN")
+
+    @classmethod
+    def create(cls, root: str | os.PathLike[str], db: str | None = None) -> Self:
+        """Make a repository and open it for writing.
+
+        Parameters
+        ----------
+        root : path-like
+            Folder; made when it does not exist.
+        db : str, optional
+            URL of an empty database; SQLite inside the folder by default.
+        """
+        Repository.create(root, db)
+        return cls(root, writeable=True)
+
+    def close(self) -> None:
+        """Close every connection to the database."""
+        self.registry.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """Do several verbs all or nothing, files included."""
+        staged: list[StagedFile] = []
+        outer = self._staged.get()
+        token = self._staged.set(staged if outer is None else outer)
+        try:
+            with self.registry.begin() as connection:
+                yield connection
+        except BaseException:
+            for file in staged:
+                file.abandon()
+            raise
+        finally:
+            self._staged.reset(token)
+
+    @property
+    def collections(self) -> Collections:
+        """The verbs on collections."""
+        return Collections(self.registry)
+
+    def register_instrument(self, source: Any) -> InstrumentDefinition:
+        """Register a camera; see `butler.cameras.register`."""
+        return cameras.register(self.registry, source)
+
+    def register_dataset_type(
+        self,
+        name: str,
+        dimensions: Iterable[str],
+        storage_class: str,
+        *,
+        is_calibration: bool = False,
+    ) -> DatasetType:
+        """Register a dataset type; the same definition may be registered again.
+
+        Parameters
+        ----------
+        dimensions : iterable of str
+            Keys of its data IDs.
+        storage_class : str
+            Name of the Python type that a get returns.
+        is_calibration : bool
+            Whether it may be certified with a validity range.
+
+        Raises
+        ------
+        DefinitionConflict
+            If it exists with another definition.
+        UnknownStorageClass
+            With the nearest names.
+        """
+        get_storage_class(storage_class)
+        kind = DatasetType(name, tuple(dimensions), storage_class, is_calibration)
+        self.registry.register_dataset_type(kind)
+        return kind
+
+    def put(
+        self,
+        obj: Any,
+        dataset_type: str | DatasetType,
+        data_id: Mapping[str, Any] | None = None,
+        /,
+        *,
+        run: str | None = None,
+        **keys: Any,
+    ) -> DatasetRef:
+        """Store an object as a dataset.
+
+        Parameters
+        ----------
+        obj : object
+            Of the type that the dataset type's storage class names.
+        dataset_type : str or DatasetType
+            Registered.
+        data_id : mapping, optional
+            Key/value pairs; ``**keys`` win over them.
+        run : str, optional
+            RUN collection; the Butler's own by default.
+
+        Returns
+        -------
+        DatasetRef
+            What was stored.
+
+        Raises
+        ------
+        DatasetExists
+            If the run has one of this type and data ID.
+        WrongType
+            If the object is not what the storage class holds.
+        NoRun
+            If no run is given.
+        """
+        kind = self._kind(dataset_type)
+        target = run or self.run
+        if target is None:
+            raise NoRun
+        full = kind.data_id(self._completed(kind, DataId.of(data_id, **keys)))
+        return self.put_as(obj, DatasetRef(uuid7(), kind, full, target), {})
+
+    def put_as(self, obj: Any, ref: DatasetRef, provenance: Mapping[str, str]) -> DatasetRef:
+        """Store an object under an identity that was chosen before; see `put`.
+
+        Parameters
+        ----------
+        ref : DatasetRef
+            What it will be.
+        provenance : mapping of str to str
+            Identifiers to be written into the file, beside the dataset's own.
+        """
+        storage = get_storage_class(ref.dataset_type.storage_class)
+        storage.check(obj)
+        formatter = get_formatter(storage.default_formatter)
+        staged = StagedFile.for_dataset(self.root, self._stem(ref), ref.id, formatter.extension)
+        with self._cleaning(staged):
+            formatter.write(
+                obj, staged.temporary, {"SKYS_ID": str(ref.id), "SKYS_RUN": ref.run, **provenance}
+            )
+            size, digest = staged.size_and_checksum()
+            new = files.NewFile(ref.id, "", staged.path, size, digest, formatter.name)
+            self.registry.database.transact(_record, [ref], [new], endpoints.ROOT, [staged])
+        return ref
+
+    @contextlib.contextmanager
+    def _cleaning(self, *staged: StagedFile) -> Iterator[None]:
+        """Remove files when what is inside fails, or the transaction around it does."""
+        outer = self._staged.get()
+        if outer is not None:
+            outer.extend(staged)
+        try:
+            yield
+        except BaseException:
+            for file in staged:
+                file.abandon()
+            raise
+
+    def get(
+        self,
+        dataset_type_or_ref: str | DatasetType | DatasetRef,
+        data_id: Mapping[str, Any] | None = None,
+        /,
+        *,
+        component: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        collections: str | Sequence[str] | None = None,
+        **keys: Any,
+    ) -> Any:
+        """Read a dataset.
+
+        Parameters
+        ----------
+        dataset_type_or_ref : str, DatasetType or DatasetRef
+            What to read; ``"calexp.wcs"`` names a component.
+        data_id : mapping, optional
+            Key/value pairs; ``**keys`` win over them.
+        component : str, optional
+            Read only this.
+        parameters : mapping, optional
+            Read only a part, as the formatter allows (``bbox``, ``columns``, ...).
+        collections : str or sequence of str, optional
+            Searched in this order; the Butler's own by default.
+
+        Raises
+        ------
+        MissingDataset
+            If there is none; says what was searched and, for a calibration, what is nearest.
+        MissingFile, DamagedFile
+            If its file is gone, or not what it was.
+        """
+        if isinstance(dataset_type_or_ref, str) and "." in dataset_type_or_ref:
+            dataset_type_or_ref, _, component = dataset_type_or_ref.partition(".")
+        ref = self._resolved(dataset_type_or_ref, data_id, collections, keys)
+        with self.registry.read() as connection:
+            copies = files.locate(connection, [ref.id]).get(ref.id)
+        if not copies:
+            raise MissingDataset(
+                ref.dataset_type.name,
+                ref.data_id,
+                [ref.run],
+                nearest="It is registered, but no copy of it can be read: it was never stored, was "
+                "unstored, or its endpoint is offline.",
+            )
+        return self._read(ref, copies, component, parameters)
+
+    def _read(
+        self,
+        ref: DatasetRef,
+        copies: Sequence[files.Stored],
+        component: str | None,
+        parameters: Mapping[str, Any] | None,
+    ) -> Any:
+        by_component = {c.component: c for c in copies}
+        whole = by_component.get("")
+        if whole is not None:
+            return get_formatter(whole.formatter).read(
+                whole.place(self.root), component, parameters, trusted=self.trusted
+            )
+        storage = get_storage_class(ref.dataset_type.storage_class)
+        parts = {
+            name: get_formatter(copy.formatter).read(
+                copy.place(self.root), None, parameters, trusted=self.trusted
+            )
+            for name, copy in by_component.items()
+        }
+        assembled = storage.assemble(parts)
+        return assembled if component is None else storage.component(assembled, component)
+
+    def get_deferred(self, *args: Any, **kwargs: Any) -> Deferred:
+        """Find a dataset now and read it later; arguments as for `get`."""
+        collections = kwargs.pop("collections", None)
+        first, rest = args[0], args[1:]
+        return Deferred(self, self._resolved(first, rest[0] if rest else None, collections, kwargs))
+
+    def exists(
+        self,
+        dataset_type_or_ref: str | DatasetType | DatasetRef,
+        data_id: Mapping[str, Any] | None = None,
+        /,
+        *,
+        collections: str | Sequence[str] | None = None,
+        **keys: Any,
+    ) -> bool:
+        """Tell whether a dataset is there to be read."""
+        try:
+            ref = self._resolved(dataset_type_or_ref, data_id, collections, keys)
+        except MissingDataset:
+            return False
+        with self.registry.read() as connection:
+            return ref.id in files.stored(connection, [ref.id])
+
+    def find_dataset(
+        self,
+        dataset_type: str | DatasetType,
+        data_id: Mapping[str, Any] | None = None,
+        /,
+        *,
+        collections: str | Sequence[str] | None = None,
+        at: int | None = None,
+        **keys: Any,
+    ) -> DatasetRef | None:
+        """Find a dataset without reading it.
+
+        Parameters
+        ----------
+        at : int, optional
+            Observation time [TAI ns since 1970] for calibrations; taken from the exposure when
+            the data ID names one.
+        """
+        kind = self._kind(dataset_type)
+        full = self._completed(kind, DataId.of(data_id, **keys))
+        searched = self._searched(collections)
+        if kind.is_calibration and at is None and "exposure" in full:
+            at = self._time_of(full)
+        usable = full if at is not None else DataId({k: full[k] for k in full if k in kind.dimensions})
+        return self.registry.find_dataset(kind, usable, searched, at=at)
+
+    def query_datasets(
+        self,
+        dataset_type: str | DatasetType,
+        *,
+        collections: str | Sequence[str] | None = None,
+        where: str = "",
+        bind: Mapping[str, Any] | None = None,
+        data_id: Mapping[str, Any] | None = None,
+        find_first: bool = True,
+        order_by: Sequence[str] = (),
+        limit: int | None = None,
+        **keys: Any,
+    ) -> list[DatasetRef]:
+        """Find many datasets of one type; see `registry.datasets.query_datasets`."""
+        return self.registry.query_datasets(
+            self._kind(dataset_type),
+            self._searched(collections),
+            where=where,
+            bind=bind,
+            data_id={**(data_id or {}), **keys},
+            find_first=find_first,
+            order_by=order_by,
+            limit=limit,
+        )
+
+    def query_data_ids(self, dimensions: Sequence[str], **options: Any) -> list[DataId]:
+        """List data IDs; see `registry.datasets.query_data_ids`."""
+        return self.registry.query_data_ids(dimensions, **options)
+
+    def query_dimension_records(self, element: str, **options: Any) -> list[dict[str, Any]]:
+        """List dimension records; see `registry.datasets.query_dimension_records`."""
+        return self.registry.query_dimension_records(element, **options)
+
+    def ingest_raws(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        run: str | None = None,
+        transfer: str = "copy",
+        on_error: str = "skip",
+        progress: Any = None,
+    ) -> ingest.Ingested:
+        """Take raw files in; see `butler.ingest.ingest_raws`."""
+        return ingest.ingest_raws(
+            self, paths, run=run or self.run, transfer=transfer, on_error=on_error, progress=progress
+        )
+
+    def certify(self, collection: str, refs: Sequence[DatasetRef], timespan: Timespan) -> None:
+        """Certify calibrations; see `registry.calibrations.certify`."""
+        self.registry.certify(collection, refs, timespan)
+
+    def decertify(
+        self,
+        collection: str,
+        dataset_type: str | DatasetType,
+        timespan: Timespan,
+        data_ids: Sequence[Mapping[str, Any]] | None = None,
+    ) -> int:
+        """Decertify calibrations; see `registry.calibrations.decertify`."""
+        return self.registry.decertify(collection, dataset_type, timespan, data_ids)
+
+    def prune(self, refs: Sequence[DatasetRef], *, unstore: bool = True, purge: bool = False) -> None:
+        """Remove the files of datasets, and with ``purge`` the datasets themselves.
+
+        Raises
+        ------
+        InUse
+            With ``purge``, if a quantum read one of them; nothing is removed then.
+        """
+        ids = [r.id for r in refs]
+        with self.registry.begin() as connection:
+            copies = files.begin_deletion(connection, ids) if unstore or purge else []
+            if purge:
+                datasets.check_removable(connection, refs)
+        for copy in copies:
+            if copy.endpoint.owned:
+                copy.place(self.root).unlink(missing_ok=True)
+        with self.registry.begin() as connection:
+            files.end_deletion(connection, [c.file_id for c in copies])
+            if purge:
+                datasets.remove_datasets(connection, refs)
+
+    def definition(self, instrument: str) -> InstrumentDefinition:
+        """Give the definition of a registered camera, in the version that is in force."""
+        return cameras.load(self.registry, instrument)
+
+    @cached_property
+    def _definitions(self) -> dict[str, InstrumentDefinition]:
+        return {}
+
+    def _kind(self, dataset_type: str | DatasetType) -> DatasetType:
+        if isinstance(dataset_type, DatasetType):
+            return dataset_type
+        kind = self._kinds.get(dataset_type)
+        if kind is None:
+            kind = self._kinds[dataset_type] = self.registry.dataset_type(dataset_type)
+        return kind
+
+    def _searched(self, given: str | Sequence[str] | None) -> list[str]:
+        if given is None:
+            return self.default_collections
+        return [given] if isinstance(given, str) else list(given)
+
+    def _completed(self, kind: DatasetType, data_id: DataId) -> DataId:
+        """Let the camera's definition complete a data ID that lacks keys, or has keys of its own."""
+        if set(kind.dimensions) <= set(data_id) and "instrument" in data_id:
+            return data_id
+        if "instrument" not in kind.dimensions:
+            return data_id
+        name = data_id.get("instrument") or cameras.only_one(self.registry)
+        if name is None:
+            return data_id
+        definition = self._definitions.get(str(name))
+        if definition is None:
+            definition = self._definitions[str(name)] = self.definition(str(name))
+        wanted = {*kind.dimensions, "exposure"} if kind.is_calibration else set(kind.dimensions)
+        full = definition.expand({**data_id, "instrument": name})
+        return DataId.of({k: v for k, v in full.items() if k in wanted or k in data_id})
+
+    def _time_of(self, data_id: DataId) -> int | None:
+        records = self.registry.query_dimension_records(
+            "exposure", data_id={k: data_id[k] for k in ("instrument", "exposure") if k in data_id}
+        )
+        return int(records[0]["begin_tai_ns"]) if records else None
+
+    def _resolved(
+        self,
+        what: str | DatasetType | DatasetRef,
+        data_id: Mapping[str, Any] | None,
+        collections_: str | Sequence[str] | None,
+        keys: Mapping[str, Any],
+    ) -> DatasetRef:
+        if isinstance(what, DatasetRef):
+            return what
+        kind = self._kind(what)
+        searched = self._searched(collections_)
+        if not searched:
+            raise InvalidDataId(
+                "No collection to search: open the Butler with collections=..., or give collections=."
+            )
+        ref = self.find_dataset(kind, data_id, collections=searched, **keys)
+        if ref is not None:
+            return ref
+        full = self._completed(kind, DataId.of(data_id, **keys))
+        nearest = ""
+        if kind.is_calibration and (at := self._time_of(full) if "exposure" in full else None):
+            with self.registry.read() as connection:
+                flat = collections.flatten(connection, searched)
+                nearest = calibrations.nearest(connection, kind, full, at, flat)
+        raise MissingDataset(kind.name, full, searched, nearest=nearest)
+
+    def _stem(self, ref: DatasetRef) -> str:
+        folders = [safe_name(p) for p in ref.run.split("/")]
+        values = [safe_name(str(v)) for v in ref.data_id.values()]
+        kind = safe_name(ref.dataset_type.name)
+        night = ref.data_id.get("day_obs")
+        return "/".join([*folders, kind, *([str(night)] if night else []), "_".join([kind, *values])[:160]])
+
+
+def _record(
+    connection: sa.Connection,
+    refs: Sequence[DatasetRef],
+    new: Sequence[files.NewFile],
+    where: str,
+    staged: Sequence[StagedFile],
+) -> None:
+    """Register datasets of one type and run with their files, and give the files their names."""
+    first = refs[0]
+    collections.register(connection, first.run, "RUN")
+    datasets.insert_datasets(
+        connection, first.dataset_type, [r.data_id for r in refs], first.run, ids=[r.id for r in refs]
+    )
+    files.record(connection, endpoints.get(connection, where), new)
+    for file in staged:
+        file.settle()
+
+
+class Deferred:
+    """A dataset that was found and is read when asked for.
+
+    Parameters
+    ----------
+    butler : Butler
+        Where it is.
+    ref : DatasetRef
+        What it is.
+    """
+
+    def __init__(self, butler: Butler, ref: DatasetRef) -> None:
+        self._butler = butler
+        self.ref = ref
+
+    def get(self, *, component: str | None = None, parameters: Mapping[str, Any] | None = None) -> Any:
+        """Read it, or a part of it."""
+        return self._butler.get(self.ref, component=component, parameters=parameters)
+

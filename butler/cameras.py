@@ -1,0 +1,123 @@
+"""Which cameras does this repository know, and by which version of their definitions?
+
+Registers instrument definitions with their detectors, filters and dataset types, keeps every version, and loads
+the one in force.  What a definition says is `butler.instrument`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from butler.instrument import InstrumentDefinition, load_shipped, shipped
+from registry import datasets, dimensions
+from registry.database import account, insert_rows, lock_rows, utc_now
+from registry.errors import UnknownDimensionValue
+from registry.schema.dimensions import instrument, instrument_definition
+
+if TYPE_CHECKING:
+    from registry.registry import Registry
+
+__all__ = ["load", "names", "only_one", "register"]
+
+
+def register(registry: Registry, source: Any) -> InstrumentDefinition:
+    """Register a camera, or a new version of its definition.
+
+    Parameters
+    ----------
+    source : InstrumentDefinition, mapping, path-like or str
+        The definition, its YAML file, or the name of one that is shipped.
+
+    Returns
+    -------
+    InstrumentDefinition
+        What is in force now.
+    """
+    definition = _definition(source)
+    registry.database.transact(_store, definition)
+    return definition
+
+
+def _definition(source: Any) -> InstrumentDefinition:
+    if isinstance(source, InstrumentDefinition):
+        return source
+    if isinstance(source, Mapping):
+        return InstrumentDefinition.from_mapping(source)
+    if isinstance(source, str) and source in shipped():
+        return load_shipped(source)
+    return InstrumentDefinition.from_yaml(source)
+
+
+def _store(connection: sa.Connection, definition: InstrumentDefinition) -> None:
+    record = definition.instrument_record()
+    dimensions.insert_dimension_records(connection, "instrument", [record], "skip")
+    mine = sa.select(instrument.c.name).where(instrument.c.name == definition.name)
+    connection.execute(lock_rows(mine, connection)).all()
+    d = instrument_definition
+    latest = connection.execute(
+        sa.select(d.c.version, d.c.digest)
+        .where(d.c.instrument == definition.name)
+        .order_by(d.c.version.desc())
+        .limit(1)
+    ).first()
+    if latest is None or latest.digest != definition.digest:
+        version = 1 if latest is None else latest.version + 1
+        row = {
+            "instrument": definition.name,
+            "version": version,
+            "digest": definition.digest,
+            "text": definition.to_yaml(),
+            "registered_at": utc_now(),
+            "registered_by": account(),
+        }
+        insert_rows(connection, d, [row])
+        connection.execute(
+            sa.update(instrument)
+            .where(instrument.c.name == definition.name)
+            .values(definition_version=version, doc=record.get("doc") or "")
+        )
+    for element, rows in (
+        ("physical_filter", definition.physical_filter_records()),
+        ("detector", definition.detector_records()),
+    ):
+        dimensions.insert_dimension_records(connection, element, rows, "skip")
+    for spec in definition.dataset_types.values():
+        datasets.register_dataset_type(connection, spec.dataset_type)
+
+
+def names(registry: Registry) -> list[str]:
+    """List the cameras that are registered."""
+    with registry.read() as connection:
+        return list(connection.execute(sa.select(instrument.c.name).order_by(instrument.c.name)).scalars())
+
+
+def only_one(registry: Registry) -> str | None:
+    """Name the camera when the repository has just one."""
+    found = names(registry)
+    return found[0] if len(found) == 1 else None
+
+
+def load(registry: Registry, name: str) -> InstrumentDefinition:
+    """Load the definition in force of a camera.
+
+    Raises
+    ------
+    UnknownDimensionValue
+        If it is not registered; names those that are.
+    """
+    d = instrument_definition
+    with registry.read() as connection:
+        text = connection.execute(
+            sa.select(d.c.text).where(d.c.instrument == name).order_by(d.c.version.desc()).limit(1)
+        ).scalar()
+    if text is None:
+        raise UnknownDimensionValue(
+            "instrument",
+            name,
+            names(registry),
+            remedy="Register its definition with: skyspine instrument register REPO FILE",
+        )
+    return InstrumentDefinition.from_yaml(text)

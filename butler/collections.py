@@ -1,0 +1,50 @@
+"""What can be done with collections through the Butler?
+
+The verbs are those of `registry.collections`, each in one transaction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from registry import collections
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from registry.collections import Collection
+    from registry.identity import DatasetRef
+    from registry.registry import Registry
+
+__all__ = ["Collections"]
+
+
+class Collections:
+    """Verbs on the collections of one repository."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def register(self, name: str, type: str = "RUN", doc: str = "") -> bool:  # noqa: A002
+        """Register a collection; see `registry.collections.register`."""
+        return self._registry.register_collection(name, type, doc)
+
+    def chain(self, name: str, children: Sequence[str]) -> None:
+        """Set the children of a chain; see `registry.collections.chain`."""
+        self._registry.chain(name, children)
+
+    def tag(self, name: str, refs: Sequence[DatasetRef]) -> None:
+        """Put datasets into a TAGGED collection; see `registry.collections.tag`."""
+        self._registry.database.transact(collections.tag, name, refs)
+
+    def untag(self, name: str, refs: Sequence[DatasetRef]) -> None:
+        """Take datasets out of a TAGGED collection; see `registry.collections.untag`."""
+        self._registry.database.transact(collections.untag, name, refs)
+
+    def remove(self, name: str) -> None:
+        """Remove a collection; see `registry.collections.remove`."""
+        self._registry.database.transact(collections.remove, name)
+
+    def query(self, pattern: str = "*") -> list[Collection]:
+        """List collections whose name matches a glob."""
+        return self._registry.collections(pattern)

@@ -1,0 +1,344 @@
+"""How do raw files become datasets?
+
+Each file is translated by its camera's definition; the nights, exposures, visits and footprints that follow are
+registered with the datasets in one transaction per batch, in which the copied files get their names.  A file that
+cannot be taken does not lose the others, and a file that is in already is passed over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backbone import endpoints, files
+from backbone.staging import StagedFile, checksum, transfer_modes
+from butler import cameras
+from butler.errors import IngestError, NoRun
+from butler.formatters import get_formatter
+from butler.instrument import exposure_records, visit_records
+from butler.storage_classes import get_storage_class
+from registry import calibrations, collections, datasets, dimensions
+from registry.errors import Conflict, SkyspineError, did_you_mean
+from registry.identity import DatasetRef, uuid7
+from registry.regions import from_vertices
+from registry.timespan import Timespan
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Sequence
+
+    import sqlalchemy as sa
+
+    from butler.butler import Butler
+    from butler.instrument import FileGroup, InstrumentDefinition, Observation
+
+__all__ = ["Ingested", "ingest_raws"]
+
+BATCH = 500
+"""Files that are registered in one transaction."""
+
+
+@dataclass(slots=True)
+class Ingested:
+    """What became of the files.
+
+    Parameters
+    ----------
+    refs : list of DatasetRef
+        New datasets.
+    present : list of Path
+        Files whose dataset existed already.
+    ignored : list of Path
+        Files that the definition says to ignore.
+    errors : list of (Path, SkyspineError)
+        Files that could not be taken, with the reason.
+    """
+
+    refs: list[DatasetRef] = field(default_factory=list)
+    present: list[Path] = field(default_factory=list)
+    ignored: list[Path] = field(default_factory=list)
+    errors: list[tuple[Path, SkyspineError]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Item:
+    observation: Observation
+    definition: InstrumentDefinition
+    ref: DatasetRef
+    staged: list[StagedFile] = field(default_factory=list)
+    new: list[files.NewFile] = field(default_factory=list)
+
+
+def ingest_raws(
+    butler: Butler,
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    run: str | None,
+    transfer: str = "copy",
+    on_error: str = "skip",
+    progress: Callable[[int, int], None] | None = None,
+) -> Ingested:
+    """Take raw files in.
+
+    Parameters
+    ----------
+    paths : iterable of path-like
+        Files, and folders that are searched.
+    run : str
+        RUN collection; a definition may send files to one below it (copies rejected by the observers).
+    transfer : str
+        auto, copy, move, link, hardlink, symlink or direct (stay where they are, not owned).
+    on_error : {"skip", "stop"}
+        Whether a file that cannot be taken is reported at the end, or ends everything.
+    progress : callable, optional
+        Called with how many files are done, of how many.
+
+    Returns
+    -------
+    Ingested
+
+    Raises
+    ------
+    IngestError
+        If no camera is registered, or no file is found.
+    NoRun
+        If no run is given.
+    """
+    if run is None:
+        raise NoRun
+    if transfer not in transfer_modes:
+        raise IngestError(f"'{transfer}' is no way to transfer files.{did_you_mean(transfer, transfer_modes)}")
+    definitions = [butler.definition(name) for name in cameras.names(butler.registry)]
+    if not definitions:
+        raise IngestError(
+            "No camera is registered in this repository; do it first with: skyspine instrument register REPO FILE"
+        )
+    result = Ingested()
+    groups = _sorted_out(_found(paths), definitions, result)
+    total = len(groups)
+    for start in range(0, total, BATCH):
+        batch: list[_Item] = []
+        for definition, group in groups[start : start + BATCH]:
+            try:
+                batch.append(_translated(definition, group, run))
+            except SkyspineError as error:
+                result.errors.append((group.path, error))
+                if on_error == "stop":
+                    raise
+        _take(butler, batch, transfer, on_error, result)
+        if progress is not None:
+            progress(min(start + BATCH, total), total)
+    return result
+
+
+def _found(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    found: list[Path] = []
+    for given in map(Path, paths):
+        if given.is_dir():
+            found += sorted(p for p in given.rglob("*") if p.is_file())
+        elif given.exists():
+            found.append(given)
+        else:
+            raise IngestError(f"There is no file or folder {given}.", path=given)
+    if not found:
+        raise IngestError("There is no file in what was given.")
+    return list(dict.fromkeys(found))
+
+
+def _sorted_out(
+    found: Sequence[Path], definitions: Sequence[InstrumentDefinition], result: Ingested
+) -> list[tuple[InstrumentDefinition, FileGroup]]:
+    """Give each file to the first camera whose patterns fit its name."""
+    mine: dict[int, list[Path]] = {}
+    for path in found:
+        fits = [n for n, d in enumerate(definitions) if d.accepts(path) and not d.ignores(path)]
+        if fits:
+            mine.setdefault(fits[0], []).append(path)
+        elif any(d.ignores(path) for d in definitions) or ".fit" not in path.name.lower():
+            result.ignored.append(path)
+        else:
+            mine.setdefault(0, []).append(path)
+    return [(definitions[n], group) for n, paths in mine.items() for group in definitions[n].group(paths)]
+
+
+def _translated(definition: InstrumentDefinition, group: FileGroup, run: str) -> _Item:
+    try:
+        observation = definition.observe(group)
+    except OSError as error:
+        raise IngestError(f"{group.path} cannot be read: {error.strerror or error}.", path=group.path) from error
+    spec = definition.dataset_types[observation.dataset_type]
+    target = f"{run}/{observation.run_suffix}" if observation.run_suffix else run
+    ref = DatasetRef(uuid7(), spec.dataset_type, spec.dataset_type.data_id(observation.data_id), target)
+    return _Item(observation, definition, ref)
+
+
+def _take(
+    butler: Butler, batch: list[_Item], transfer: str, on_error: str, result: Ingested
+) -> None:
+    """Register a batch; when it is refused as a whole, file by file, so that only the bad ones are lost."""
+    batch = _without_present(butler, batch, result)
+    ready: list[_Item] = []
+    try:
+        for item in batch:
+            try:
+                _stage(butler, item, transfer)
+                ready.append(item)
+            except SkyspineError as error:
+                result.errors.append((item.observation.path, error))
+                if on_error == "stop":
+                    raise
+        if ready:
+            _register(butler, ready, transfer, on_error, result)
+    except BaseException:
+        for item in batch:
+            for file in item.staged:
+                file.abandon()
+        raise
+    if transfer == "move":
+        for ref in result.refs[-len(ready) :] if ready else []:
+            for path in next(i.observation.paths for i in ready if i.ref.id == ref.id):
+                path.unlink(missing_ok=True)
+
+
+def _register(
+    butler: Butler, ready: list[_Item], transfer: str, on_error: str, result: Ingested
+) -> None:
+    where = endpoints.DIRECT if transfer == "direct" else endpoints.ROOT
+    try:
+        butler.registry.database.transact(_record, ready, where)
+    except Conflict as error:
+        if len(ready) == 1:
+            for file in ready[0].staged:
+                file.abandon()
+            result.errors.append((ready[0].observation.path, error))
+            if on_error == "stop":
+                raise
+            return
+        middle = len(ready) // 2
+        _register(butler, ready[:middle], transfer, on_error, result)
+        _register(butler, ready[middle:], transfer, on_error, result)
+        return
+    result.refs += [item.ref for item in ready]
+
+
+def _without_present(butler: Butler, batch: list[_Item], result: Ingested) -> list[_Item]:
+    """Leave out what is in already, and second files of the same identity."""
+    keep: list[_Item] = []
+    seen: dict[Any, Path] = {}
+    for (run, kind), items in _by_run_and_type(batch).items():
+        with butler.registry.read() as connection:
+            known = {c.name for c in collections.query(connection)}
+            present = (
+                datasets.present_data_ids(connection, kind, [i.ref.data_id for i in items], run)
+                if run in known
+                else set()
+            )
+        for item in items:
+            key = (run, kind.name, item.ref.data_id)
+            if item.ref.data_id in present:
+                result.present.append(item.observation.path)
+            elif key in seen:
+                result.errors.append(
+                    (
+                        item.observation.path,
+                        IngestError(
+                            f"{item.observation.path} and {seen[key]} are both {kind.name} {item.ref.data_id!r}; "
+                            "one of them, or the rule that numbers exposures, is wrong.",
+                            path=item.observation.path,
+                        ),
+                    )
+                )
+            else:
+                seen[key] = item.observation.path
+                keep.append(item)
+    return keep
+
+
+def _by_run_and_type(batch: Sequence[_Item]) -> dict[tuple[str, Any], list[_Item]]:
+    grouped: dict[tuple[str, Any], list[_Item]] = {}
+    for item in batch:
+        grouped.setdefault((item.ref.run, item.ref.dataset_type), []).append(item)
+    return grouped
+
+
+def _stage(butler: Butler, item: _Item, transfer: str) -> None:
+    observation = item.observation
+    spec = item.definition.dataset_types[observation.dataset_type]
+    storage = get_storage_class(spec.storage_class)
+    formatter = get_formatter(spec.formatter or storage.default_formatter)
+    components = observation.components or {"": observation.path}
+    record = observation.exposure_record() if observation.exposure is not None else {}
+    fields = {"run": item.ref.run, **{k: v for k, v in record.items() if v is not None}, **item.ref.data_id}
+    for component, source in components.items():
+        if transfer == "direct":
+            place = str(source.resolve())
+            size, digest = source.stat().st_size, checksum(source)
+            item.new.append(files.NewFile(item.ref.id, component, place, size, digest, formatter.name))
+            continue
+        stem = item.definition.path(observation.dataset_type, fields)
+        ending = "".join(s for s in source.suffixes[-2:] if s.lower() in (".fits", ".fit", ".fz", ".gz"))
+        name = f"{stem}_{component}" if component else stem
+        staged = StagedFile.for_dataset(butler.root, name, item.ref.id, ending or source.suffix)
+        item.staged.append(staged)
+        staged.take(source, "copy" if transfer in ("auto", "move") else transfer)
+        size, digest = staged.size_and_checksum()
+        item.new.append(files.NewFile(item.ref.id, component, staged.path, size, digest, formatter.name))
+
+
+def _record(connection: sa.Connection, items: Sequence[_Item], where: str) -> None:
+    _insert_dimensions(connection, items)
+    for (run, kind), members in _by_run_and_type(items).items():
+        collections.register(connection, run, "RUN")
+        datasets.insert_datasets(
+            connection,
+            kind,
+            [i.ref.data_id for i in members],
+            run,
+            ids=[i.ref.id for i in members],
+        )
+    files.record(connection, endpoints.get(connection, where), [f for i in items for f in i.new])
+    for item in items:
+        if item.observation.curated and item.ref.dataset_type.is_calibration:
+            begin, end = item.observation.validity or (None, None)
+            calibrations.certify(
+                connection, f"{item.observation.instrument}/calib", [item.ref], Timespan(begin, end)
+            )
+    for item in items:
+        for file in item.staged:
+            file.settle()
+
+
+def _insert_dimensions(connection: sa.Connection, items: Sequence[_Item]) -> None:
+    observations = [i.observation for i in items]
+    nights = {
+        (o.instrument, o.day_obs): i.definition.day_obs_record(o.day_obs)
+        for i, o in ((i, i.observation) for i in items)
+        if o.day_obs is not None
+    }
+    exposures = exposure_records(observations)
+    visits = visit_records(observations)
+    members = {
+        (o.instrument, o.visit, o.exposure)
+        for o in observations
+        if o.visit is not None and o.exposure is not None
+    }
+    regions = {
+        (o.instrument, o.visit, o.detector): from_vertices(o.region)
+        for o in observations
+        if o.region is not None and o.visit is not None and o.detector is not None
+    }
+    keys = ("instrument", "visit", "detector")
+    rejected = [(r["instrument"], r["id"]) for r in exposures if r["quality"] == "rejected"]
+    for element, rows in (
+        ("day_obs", list(nights.values())),
+        ("exposure", exposures),
+        ("visit", visits),
+        ("visit_exposure", [{"instrument": i, "visit": v, "exposure": e} for i, v, e in sorted(members)]),
+        (
+            "visit_detector_region",
+            [{**dict(zip(keys, k, strict=True)), "region": r} for k, r in regions.items()],
+        ),
+    ):
+        dimensions.insert_dimension_records(connection, element, rows, "skip")
+    dimensions.flag_rejected(connection, rejected)

@@ -1,0 +1,114 @@
+"""Where is a repository, and which database does it use?
+
+A repository is a folder with ``skyspine.yaml`` in it; that file names the database, relative to the folder when it is
+SQLite inside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+import yaml
+
+from backbone import endpoints
+from butler.errors import RepositoryExists, RepositoryNotFound
+from registry.registry import Registry
+
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["CONFIG", "Repository"]
+
+CONFIG = "skyspine.yaml"
+_INSIDE = "sqlite:///registry.sqlite3"
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository's folder and database.
+
+    Parameters
+    ----------
+    root : Path
+        Its folder, absolute.
+    url : str
+        URL of its database.
+    """
+
+    root: Path
+    url: str
+
+    @classmethod
+    def create(cls, root: str | os.PathLike[str], db: str | None = None) -> Repository:
+        """Make a repository in a folder that has none.
+
+        Parameters
+        ----------
+        root : path-like
+            Folder; made when it does not exist.
+        db : str, optional
+            URL of an empty database; SQLite inside the folder by default.
+
+        Raises
+        ------
+        RepositoryExists
+            If the folder holds one.
+        RepositoryNotFound
+            If the folder cannot be made.
+        """
+        folder = Path(root).absolute()
+        if (folder / CONFIG).exists():
+            raise RepositoryExists(
+                f"{folder} holds a repository already; open it, or choose another folder.", path=folder
+            )
+        url = db or _INSIDE
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            made = cls(folder, _absolute(url, folder))
+            with Registry.create(made.url) as registry:
+                registry.database.transact(endpoints.set_up)
+            (folder / CONFIG).write_text(yaml.safe_dump({"db": url}), encoding="utf-8")
+        except OSError as error:
+            raise RepositoryNotFound(
+                f"No repository can be made in {folder}: {error.strerror or error}.", path=folder
+            ) from error
+        return made
+
+    @classmethod
+    def open(cls, root: str | os.PathLike[str]) -> Repository:
+        """Find the repository in a folder.
+
+        Raises
+        ------
+        RepositoryNotFound
+            If there is none.
+        """
+        folder = Path(root).absolute()
+        try:
+            settings = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+            url = settings["db"]
+        except FileNotFoundError as error:
+            raise RepositoryNotFound(
+                f"{folder} holds no repository; make one with: skyspine create {root}", path=folder
+            ) from error
+        except (yaml.YAMLError, TypeError, KeyError) as error:
+            raise RepositoryNotFound(
+                f"{folder / CONFIG} cannot be understood; it should hold one line such as "
+                f"'db: {_INSIDE}'.",
+                path=folder,
+            ) from error
+        return cls(folder, _absolute(url, folder))
+
+
+def _absolute(url: str, folder: Path) -> str:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        return url
+    relative = parsed.get_backend_name() == "sqlite" and parsed.database
+    if relative and not Path(str(parsed.database)).is_absolute():
+        parsed = parsed.set(database=str(folder / str(parsed.database)))
+    return parsed.render_as_string(hide_password=False)
