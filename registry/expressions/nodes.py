@@ -1,15 +1,18 @@
 """What is a parsed expression made of?
 
-Immutable nodes that know where they stand in the text (`start`, `end`: half open, in characters) and how deep their
-SQL will nest (`depth`, see `registry.expressions.limits.MAX_DEPTH`).  They hold no SQL: `registry.expressions.parsing`
-makes them and `registry.expressions.compiling` reads them.
+Immutable nodes that know where they stand in the text (`start`, `end`: half open, in characters)
+and how deep their SQL will nest (`depth`, see `registry.expressions.limits.MAX_DEPTH`).  They hold
+no SQL: `registry.expressions.parsing` makes them and `registry.expressions.compiling` reads them.
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterator
 
 __all__ = [
     "Arithmetic",
@@ -42,15 +45,21 @@ class Node:
     end: int
     depth: int
 
+    parts: ClassVar[tuple[str, ...]] = ()
+
     @property
     def children(self) -> tuple[Node, ...]:
-        """The parts, in the order of the text."""
-        return ()
+        """The nodes that it is made of, in the order of the text."""
+        found: list[Node] = []
+        for name in self.parts:
+            part = getattr(self, name)
+            found.extend(part if isinstance(part, tuple) else (part,))
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A point in time of a literal `T'...'`: `ns` [TAI nanoseconds since 1970-01-01T00:00:00 TAI]."""
+    """A point in time, `T'...'`: `ns` [TAI nanoseconds since 1970-01-01T00:00:00 TAI]."""
 
     ns: int
 
@@ -83,9 +92,7 @@ class Sign(Node):
     operator: str
     operand: Node
 
-    @property
-    def children(self) -> tuple[Node, ...]:
-        return (self.operand,)
+    parts: ClassVar[tuple[str, ...]] = ("operand",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +103,7 @@ class Arithmetic(Node):
     left: Node
     right: Node
 
-    @property
-    def children(self) -> tuple[Node, ...]:
-        return (self.left, self.right)
+    parts: ClassVar[tuple[str, ...]] = ("left", "right")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +114,7 @@ class Comparison(Node):
     left: Node
     right: Node
 
-    @property
-    def children(self) -> tuple[Node, ...]:
-        return (self.left, self.right)
+    parts: ClassVar[tuple[str, ...]] = ("left", "right")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +123,7 @@ class Negation(Node):
 
     operand: Node
 
-    @property
-    def children(self) -> tuple[Node, ...]:
-        return (self.operand,)
+    parts: ClassVar[tuple[str, ...]] = ("operand",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +133,7 @@ class Connective(Node):
     operator: str
     operands: tuple[Node, ...]
 
-    @property
-    def children(self) -> tuple[Node, ...]:
-        return self.operands
+    parts: ClassVar[tuple[str, ...]] = ("operands",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +153,7 @@ class InList(Node):
     items: tuple[Node, ...]
     negated: bool
 
-    @property
-    def children(self) -> tuple[Node, ...]:
-        return (self.operand, *self.items)
+    parts: ClassVar[tuple[str, ...]] = ("operand", "items")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +164,7 @@ class Glob(Node):
     pattern: Node
     negated: bool
 
-    @property
-    def children(self) -> tuple[Node, ...]:
-        return (self.operand, self.pattern)
+    parts: ClassVar[tuple[str, ...]] = ("operand", "pattern")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +174,7 @@ class NullTest(Node):
     operand: Node
     negated: bool
 
-    @property
-    def children(self) -> tuple[Node, ...]:
-        return (self.operand,)
+    parts: ClassVar[tuple[str, ...]] = ("operand",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +185,7 @@ class Overlaps(Node):
     right: Node
     negated: bool
 
-    @property
-    def children(self) -> tuple[Node, ...]:
-        return (self.left, self.right)
+    parts: ClassVar[tuple[str, ...]] = ("left", "right")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +195,7 @@ class Pair(Node):
     begin: Node
     finish: Node
 
-    @property
-    def children(self) -> tuple[Node, ...]:
-        return (self.begin, self.finish)
+    parts: ClassVar[tuple[str, ...]] = ("begin", "finish")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +205,7 @@ class Call(Node):
     function: str
     arguments: tuple[Node, ...]
 
-    @property
-    def children(self) -> tuple[Node, ...]:
-        return self.arguments
+    parts: ClassVar[tuple[str, ...]] = ("arguments",)
 
 
 @dataclass(frozen=True, slots=True)
