@@ -29,7 +29,7 @@ from registry.registry import Registry
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from butler.instrument import InstrumentDefinition
     from registry.timespan import Timespan
@@ -227,27 +227,52 @@ class Butler:
         provenance : mapping of str to str
             Identifiers to be written into the file, beside the dataset's own.
         """
-        storage = get_storage_class(ref.dataset_type.storage_class)
-        storage.check(obj)
-        formatter = get_formatter(storage.default_formatter)
-        staged = StagedFile.for_dataset(self.root, self._stem(ref), ref.id, formatter.extension)
-        with self._cleaning(staged):
-            formatter.write(
-                obj, staged.temporary, {"SKYS_ID": str(ref.id), "SKYS_RUN": ref.run, **provenance}
-            )
-            size, digest = staged.size_and_checksum()
-            new = files.NewFile(ref.id, "", staged.path, size, digest, formatter.name)
-            self.registry.database.transact(_record, [ref], [new], endpoints.ROOT, [staged])
+        self.store([(obj, ref)], provenance)
         return ref
 
+    def store(
+        self,
+        items: Sequence[tuple[Any, DatasetRef]],
+        provenance: Mapping[str, str] | None = None,
+        also: Callable[[sa.Connection], None] | None = None,
+    ) -> None:
+        """Store several objects in one transaction.
+
+        Parameters
+        ----------
+        items : sequence of (object, DatasetRef)
+            Objects and what they will be.
+        provenance : mapping of str to str, optional
+            Identifiers to be written into the files.
+        also : callable, optional
+            Further work in the same transaction; repeatable.
+        """
+        staged: list[StagedFile] = []
+        new: list[files.NewFile] = []
+        with self._cleaning(staged):
+            for obj, ref in items:
+                storage = get_storage_class(ref.dataset_type.storage_class)
+                storage.check(obj)
+                formatter = get_formatter(storage.default_formatter)
+                file = StagedFile.for_dataset(
+                    self.root, self._stem(ref), ref.id, formatter.extension
+                )
+                staged.append(file)
+                cards = {"SKYS_ID": str(ref.id), "SKYS_RUN": ref.run, **(provenance or {})}
+                formatter.write(obj, file.temporary, cards)
+                size, digest = file.size_and_checksum()
+                new.append(files.NewFile(ref.id, "", file.path, size, digest, formatter.name))
+            refs = [ref for _, ref in items]
+            self.registry.database.transact(_record, refs, new, endpoints.ROOT, staged, also)
+
     @contextlib.contextmanager
-    def _cleaning(self, *staged: StagedFile) -> Iterator[None]:
+    def _cleaning(self, staged: list[StagedFile]) -> Iterator[None]:
         """Remove files when what is inside fails, or the transaction around it does."""
-        outer = self._staged.get()
-        if outer is not None:
-            outer.extend(staged)
         try:
             yield
+            outer = self._staged.get()
+            if outer is not None:
+                outer.extend(staged)
         except BaseException:
             for file in staged:
                 file.abandon()
@@ -538,14 +563,20 @@ def _record(
     new: Sequence[files.NewFile],
     where: str,
     staged: Sequence[StagedFile],
+    also: Callable[[sa.Connection], None] | None,
 ) -> None:
-    """Register datasets of one type and run with their files, and give the files their names."""
-    first = refs[0]
-    collections.register(connection, first.run, "RUN")
-    datasets.insert_datasets(
-        connection, first.dataset_type, [r.data_id for r in refs], first.run, ids=[r.id for r in refs]
-    )
+    """Register datasets with their files, and give the files their names."""
+    grouped: dict[tuple[DatasetType, str], list[DatasetRef]] = {}
+    for ref in refs:
+        grouped.setdefault((ref.dataset_type, ref.run), []).append(ref)
+    for (kind, run), members in grouped.items():
+        collections.register(connection, run, "RUN")
+        datasets.insert_datasets(
+            connection, kind, [r.data_id for r in members], run, ids=[r.id for r in members]
+        )
     files.record(connection, endpoints.get(connection, where), new)
+    if also is not None:
+        also(connection)
     for file in staged:
         file.settle()
 

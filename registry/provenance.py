@@ -427,6 +427,13 @@ def reset(connection: sa.Connection, quantum_ids: Sequence[uuid.UUID]) -> int:
     return len(found)
 
 
+def outputs_of(connection: sa.Connection, quantum_id: uuid.UUID) -> list[uuid.UUID]:
+    """List the datasets that a quantum made."""
+    out = schema.quantum_output
+    rows = connection.execute(sa.select(out.c.dataset_id).where(out.c.quantum_id == quantum_id))
+    return list(rows.scalars())
+
+
 def ancestors(
     connection: sa.Connection, ids: Sequence[uuid.UUID], depth: int | None = None
 ) -> list[Edge]:

@@ -1,0 +1,526 @@
+"""How is a pipeline run on this machine?
+
+Stage by stage: quanta are built and recorded, executed as soon as their inputs are there, and calibrations certified
+before the next stage looks them up.  The state is in the database at every moment: a run that was killed is
+continued with `resume`.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures as futures
+import dataclasses
+import datetime
+import multiprocessing
+from collections import Counter
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from butler.butler import Butler
+from registry import calibrations, collections, datasets, provenance
+from registry.errors import UnknownCollection
+from registry.timespan import Timespan
+from workflow import environment
+from workflow.config_values import class_name, leaf_values, save_text, value_text
+from workflow.errors import WorkflowError
+from workflow.quanta import Quantum, build
+from workflow.worker import Result, Worker, execute, open_worker
+
+if TYPE_CHECKING:
+    import os
+    import uuid
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import sqlalchemy as sa
+
+    from registry.identity import DataId, DatasetRef
+    from workflow.pipeline import Pipeline, PipelineTask
+
+__all__ = ["NothingToRun", "RunReport", "run_pipeline"]
+
+
+class NothingToRun(WorkflowError):
+    """The pipeline found no quantum to run."""
+
+    code = "nothing-to-run"
+
+
+@dataclass
+class RunReport:
+    """What became of a run.
+
+    Parameters
+    ----------
+    run : str
+        RUN collection with the outputs.
+    states : Counter
+        (label, state) to number of quanta.
+    failures : list of Result
+        Quanta that failed.
+    blocked : list of (Quantum, str)
+        Quanta that could not run, with the reason.
+    certified : list of str
+        One line for each type of calibration that was certified.
+    """
+
+    run: str
+    states: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failures: list[Result] = field(default_factory=list)
+    blocked: list[tuple[Quantum, str]] = field(default_factory=list)
+    certified: list[str] = field(default_factory=list)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether no quantum failed or was blocked."""
+        return not self.failures and not self.blocked
+
+
+def run_pipeline(
+    root: str | os.PathLike[str],
+    pipeline: Pipeline,
+    *,
+    inputs: Sequence[str],
+    output: str,
+    where: str = "",
+    bind: Mapping[str, Any] | None = None,
+    jobs: int = 1,
+    resume: bool = False,
+    dry_run: bool = False,
+    fail_fast: bool = False,
+    progress: Callable[[str, str], None] | None = None,
+) -> RunReport:
+    """Run a pipeline on processes of this machine.
+
+    Parameters
+    ----------
+    root : path-like
+        Folder of the repository.
+    pipeline : Pipeline
+        What to run.
+    inputs : sequence of str
+        Collections that are searched, in order.
+    output : str
+        CHAINED collection: a new RUN below it is put first in it, its calibrations come second and
+        the inputs after them.
+    where, bind : str, mapping
+        Expression that the input datasets fulfil.
+    jobs : int
+        Processes; 1 runs everything in this one.
+    resume : bool
+        Continue the last run of ``output``: what is done stays, all else is run.
+    dry_run : bool
+        Only count the quanta of the first stage.
+    fail_fast : bool
+        Start nothing more after a failure.
+    progress : callable, optional
+        Called with label and state whenever a quantum was built (``ready``) or ended.
+
+    Returns
+    -------
+    RunReport
+
+    Raises
+    ------
+    NothingToRun
+        If no task has a quantum.
+    """
+    with Butler(root, writeable=True) as butler:
+        runner = _Runner(butler, pipeline, list(inputs), output, where, bind, fail_fast, progress)
+        return runner.go(jobs, resume=resume, dry_run=dry_run)
+
+
+@dataclass
+class _Runner:
+    butler: Butler
+    pipeline: Pipeline
+    inputs: list[str]
+    output: str
+    where: str
+    bind: Mapping[str, Any] | None
+    fail_fast: bool
+    progress: Callable[[str, str], None] | None
+
+    def go(self, jobs: int, *, resume: bool, dry_run: bool) -> RunReport:
+        registry = self.butler.registry
+        with registry.read() as connection:
+            collections.flatten(connection, self.inputs)
+        run = self._last_run() if resume else self._new_run()
+        report = RunReport(run)
+        if dry_run:
+            for task in self.pipeline.stages()[0]:
+                report.states[task.label, "ready"] = len(self._built(task, run, {}, self.inputs))
+            return report
+        calibs = f"{self.output}/calib"
+        task_ids, environment_id = registry.database.transact(self._record_tasks, run)
+        searched = [calibs, *self.inputs] if self._certifies() else self.inputs
+        if self._certifies():
+            registry.register_collection(calibs, "CALIBRATION")
+        registry.chain(self.output, [run, *(c for c in searched if c != self.output)])
+        made: dict[str, list[DatasetRef]] = {}
+        n_quanta = 0
+        with _executor(str(self.butler.root), run, self.pipeline.tasks, environment_id, jobs) as pool:
+            for stage in self.pipeline.stages():
+                quanta = self._stage(stage, run, searched, made, task_ids, report)
+                n_quanta += len(quanta)
+                self._execute(pool, quanta, made, report)
+                for task in stage:
+                    self._certify(task, calibs, made, report)
+                if self.fail_fast and report.failures:
+                    break
+        if not n_quanta and not resume:
+            raise NothingToRun(
+                f"No quantum was found: no dataset of {', '.join(self.pipeline.overall_inputs())} in "
+                f"{', '.join(self.inputs)} fulfils {self.where or 'what the tasks select'!r}."
+            )
+        return report
+
+    def _certifies(self) -> bool:
+        return any(task.certify for task in self.pipeline)
+
+    def _new_run(self) -> str:
+        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        return f"{self.output}/{stamp}"
+
+    def _last_run(self) -> str:
+        chained = {c.name: c for c in self.butler.registry.collections()}
+        if self.output not in chained:
+            raise UnknownCollection(
+                self.output, chained, remedy="There is no run to continue; leave --resume out."
+            )
+        return chained[self.output].children[0]
+
+    def _record_tasks(self, connection: sa.Connection, run: str) -> tuple[dict[str, int], int]:
+        """Register the run, its dataset types, tasks, configurations and environment."""
+        collections.register(connection, run, "RUN")
+        for kind in self.pipeline.dataset_types().values():
+            if self.pipeline.producer(kind.name) is not None:
+                datasets.register_dataset_type(connection, kind)
+        software = environment.current()
+        environment_id = provenance.record_environment(connection, *software)
+        keys = {}
+        for task in self.pipeline:
+            values = [(v.path, value_text(v.value), v.type) for v in leaf_values(task.config)]
+            config_id = provenance.record_config(
+                connection, class_name(task.config), save_text(task.config), values
+            )
+            history = [
+                provenance.HistoryEntry(
+                    path, step.text, step.kind, step.origin, step.by, step.at
+                )
+                for path, steps in task.history.items()
+                for step in steps
+            ]
+            keys[task.label] = provenance.record_task(
+                connection, run, task.label, task.class_name, config_id, history, self.pipeline.name
+            )
+        return keys, environment_id
+
+    def _built(
+        self,
+        task: PipelineTask,
+        run: str,
+        made: Mapping[str, Sequence[DatasetRef]],
+        searched: Sequence[str],
+    ) -> list[Quantum]:
+        return build(
+            self.butler,
+            task,
+            run=run,
+            inputs=searched,
+            where=self.where,
+            bind={**self.pipeline.parameters, **(self.bind or {})},
+            made=made,
+        )
+
+    def _stage(
+        self,
+        stage: Sequence[PipelineTask],
+        run: str,
+        searched: Sequence[str],
+        made: dict[str, list[DatasetRef]],
+        task_ids: Mapping[str, int],
+        report: RunReport,
+    ) -> list[Quantum]:
+        """Build and record the quanta of a stage; those of an earlier attempt keep their identity."""
+        database = self.butler.registry.database
+        with database.read() as connection:
+            earlier = {
+                (q["label"], q["data_id"]): q for q in provenance.quanta_of_run(connection, run)
+            }
+        predicted = {k: list(v) for k, v in made.items()}
+        ready: list[Quantum] = []
+        for task in stage:
+            quanta = []
+            for quantum in self._built(task, run, predicted, searched):
+                before = earlier.get((quantum.label, quantum.data_id))
+                if before is not None and before["state"] in ("done", "no_work"):
+                    self._count(report, quantum, before["state"])
+                    kept = self._kept(before["id"])
+                    for ref in kept:
+                        predicted.setdefault(ref.dataset_type.name, []).append(ref)
+                        made.setdefault(ref.dataset_type.name, []).append(ref)
+                    continue
+                if before is not None:
+                    quantum = dataclasses.replace(quantum, id=before["id"])  # noqa: PLW2901
+                quanta.append(quantum)
+                if not quantum.problem:
+                    for refs in quantum.outputs.values():
+                        for ref in refs:
+                            predicted.setdefault(ref.dataset_type.name, []).append(ref)
+            for name in (c.dataset_type for c in task.connections.outputs.values()):
+                predicted.setdefault(name, [])
+            known = {q["id"] for q in earlier.values()}
+            database.transact(self._record_quanta, task_ids[task.label], quanta, known)
+            for quantum in quanta:
+                if quantum.problem:
+                    report.blocked.append((quantum, quantum.problem))
+                    self._count(report, quantum, "blocked")
+                else:
+                    ready.append(quantum)
+                    if self.progress is not None:
+                        self.progress(quantum.label, "ready")
+        return ready
+
+    def _kept(self, quantum_id: uuid.UUID) -> list[DatasetRef]:
+        with self.butler.registry.read() as connection:
+            ids = provenance.outputs_of(connection, quantum_id)
+            return list(datasets.get_refs(connection, ids).values())
+
+    def _record_quanta(
+        self,
+        connection: sa.Connection,
+        task_id: int,
+        quanta: Sequence[Quantum],
+        known: set[uuid.UUID],
+    ) -> None:
+        provenance.reset(connection, [q.id for q in quanta if q.id in known])
+        fresh = [q for q in quanta if q.id not in known]
+        rows = [provenance.QuantumRow(q.id, q.data_id) for q in fresh]
+        provenance.insert_quanta(connection, task_id, rows)
+        provenance.block(connection, {q.id: q.problem for q in quanta if q.problem})
+
+    def _count(self, report: RunReport, quantum: Quantum, state: str) -> None:
+        report.states[quantum.label, state] += 1
+        if self.progress is not None:
+            self.progress(quantum.label, state)
+
+    def _execute(
+        self,
+        pool: _Pool,
+        quanta: Sequence[Quantum],
+        made: dict[str, list[DatasetRef]],
+        report: RunReport,
+    ) -> None:
+        """Execute quanta as their inputs come into being; block those whose inputs do not."""
+        makers = {r.id: q.id for q in quanta for refs in q.outputs.values() for r in refs}
+        waiting: dict[uuid.UUID, set[uuid.UUID]] = {}
+        heirs: dict[uuid.UUID, list[Quantum]] = {}
+        for quantum in quanta:
+            needs = {
+                makers[r.id] for refs in quantum.inputs.values() for r in refs if r.id in makers
+            }
+            waiting[quantum.id] = needs
+            for need in needs:
+                heirs.setdefault(need, []).append(quantum)
+        for result in pool.run([q for q in quanta if not waiting[q.id]]):
+            quantum = result.quantum
+            self._count(report, quantum, result.state)
+            for ref in result.made:
+                made.setdefault(ref.dataset_type.name, []).append(ref)
+            if result.state == "failed":
+                report.failures.append(result)
+                if self.fail_fast:
+                    pool.stop()
+            lost = {r.id for refs in quantum.outputs.values() for r in refs} - {
+                r.id for r in result.made
+            }
+            next_ones = []
+            for heir in heirs.get(quantum.id, []):
+                waiting[heir.id].discard(quantum.id)
+                if lost & {r.id for refs in heir.inputs.values() for r in refs}:
+                    heir = self._without(heir, lost)  # noqa: PLW2901
+                    heirs_of = {h.id: h for h in [heir]}
+                    for need in waiting[heir.id]:
+                        heirs[need] = [heirs_of.get(h.id, h) for h in heirs.get(need, [])]
+                if not waiting[heir.id]:
+                    next_ones.append(heir)
+            for heir in next_ones:
+                problem = self._short_of(heir)
+                if problem:
+                    self._block(heir, problem, heirs, report)
+                else:
+                    pool.submit(heir)
+
+    def _without(self, quantum: Quantum, lost: set[uuid.UUID]) -> Quantum:
+        inputs = {
+            name: tuple(r for r in refs if r.id not in lost) for name, refs in quantum.inputs.items()
+        }
+        kept = {
+            name: tuple(
+                f
+                for f, r in zip(facts, quantum.inputs[name], strict=False)
+                if r.id not in lost
+            )
+            for name, facts in quantum.records.items()
+        }
+        return dataclasses.replace(quantum, inputs=inputs, records=kept)
+
+    def _short_of(self, quantum: Quantum) -> str:
+        task = self.pipeline[quantum.label]
+        for name, connection in task.connections.items():
+            if connection.is_input and len(quantum.inputs.get(name, ())) < connection.minimum:
+                return f"{name}: the {connection.dataset_type} that it needs was not made."
+        return ""
+
+    def _block(
+        self,
+        quantum: Quantum,
+        problem: str,
+        heirs: Mapping[uuid.UUID, list[Quantum]],
+        report: RunReport,
+    ) -> None:
+        open_ones = [quantum]
+        blocked: dict[uuid.UUID, Quantum] = {}
+        while open_ones:
+            one = open_ones.pop()
+            if one.id not in blocked:
+                blocked[one.id] = one
+                open_ones += heirs.get(one.id, [])
+        reasons = dict.fromkeys(blocked, problem)
+        self.butler.registry.database.transact(provenance.block, reasons)
+        for one in blocked.values():
+            report.blocked.append((one, problem))
+            self._count(report, one, "blocked")
+
+    def _certify(
+        self,
+        task: PipelineTask,
+        calibs: str,
+        made: Mapping[str, Sequence[DatasetRef]],
+        report: RunReport,
+    ) -> None:
+        """Certify a task's calibrations by the pipeline's rule, anew for each run."""
+        for name, rule in task.certify.items():
+            kind = task.connections[name].definition()
+            refs = list(made.get(kind.name, ()))
+            if not refs:
+                continue
+            nights = {
+                (r["instrument"], r["id"]): (r["begin_tai_ns"], r["end_tai_ns"])
+                for r in self.butler.registry.query_dimension_records("day_obs")
+            }
+            ranges = _validity(refs, rule, nights)
+            self.butler.registry.database.transact(_recertify, calibs, kind.name, ranges)
+            report.certified.append(f"{len(refs)} {kind.name} ({rule}) in {calibs}")
+
+
+def _validity(
+    refs: Sequence[DatasetRef], rule: str, nights: Mapping[tuple[Any, Any], tuple[int, int]]
+) -> list[tuple[DatasetRef, Timespan]]:
+    """Decide how long calibrations hold: their night, until the next one of the same kind, or for ever."""
+    if rule == "forever":
+        return [(ref, Timespan()) for ref in refs]
+    grouped: dict[DataId, list[DatasetRef]] = {}
+    for ref in refs:
+        grouped.setdefault(ref.data_id.subset(ref.dataset_type.lookup_dimensions), []).append(ref)
+    ranges = []
+    for members in grouped.values():
+        spans = sorted(
+            ((nights[r.data_id["instrument"], r.data_id["day_obs"]], r) for r in members),
+            key=lambda item: item[0],
+        )
+        for n, ((begin, end), ref) in enumerate(spans):
+            until: int | None = end
+            if rule == "until-next":
+                until = spans[n + 1][0][0] if n + 1 < len(spans) else None
+            ranges.append((ref, Timespan(begin, until)))
+    return ranges
+
+
+def _recertify(
+    connection: sa.Connection,
+    name: str,
+    kind_name: str,
+    ranges: Sequence[tuple[DatasetRef, Timespan]],
+) -> None:
+    kind = datasets.get_dataset_type(connection, kind_name)
+    keys = [ref.data_id.subset(kind.lookup_dimensions) for ref, _ in ranges]
+    collections.register(connection, name, "CALIBRATION")
+    calibrations.decertify(connection, name, kind, Timespan(), keys)
+    calibrations.certify_each(connection, name, ranges)
+
+
+class _Pool:
+    """Executes quanta in this process, one after the other, as they are given."""
+
+    def __init__(self, worker: Worker | None) -> None:
+        self._worker = worker
+        self._waiting: list[Quantum] = []
+        self._stopped = False
+
+    def submit(self, quantum: Quantum) -> None:
+        self._waiting.append(quantum)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def run(self, quanta: Sequence[Quantum]) -> Iterator[Result]:
+        self._waiting = list(quanta)
+        while self._waiting and not self._stopped:
+            assert self._worker is not None  # noqa: S101 (for the type checker)
+            yield self._worker.execute(self._waiting.pop(0))
+
+
+class _Processes(_Pool):
+    """Executes quanta in worker processes that stay."""
+
+    def __init__(self, pool: futures.ProcessPoolExecutor) -> None:
+        super().__init__(None)
+        self._pool = pool
+        self._running: dict[futures.Future[Result], Quantum] = {}
+
+    def submit(self, quantum: Quantum) -> None:
+        if not self._stopped:
+            self._running[self._pool.submit(execute, quantum)] = quantum
+
+    def run(self, quanta: Sequence[Quantum]) -> Iterator[Result]:
+        for quantum in quanta:
+            self.submit(quantum)
+        while self._running:
+            done, _ = futures.wait(self._running, return_when=futures.FIRST_COMPLETED)
+            for future in done:
+                quantum = self._running.pop(future)
+                try:
+                    yield future.result()
+                except BrokenProcessPool as error:
+                    raise WorkflowError(
+                        f"A worker process died while it ran {quantum.label} {quantum.data_id!r} (out of "
+                        "memory, or killed). Nothing that was done is lost; continue with --resume."
+                    ) from error
+
+
+class _executor:  # noqa: N801 (used like a function)
+    def __init__(
+        self, root: str, run: str, tasks: Sequence[PipelineTask], environment_id: int, jobs: int
+    ) -> None:
+        self._arguments = (root, run, tasks, environment_id)
+        self._jobs = jobs
+        self._worker: Worker | None = None
+        self._pool: futures.ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> _Pool:
+        if self._jobs <= 1:
+            self._worker = Worker(*self._arguments)
+            return _Pool(self._worker)
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["workflow.worker"])
+        self._pool = futures.ProcessPoolExecutor(
+            self._jobs, mp_context=context, initializer=open_worker, initargs=self._arguments
+        )
+        return _Processes(self._pool)
+
+    def __exit__(self, *_: object) -> None:
+        if self._worker is not None:
+            self._worker.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,243 @@
+"""How is one quantum executed, and its outcome recorded with its outputs?
+
+The same code runs in the process of the command and in the persistent worker processes.  A quantum is taken by a
+conditional update, its outputs are kept until the task is done, and then files, datasets, provenance and state are
+recorded in one transaction.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import resource
+import time
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from butler.butler import Butler
+from registry import provenance
+from registry.errors import InvalidState
+from workflow import environment
+from workflow.errors import NoWorkFound
+from workflow.task import Metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import sqlalchemy as sa
+
+    from registry.identity import DataId, DatasetRef
+    from workflow.pipeline import PipelineTask
+    from workflow.quanta import Quantum
+    from workflow.task import SuperTask
+
+__all__ = ["Context", "Result", "Worker"]
+
+_log = logging.getLogger("skyspine.worker")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a quantum ended.
+
+    Parameters
+    ----------
+    quantum : Quantum
+        Which one.
+    state : str
+        done, no_work or failed.
+    made : tuple of DatasetRef
+        What it stored.
+    error : str
+        Class and text of the error, for failed.
+    trace : str
+        The traceback, for failed.
+    """
+
+    quantum: Quantum
+    state: str
+    made: tuple[DatasetRef, ...] = ()
+    error: str = ""
+    trace: str = ""
+
+
+class Context:
+    """What a task is given to process one quantum; see `workflow.task.QuantumContext`."""
+
+    def __init__(self, butler: Butler, task: PipelineTask, quantum: Quantum) -> None:
+        self._butler = butler
+        self._task = task
+        self._quantum = quantum
+        self.metadata = Metadata()
+        self.written: list[tuple[str, Any, DatasetRef]] = []
+
+    @property
+    def data_id(self) -> DataId:
+        """The quantum's data ID."""
+        return self._quantum.data_id
+
+    @property
+    def refs(self) -> Mapping[str, Sequence[DatasetRef]]:
+        """The datasets by connection."""
+        return {**self._quantum.inputs, **self._quantum.outputs}
+
+    @property
+    def records(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """The exposure records by input connection."""
+        return self._quantum.records
+
+    def get(self, name: str) -> Any:
+        """Read an input: an object, or a list for ``multiple``; handles for ``defer_load``."""
+        connection = self._task.connections[name]
+        read = self._butler.get_deferred if connection.defer_load else self._butler.get
+        objects = [read(ref) for ref in self._quantum.inputs.get(name, ())]
+        return objects if connection.multiple else (objects[0] if objects else None)
+
+    def put(self, name: str, obj: Any) -> None:
+        """Keep an output; it is stored when the task is done."""
+        refs = self._quantum.outputs[name]
+        objects = obj if self._task.connections[name].multiple else [obj]
+        self.written += [
+            (name, one, ref) for one, ref in zip(objects, refs, strict=True) if one is not None
+        ]
+
+
+class Worker:
+    """Executes quanta of a pipeline against one repository.
+
+    Parameters
+    ----------
+    root : str
+        Folder of the repository.
+    run : str
+        RUN collection that outputs go to.
+    tasks : sequence of PipelineTask
+        The tasks whose quanta it may be given.
+    environment_id : int
+        Key of the software environment.
+    """
+
+    def __init__(
+        self, root: str, run: str, tasks: Sequence[PipelineTask], environment_id: int
+    ) -> None:
+        self.butler = Butler(root, run=run)
+        self._tasks = {t.label: t for t in tasks}
+        self._made: dict[str, SuperTask] = {}
+        self._environment_id = environment_id
+        self._host = platform.node()
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self.butler.close()
+
+    def execute(self, quantum: Quantum) -> Result:
+        """Run one quantum and record its outcome."""
+        database = self.butler.registry.database
+        try:
+            database.transact(
+                provenance.start, quantum.id, self._environment_id, self._host, os.getpid()
+            )
+        except InvalidState as error:
+            return Result(quantum, "failed", error=str(error))
+        task = self._tasks[quantum.label]
+        context = Context(self.butler, task, quantum)
+        began, cpu = time.perf_counter(), time.process_time()
+        instance: SuperTask | None = None
+        try:
+            instance = self._instance(task)
+            instance.run_quantum(context)
+            outcome = self._outcome("done", instance, context, began, cpu)
+            made = self._store(quantum, context, outcome)
+        except NoWorkFound as nothing:
+            outcome = self._outcome("no_work", instance, context, began, cpu, nothing)
+            database.transact(provenance.finish, quantum.id, outcome, (), _inputs(quantum))
+            return Result(quantum, "no_work", error=str(nothing))
+        except Exception as error:
+            outcome = self._outcome("failed", instance, context, began, cpu, error)
+            database.transact(provenance.finish, quantum.id, outcome)
+            told = f"{type(error).__name__}: {error}"
+            _log.debug("%s failed", quantum.id, exc_info=True)
+            return Result(quantum, "failed", error=told, trace=traceback.format_exc())
+        return Result(quantum, "done", made)
+
+    def _instance(self, task: PipelineTask) -> SuperTask:
+        if task.label not in self._made:
+            self._made[task.label] = task.make()
+        instance = self._made[task.label]
+        instance.metadata.clear()
+        return instance
+
+    def _store(
+        self, quantum: Quantum, context: Context, outcome: provenance.Outcome
+    ) -> tuple[DatasetRef, ...]:
+        outputs = [(name, ref.id) for name, _, ref in context.written]
+
+        def finish(connection: sa.Connection) -> None:
+            provenance.finish(connection, quantum.id, outcome, outputs, _inputs(quantum))
+
+        items = [(obj, ref) for _, obj, ref in context.written]
+        self.butler.store(items, {"SKYS_QID": str(quantum.id)}, finish)
+        return tuple(ref for _, ref in items)
+
+    def _outcome(
+        self,
+        state: str,
+        instance: SuperTask | None,
+        context: Context,
+        began: float,
+        cpu: float,
+        error: Exception | None = None,
+    ) -> provenance.Outcome:
+        metadata = context.metadata.to_dict()
+        metrics = dict(context.metadata.numbers())
+        if instance is not None:
+            metadata = {**instance.metadata.to_dict(), **metadata}
+            metrics = {**instance.metadata.numbers(), **metrics}
+        more = getattr(error, "metadata", None)
+        if more:
+            metadata["error"] = dict(more)
+        return provenance.Outcome(
+            state=state,
+            wall_s=time.perf_counter() - began,
+            cpu_s=time.process_time() - cpu,
+            max_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            metadata=_json_ready(metadata),
+            metrics={k: float(v) for k, v in metrics.items() if _is_finite(v)},
+            exception_class=None if error is None else type(error).__name__,
+            exception_message=None if error is None else str(error)[:4000],
+        )
+
+
+def _inputs(quantum: Quantum) -> list[tuple[str, Any]]:
+    return [(name, ref.id) for name, refs in quantum.inputs.items() for ref in refs]
+
+
+def _is_finite(value: float) -> bool:
+    return value == value and value not in (float("inf"), float("-inf"))  # noqa: PLR0124 (nan)
+
+
+def _json_ready(value: Any) -> Any:
+    """Write what JSON has no word for as text: nan, inf and foreign objects."""
+    if isinstance(value, dict):
+        return {str(k): _json_ready(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_ready(v) for v in value]
+    if isinstance(value, float) and not _is_finite(value):
+        return str(value)
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+
+
+_here: list[Worker] = []
+
+
+def open_worker(root: str, run: str, tasks: Sequence[PipelineTask], environment_id: int) -> None:
+    """Make the worker of this process, once, when the process starts."""
+    environment.current()
+    _here.append(Worker(root, run, tasks, environment_id))
+
+
+def execute(quantum: Quantum) -> Result:
+    """Run a quantum with the worker of this process."""
+    return _here[0].execute(quantum)
