@@ -11,11 +11,7 @@
         │   └── NoRun (ValueError)                   a put without a run to put into
         ├── MissingFile (FileNotFoundError)          recorded as stored, and not there
         ├── PluginError (LookupError)                a class named by a string cannot be had
-        ├── InstrumentError (ValueError)
-        │   ├── InvalidInstrument                    an instrument definition has a mistake
-        │   ├── UnknownInstrument (LookupError)      nothing recognises this file or name
-        │   ├── InvalidHeader                        a card is missing or cannot be understood
-        │   └── InvalidTemplate                      a path template has a mistake
+        ├── InstrumentError                          see `butler.instrument.errors`
         ├── IngestError                              some files could not be taken in
         ├── StorageClassError
         │   ├── UnknownStorageClass (LookupError)
@@ -27,6 +23,7 @@
             ├── InvalidParameter (ValueError)        a read parameter is unknown or out of range
             ├── CannotWrite (ValueError)             the format cannot express the object
             ├── WriteFailed (OSError)                the disk or its permissions refused
+            ├── ReadFailed (OSError)                 likewise, at reading
             ├── DamagedFile (ValueError)             truncated, or of another format
             ├── UntrustedFormat (PermissionError)    reading would run code that lies in the file
             └── WriteOnly (NotImplementedError)      the format cannot be read back
@@ -50,23 +47,19 @@ __all__ = [
     "DamagedFile",
     "FormatterError",
     "IngestError",
-    "InstrumentError",
-    "InvalidHeader",
-    "InvalidInstrument",
     "InvalidParameter",
-    "InvalidTemplate",
     "MissingComponent",
     "MissingFile",
     "NoRun",
     "PathOutsideRepository",
     "PluginError",
+    "ReadFailed",
     "RepositoryError",
     "RepositoryExists",
     "RepositoryNotFound",
     "StorageClassError",
     "UnknownComponent",
     "UnknownFormatter",
-    "UnknownInstrument",
     "UnknownStorageClass",
     "UntrustedFormat",
     "WriteFailed",
@@ -143,36 +136,6 @@ class PluginError(ButlerError, LookupError):
     code = "plugin"
 
 
-class InstrumentError(ButlerError, ValueError):
-    """The instrument's definition and the data do not fit together."""
-
-    code = "instrument"
-
-
-class InvalidInstrument(InstrumentError):
-    """An instrument definition has a mistake."""
-
-    code = "invalid-instrument"
-
-
-class UnknownInstrument(InstrumentError, LookupError):
-    """No registered instrument fits; register it: skyspine instrument register REPO FILE."""
-
-    code = "unknown-instrument"
-
-
-class InvalidHeader(InstrumentError):
-    """A header card that is needed is missing or cannot be understood."""
-
-    code = "invalid-header"
-
-
-class InvalidTemplate(InstrumentError):
-    """A path template has a mistake."""
-
-    code = "invalid-template"
-
-
 class IngestError(ButlerError):
     """Some files could not be ingested."""
 
@@ -237,6 +200,12 @@ class WriteFailed(FormatterError, OSError):
     """The file could not be written; nothing was left behind."""
 
     code = "write-failed"
+
+
+class ReadFailed(FormatterError, OSError):
+    """The file is there and could not be read."""
+
+    code = "read-failed"
 
 
 class DamagedFile(FormatterError, ValueError):

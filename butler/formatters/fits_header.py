@@ -1,0 +1,221 @@
+"""Which header cards belong to the observation, which to the file, and which to the WCS?
+
+A file's structure (NAXIS, EXTNAME, checksums) is made anew at each write; the celestial WCS goes
+with the pixels; provenance cards (``SKYS_*``) tell of one file only; all else is the
+observation's and is kept as it is, card by card, unparsable ones too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from butler.formatters.base import PROVENANCE_KEY, decoded, encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from astropy.io.fits import Card, Header
+    from astropy.units import UnitBase
+    from astropy.wcs import WCS
+
+__all__ = [
+    "celestial_wcs",
+    "file_cards",
+    "observation_header",
+    "provenance_cards",
+    "provenance_in",
+    "unit_of",
+    "wcs_cards",
+]
+
+_STRUCTURE = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|CHECKSUM|DATASUM"
+    r"|INHERIT|END"
+)
+# FITS standard 4.0, table 22, primary WCS only; SIP (Shupe et al. 2005).
+_WCS = re.compile(
+    r"WCSAXES|C(TYPE|UNIT|RVAL|RPIX|DELT|ROTA)\d+|(CD|PC|PV|PS)\d+_\d+|PC\d{6}|PROJP\d"
+    r"|LONPOLE|LATPOLE|[AB]P?_(ORDER|DMAX|\d+_\d+)"
+)
+_FRAME = re.compile(r"RADE(SYS|CSYS)|EQUINOX|EPOCH")
+_COMMENTARY = {"COMMENT", "HISTORY", ""}
+_AS_WRITTEN = {"adu": "adu", "counts": "ct", "e-": "electron", "electrons": "electron"}
+
+
+def observation_header(primary: Header, image: Header, extra: Iterable[Card] = ()) -> Header:
+    """Join the headers of a file into the one of the observation.
+
+    Parameters
+    ----------
+    primary : `astropy.io.fits.Header`
+        Of the primary HDU.
+    image : `astropy.io.fits.Header`
+        Of the HDU with the pixels; the same object when they are in the primary HDU. Its cards
+        win over the primary's, which are left out if it says ``INHERIT = F``.
+    extra : iterable of `astropy.io.fits.Card`
+        Further cards, taken where no other has their keyword.
+
+    Returns
+    -------
+    `astropy.io.fits.Header`
+        All cards in order, without those that describe the file's structure.
+    """
+    from astropy.io.fits import Header
+
+    inner = [card for card in image.cards if not _STRUCTURE.fullmatch(card.keyword)]
+    if image is primary:
+        cards = inner
+    else:
+        if image.get("EXTNAME") == "IMAGE":
+            inner = [card for card in inner if card.keyword != "EXTNAME"]
+        own = {card.keyword for card in inner} - _COMMENTARY
+        inherited = [] if image.get("INHERIT") is False else primary.cards
+        cards = [
+            card
+            for card in inherited
+            if card.keyword not in own and not _STRUCTURE.fullmatch(card.keyword)
+        ] + inner
+    known = {card.keyword for card in cards}
+    return Header(cards + [card for card in extra if card.keyword not in known])
+
+
+def file_cards(meta: Mapping[str, Any], *, without_wcs: bool) -> list[Card]:
+    """Choose the cards that go into the primary header of a new file.
+
+    Parameters
+    ----------
+    meta : `astropy.io.fits.Header` or mapping
+        The observation's header.
+    without_wcs : bool
+        Leave the celestial WCS out, because it is written with the pixels.
+
+    Raises
+    ------
+    ValueError
+        A value is not one that a card can hold; the message names the card.
+    """
+    from astropy.io.fits import Header
+
+    cards = meta.cards if isinstance(meta, Header) else _cards_of_mapping(meta)
+    return [
+        card
+        for card in cards
+        if not _STRUCTURE.fullmatch(card.keyword)
+        and not PROVENANCE_KEY.fullmatch(card.keyword)
+        and card.keyword != "BUNIT"
+        and not (without_wcs and _WCS.fullmatch(card.keyword))
+    ]
+
+
+def celestial_wcs(header: Header) -> WCS | None:
+    """Make the WCS of an image, if the header has a valid celestial one.
+
+    Parameters
+    ----------
+    header : `astropy.io.fits.Header`
+        Of the HDU with the pixels. Only its WCS cards are parsed: long headers cost wcslib
+        milliseconds.
+    """
+    from astropy import wcs
+    from astropy.io.fits import Header
+
+    if "CTYPE1" not in header:
+        return None
+    wanted = [
+        card
+        for card in header.cards
+        if _WCS.fullmatch(card.keyword)
+        or _FRAME.fullmatch(card.keyword)
+        or card.keyword.startswith("NAXIS")
+    ]
+    try:
+        found = wcs.WCS(Header(wanted))
+        found.wcs.set()
+    except (wcs.WcsError, ValueError, TypeError):
+        return None
+    return found if found.has_celestial else None
+
+
+def wcs_cards(wcs: WCS) -> list[Card]:
+    """Write a WCS as header cards, at the precision of a double.
+
+    Parameters
+    ----------
+    wcs : `astropy.wcs.WCS`
+        Any projection that FITS has, with SIP or TPV distortion.
+
+    Raises
+    ------
+    ValueError
+        The WCS has lookup-table distortions, or is not a FITS WCS.
+    """
+    from astropy.wcs import WCS
+
+    if not isinstance(wcs, WCS):
+        raise ValueError(f"its WCS is a {type(wcs).__name__}, which FITS cards cannot hold")  # noqa: TRY004
+    if any((wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2)):
+        raise ValueError("its WCS has lookup-table distortions, which FITS cards cannot hold")
+    return [
+        card
+        for card in wcs.to_header(relax=True).cards
+        if _WCS.fullmatch(card.keyword) or _FRAME.fullmatch(card.keyword)
+    ]
+
+
+def provenance_cards(provenance: Mapping[str, str]) -> list[Card]:
+    """Write provenance identifiers as cards; what is not printable ASCII is percent-encoded."""
+    from astropy.io.fits import Card
+
+    return [Card(key, encoded(value), "skyspine provenance") for key, value in provenance.items()]
+
+
+def provenance_in(header: Header) -> dict[str, str]:
+    """Find the provenance identifiers in a header."""
+    return {
+        card.keyword: decoded(str(card.value))
+        for card in header.cards
+        if PROVENANCE_KEY.fullmatch(card.keyword)
+    }
+
+
+def unit_of(header: Header) -> UnitBase:
+    """Read the unit of the pixels from ``BUNIT``.
+
+    Parameters
+    ----------
+    header : `astropy.io.fits.Header`
+        Of the HDU with the pixels.
+
+    Returns
+    -------
+    `astropy.units.UnitBase`
+        adu when there is no such card; an ``UnrecognizedUnit`` that keeps its text when it names
+        none that astropy knows.
+    """
+    from astropy import units
+
+    text = header.get("BUNIT")
+    if not isinstance(text, str):
+        return units.adu
+    text = _AS_WRITTEN.get(text.strip().lower(), text.strip())
+    for spelling, form in ((text, "fits"), (text, None), (text.lower(), None)):
+        try:
+            return units.Unit(spelling, format=form)
+        except (ValueError, TypeError):
+            continue
+    return units.Unit(text, parse_strict="silent")
+
+
+def _cards_of_mapping(meta: Mapping[str, Any]) -> list[Card]:
+    from astropy.io.fits import Card
+
+    cards = []
+    for key, value in meta.items():
+        name = str(key)
+        keyword = name if len(name) <= 8 and " " not in name else f"HIERARCH {name}"
+        try:
+            cards.append(Card(keyword, value))
+        except ValueError as error:
+            raise ValueError(f"header card '{name}' cannot hold {value!r}: {error}") from error
+    return cards
