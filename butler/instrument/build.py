@@ -301,12 +301,7 @@ class Builder:
 
     def _check_rule(self, path: KeyPath, rule: Rule, groups: Mapping[str, int]) -> None:
         values = [*VALUES, *self.keys, *self._extra_names, *AUTOMATIC]
-        try:
-            names = rule.names()
-        except ValueError as error:
-            self._report((*path, rule.source), f"is no template: {error}")
-            return
-        for what, name in names:
+        for what, name in rule.names():
             if what == "group" and name not in groups:
                 self._report(
                     (*path, "group"),
@@ -398,18 +393,18 @@ class Builder:
                 continue
             templates[str(name)] = template
         for name, spec in self.dataset_types.items():
-            template = templates.get(name) or templates.get("default")
-            if template is None or "id" in template.fields:
+            own = name if name in specs else "default"
+            if own not in templates or "id" in templates[own].fields:
                 continue
+            fields = set(templates[own].fields)
             lacking = [
                 d
                 for d in spec.dimensions
-                if not {d, *_STANDS_FOR.get(d, ())} & set(template.fields) and d != "instrument"
+                if not {d, *_STANDS_FOR.get(d, ())} & fields and d != "instrument"
             ]
             if lacking:
-                where = name if name in specs else "default"
                 self._report(
-                    ("templates", where),
+                    ("templates", own),
                     f"two datasets of {name} could get one path: add {{{'}, {'.join(lacking)}}} "
                     f"(or {{id}})",
                 )

@@ -245,6 +245,12 @@ class _GzipFile:
         self.at += got
         return b"".join(parts)
 
+    def ends_early(self) -> bool:
+        """Read what is left, and tell whether the stream lacks its end."""
+        while self.read(_CHUNK):
+            pass
+        return not self._inflate.eof
+
     def skip(self, n: int) -> int:
         start = self.at
         while self.at - start < n:
@@ -309,7 +315,7 @@ def _read(path: Path, stream: _PlainFile | _GzipFile, hdu: int | str | None) -> 
         if (
             hdu == header.index
             or (isinstance(hdu, str) and hdu.upper() == header.name.upper())
-            or (hdu is None and header.data_size)
+            or (hdu is None and _data_size(path, header))
         ):
             wanted = header.index
         else:
@@ -334,7 +340,7 @@ def _next_header(path: Path, stream: _PlainFile | _GzipFile, index: int) -> Head
             return (
                 None  # the file ends here, or goes on with what the standard calls special records
             )
-        if not raw and not index and not block.startswith(b"SIMPLE  ="):
+        if not raw and not index and len(block) >= _CARD and not block.startswith(b"SIMPLE  ="):
             raise NotFits(path, f"is not a FITS file inside: it begins with {block[:20]!r}.")
         end = _end_card(block)
         if end is not None:
@@ -395,6 +401,8 @@ def _check_whole(path: Path, stream: _PlainFile | _GzipFile, last: Header) -> No
     while header is not None:
         _skip_data(path, stream, header)
         header = _next_header(path, stream, header.index + 1)
+    if isinstance(stream, _GzipFile) and stream.ends_early():
+        raise TruncatedFits(path, "ends inside its gzip stream. Fetch it again.")
 
 
 def _looks_like(magic: bytes, file: IO[bytes]) -> str:

@@ -312,7 +312,7 @@ class InstrumentDefinition:
         if found is None:
             known = [n for d in self.detectors for n in (d.name, str(d.number), *d.aliases)]
             raise UnknownDetector(
-                path or self.name,
+                path,
                 f"{self.name} has no detector {name!r}.{did_you_mean(text, known)} If it is new, "
                 "add it under "
                 "`detectors`; if it is another spelling, add it to the `aliases` of its detector.",
@@ -332,7 +332,7 @@ class InstrumentDefinition:
         if found is None:
             known = [n for f in self.filters for n in (f.name, *f.aliases)]
             raise UnknownFilter(
-                path or self.name,
+                path,
                 f"{self.name} has no filter {name!r}.{did_you_mean(text, known)} If it is new, "
                 "add it under "
                 "`filters` with its band; if it is another spelling, add it to the `aliases` of "

@@ -141,7 +141,7 @@ class TranslationError(InstrumentError, ValueError):
     Parameters
     ----------
     path : path-like
-        The file.
+        The file; empty when no file is concerned.
     message : str
         What is wrong and what to do next; the path is put in front.
     """
@@ -149,7 +149,7 @@ class TranslationError(InstrumentError, ValueError):
     code = "translation"
 
     def __init__(self, path: str | PathLike[str], message: str) -> None:
-        super().__init__(f"{path}: {message}", path=path)
+        super().__init__(f"{path}: {message}" if path else message, path=path)
 
 
 class NotFits(TranslationError):

@@ -3,6 +3,7 @@
 A small arithmetic over named values: numbers, texts, ``+ - * / // % **``, comparisons, ``and or
 not``, ``a if c else b``, and a few functions.  The text is parsed by Python's own grammar and then
 walked; nothing else of Python (attributes, subscripts, calls of other functions) is accepted.
+`template_fields` reads the other form in which a rule combines values, texts with ``{names}``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import re
+import string
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from registry.errors import did_you_mean
@@ -17,7 +21,7 @@ from registry.errors import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["FUNCTIONS", "Expression"]
+__all__ = ["FUNCTIONS", "Expression", "template_fields"]
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": abs,
@@ -194,6 +198,25 @@ class Expression:
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 return self._walk(body if self._walk(test, values) else orelse, values)
         raise AssertionError(f"{ast.dump(node)} passed the check")
+
+
+@lru_cache(maxsize=1024)
+def template_fields(text: str) -> tuple[tuple[str, str | None, str], ...]:
+    """Split a template into literal text, field name and format.
+
+    Raises
+    ------
+    ValueError
+        If it is not one.
+    """
+    fields = []
+    for literal, field, spec, conversion in string.Formatter().parse(text):
+        if conversion or (spec and re.search(r"[{}]|\d{4}", spec)):
+            raise ValueError(f"the field {{{field}}} is formatted in a way that is not allowed")
+        if field == "":
+            raise ValueError("a field has no name; write {name}")
+        fields.append((literal, field, spec or ""))
+    return tuple(fields)
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from butler.instrument.expressions import Expression
+from butler.instrument.expressions import Expression, template_fields
 from butler.instrument.times import check_format
 from registry.errors import did_you_mean
 
@@ -35,6 +35,7 @@ __all__ = [
     "Record",
     "Regex",
     "Scalar",
+    "TemplateText",
     "Text",
     "TimeFormat",
 ]
@@ -176,6 +177,20 @@ class ExpressionText(Text):
         except ValueError as error:
             return str(error)
         return ""
+
+
+class TemplateText(Text):
+    """A text with ``{names}``."""
+
+    expected = "a text with {names}"
+
+    def fault(self, value: Any) -> str:
+        """Say what is wrong with the template."""
+        try:
+            template_fields(value)
+        except ValueError as error:
+            return f"is no template: {error}"
+        return super().fault(value)
 
 
 class TimeFormat(Text):

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 import re
-import string
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from butler.instrument.expressions import Expression
+from butler.instrument.expressions import Expression, template_fields
 from butler.instrument.schema import SOURCES, UNITS
 from butler.instrument.times import Instant, parse, unwrap_twelve_hours
 from registry.errors import did_you_mean
@@ -359,25 +358,6 @@ def named(scope: Scope, name: str) -> Any:
 @lru_cache(maxsize=1024)
 def _expression(text: str) -> Expression:
     return Expression(text)
-
-
-@lru_cache(maxsize=1024)
-def template_fields(text: str) -> tuple[tuple[str, str | None, str], ...]:
-    """Split a template into literal text, field name and format.
-
-    Raises
-    ------
-    ValueError
-        If it is not one.
-    """
-    fields = []
-    for literal, field, spec, conversion in string.Formatter().parse(text):
-        if conversion or (spec and re.search(r"[{}]|\d{4}", spec)):
-            raise ValueError(f"the field {{{field}}} is formatted in a way that is not allowed")
-        if field == "":
-            raise ValueError("a field has no name; write {name}")
-        fields.append((literal, field, spec or ""))
-    return tuple(fields)
 
 
 def render(text: str, value_of: Callable[[str], Any]) -> str:

@@ -24,6 +24,7 @@ from butler.instrument.grammar import (
     Record,
     Regex,
     Scalar,
+    TemplateText,
     Text,
     TimeFormat,
 )
@@ -107,7 +108,7 @@ _RULE_KEYS: dict[str, Key] = {
         "suffix), `stem`, `folder`",
     ),
     "template": Key(
-        Text(),
+        TemplateText(),
         "a text with {names}: values, groups, cards (upper case); `{begin:%Y%m%d%H%M%S}` (UTC)",
     ),
     "expression": Key(

@@ -8,6 +8,7 @@ them, each with where it came from.
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING, Any
 
 from butler.instrument.errors import (
@@ -20,7 +21,7 @@ from butler.instrument.errors import (
 from butler.instrument.filenames import plain_name
 from butler.instrument.footprint import footprint
 from butler.instrument.observation import FileGroup, Observation
-from butler.instrument.rules import Absent, Found, Origin, RuleFault, named, text_of
+from butler.instrument.rules import VALUE_TYPES, Absent, Found, Origin, RuleFault, named, text_of
 from butler.instrument.schema import VALUES
 from butler.instrument.tables import find_table, open_table
 from butler.instrument.times import Instant
@@ -42,6 +43,7 @@ NOT_ON_SKY = frozenset({"bias", "dark", "flat", "arc"})
 """Observation types without a footprint on the sky, whatever their headers say."""
 
 _SECOND_NS = 1_000_000_000
+_ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 class Translation:
@@ -423,6 +425,10 @@ class Translation:
             raise self._missing(dimension, f", which identifies a {self._kind.dataset_type}")
         return value
 
+    def _holds_time(self, card: str) -> bool:
+        header = self._headers.find(card)
+        return header is not None and _ISO_DATE.match(str(header[card])) is not None
+
     def _missing(self, name: str, why: str = "") -> TranslationError:
         rules = self._kind.rules.get(name)
         if rules is None:
@@ -433,9 +439,17 @@ class Translation:
                 f"{self._definition.name}.",
                 rule=f"translate.{name}",
             )
+        for alternative in rules.alternatives:
+            for what, other in alternative.names():
+                known = what in {"field", "name"} and other in self._kind.rules
+                if known and self._get(other) is None:
+                    return self._missing(other, f", of which {name} is made")
         wanted = rules.wanted()
         cards = [w.removeprefix("card ") for w in wanted if w.startswith("card ")]
-        near = _near(cards, self._headers.keywords())
+        keywords = self._headers.keywords()
+        near = _near(cards, keywords)
+        if VALUE_TYPES.get(name) == "time":
+            near += [k for k in keywords if k not in near and self._holds_time(k)]
         hint = f" Cards with near names: {', '.join(near)}." if near else ""
         return MissingCard(
             self._path,
