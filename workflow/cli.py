@@ -1,0 +1,108 @@
+"""The root command: ``skyspine``.
+
+Each command lives in a module of `workflow.commands` that is imported when the command is called, so that ``skyspine
+--help`` needs neither SQLAlchemy nor astropy.  Errors end as one sentence and a status: 0 done, 1 failed, 2 misused.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+__all__ = ["main"]
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "create": ("repositories", "Make a repository."),
+    "check": ("repositories", "Compare database and files both ways."),
+    "db": ("databases", "Create, upgrade, inspect the schema of a database."),
+    "instrument": ("cameras", "Register cameras."),
+    "ingest-raws": ("cameras", "Take raw files in."),
+    "certify": ("calibrations", "Declare over which time calibrations hold."),
+    "query-datasets": ("queries", "Find datasets."),
+    "query-data-ids": ("queries", "List data IDs."),
+    "query-dimension-records": ("queries", "List exposures, detectors, nights, ..."),
+    "query-collections": ("queries", "List collections."),
+    "query-dataset-types": ("queries", "List dataset types."),
+    "run": ("running", "Run a pipeline on processes of this machine."),
+    "provenance": ("history", "Tell what a dataset was made from, or what was made of it."),
+    "config-history": ("history", "Tell every value that a configuration had, and who set it."),
+    "report": ("history", "Read a reporting view."),
+    "demo": ("demonstration", "Run the main job on a simulated camera."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"workflow.commands.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from registry.errors import did_you_mean
+
+            error.message += did_you_mean(args[0], COMMANDS)
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="skyspine")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def root(ctx: click.Context, debug: bool) -> None:
+    """Middleware of a sky survey: data access, provenance and pipelines on one database."""
+    ctx.obj = {"debug": debug}
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command and leave with its status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        status: Any = root.main(args=given, prog_name="skyspine", standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if "--debug" in given:
+            raise
+        _tell(error)
+        sys.exit(1)
+
+
+def _tell(error: Exception) -> None:
+    from registry.errors import SkyspineError
+
+    if isinstance(error, (SkyspineError, ValueError, OSError)):
+        click.echo(f"skyspine: {error}", err=True)
+    else:
+        click.echo(
+            f"skyspine: {type(error).__name__}: {error}\n"
+            "This should not happen; `skyspine --debug ...` shows where it did.",
+            err=True,
+        )

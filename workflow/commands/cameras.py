@@ -1,0 +1,87 @@
+"""Commands on cameras and their raw files."""
+
+from __future__ import annotations
+
+import click
+
+from workflow.commands.tables import format_option, show
+
+
+@click.group()
+def instrument() -> None:
+    """Register and list cameras."""
+
+
+@instrument.command()
+@click.argument("repo")
+@click.argument("definition")
+def register(repo: str, definition: str) -> None:
+    """Register the camera of the YAML file DEFINITION, or a shipped one by its name."""
+    from butler import Butler
+
+    with Butler(repo, writeable=True) as butler:
+        camera = butler.register_instrument(definition)
+        click.echo(
+            f"Registered {camera.name}: {len(camera.detector_records())} detectors, "
+            f"{len(camera.physical_filter_records())} filters."
+        )
+
+
+@instrument.command("list")
+@click.argument("repo", required=False)
+@format_option
+def list_(repo: str | None, style: str) -> None:
+    """List the cameras of REPO, or those that are shipped."""
+    if repo is None:
+        from butler.instrument import shipped
+
+        show([{"shipped": name} for name in shipped()], style, ("shipped",))
+        return
+    from butler import Butler
+
+    with Butler(repo) as butler:
+        records = butler.query_dimension_records("instrument")
+    show(
+        [{k: r[k] for k in ("name", "definition_version", "doc")} for r in records],
+        style,
+        ("name", "definition_version", "doc"),
+    )
+
+
+@click.command()
+@click.argument("repo")
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--run", help="RUN collection; INSTRUMENT/raw by default when there is one camera.")
+@click.option(
+    "--transfer",
+    default="copy",
+    show_default=True,
+    type=click.Choice(["auto", "copy", "move", "link", "hardlink", "symlink", "direct"]),
+)
+@click.option(
+    "--on-error", default="skip", show_default=True, type=click.Choice(["skip", "stop"])
+)
+def ingest_raws(
+    repo: str, paths: tuple[str, ...], run: str | None, transfer: str, on_error: str
+) -> int:
+    """Take raw files, and those in folders, into REPO; status 1 when one could not be taken."""
+    from butler import Butler, cameras
+    from workflow.commands.progress import counting
+
+    with Butler(repo, writeable=True) as butler:
+        if run is None:
+            camera = cameras.only_one(butler.registry)
+            if camera is None:
+                raise click.UsageError("Name a run with --run: there is not just one camera.")
+            run = f"{camera}/raw"
+        with counting("ingest") as progress:
+            result = butler.ingest_raws(
+                paths, run=run, transfer=transfer, on_error=on_error, progress=progress
+            )
+    for path, error in result.errors:
+        click.echo(f"{path}: {error}", err=True)
+    click.echo(
+        f"{len(result.refs)} datasets into '{run}'; {len(result.present)} were there, "
+        f"{len(result.ignored)} ignored, {len(result.errors)} refused."
+    )
+    return 1 if result.errors else 0

@@ -1,0 +1,78 @@
+"""Commands on the schema of a database: ``skyspine db``."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def db() -> None:
+    """Create, upgrade, inspect the schema of the database at a URL."""
+
+
+@db.command()
+@click.argument("url")
+def create(url: str) -> None:
+    """Create the schema in an empty database."""
+    from registry import deploy
+
+    deploy.upgrade(url)
+    click.echo(f"The schema is at revision {deploy.current(url)}.")
+
+
+@db.command()
+@click.argument("url")
+@click.argument("revision", default="head")
+def upgrade(url: str, revision: str) -> None:
+    """Bring the schema up to REVISION, the newest by default."""
+    from registry import deploy
+
+    before = deploy.current(url)
+    deploy.upgrade(url, revision)
+    click.echo(f"The schema was at revision {before} and is at {deploy.current(url)}.")
+
+
+@db.command()
+@click.argument("url")
+@click.argument("revision")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def downgrade(url: str, revision: str, yes: bool) -> None:
+    """Take the schema down to REVISION; ``base`` removes it with all data."""
+    from registry import deploy
+
+    if not yes:
+        click.confirm(f"Data that revision {revision} has no place for are lost. Go on?", abort=True)
+    deploy.downgrade(url, revision)
+    click.echo(f"The schema is at revision {deploy.current(url)}.")
+
+
+@db.command()
+@click.argument("url")
+def current(url: str) -> None:
+    """Print the revision of the schema, and the newest one."""
+    from registry import deploy
+
+    click.echo(f"{deploy.current(url)} (newest: {deploy.head()})")
+
+
+@db.command()
+@click.argument("url")
+def check(url: str) -> int:
+    """Compare the schema with what this version declares; status 1 when they differ."""
+    from registry import deploy
+
+    differences = deploy.check(url)
+    for line in differences:
+        click.echo(line)
+    if not differences:
+        click.echo("The schema is as declared.")
+    return 1 if differences else 0
+
+
+@db.command()
+@click.argument("url")
+def sql(url: str) -> None:
+    """Print the SQL that creates the schema on this kind of database; run nothing."""
+    from registry import deploy
+
+    click.echo(deploy.sql(url))

@@ -1,0 +1,135 @@
+"""Commands that ask the registry: ``skyspine query-...``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from workflow.commands.tables import format_option, show
+
+
+def _split(text: str | None) -> list[str]:
+    return [part for part in (text or "").split(",") if part]
+
+
+@click.command()
+@click.argument("repo")
+@click.argument("dataset_type")
+@click.option("--collections", "-i", default="*", show_default=True, help="Comma separated; globs.")
+@click.option("--where", default="", help="Expression that they fulfil.")
+@click.option("--all", "every", is_flag=True, help="Not only the first of each data ID.")
+@click.option("--order-by", help="Names, comma separated; '-' before one for descending.")
+@click.option("--limit", type=int)
+@format_option
+def query_datasets(
+    repo: str,
+    dataset_type: str,
+    collections: str,
+    where: str,
+    every: bool,
+    order_by: str | None,
+    limit: int | None,
+    style: str,
+) -> None:
+    """Find datasets of DATASET_TYPE."""
+    from butler import Butler
+
+    with Butler(repo) as butler:
+        kind = butler.registry.dataset_type(dataset_type)
+        refs = butler.query_datasets(
+            dataset_type,
+            collections=_split(collections),
+            where=where,
+            find_first=not every,
+            order_by=_split(order_by),
+            limit=limit,
+        )
+    rows = [{"id": r.id, "run": r.run, **{d: r.data_id[d] for d in kind.dimensions}} for r in refs]
+    show(rows, style, ("id", "run", *kind.dimensions))
+
+
+@click.command()
+@click.argument("repo")
+@click.argument("dimensions")
+@click.option("--where", default="", help="Expression that they fulfil.")
+@click.option("--datasets", help="Only data IDs of datasets of this type.")
+@click.option("--collections", "-i", default="*", show_default=True, help="Comma separated; globs.")
+@click.option("--limit", type=int)
+@format_option
+def query_data_ids(
+    repo: str,
+    dimensions: str,
+    where: str,
+    datasets: str | None,
+    collections: str,
+    limit: int | None,
+    style: str,
+) -> None:
+    """List data IDs of DIMENSIONS (comma separated)."""
+    from butler import Butler
+
+    options: dict[str, Any] = {}
+    if datasets is not None:
+        options = {"datasets": datasets, "collections": _split(collections)}
+    with Butler(repo) as butler:
+        found = butler.query_data_ids(_split(dimensions), where=where, limit=limit, **options)
+    show([dict(d) for d in found], style, _split(dimensions))
+
+
+@click.command()
+@click.argument("repo")
+@click.argument("element")
+@click.option("--where", default="", help="Expression that they fulfil.")
+@click.option("--limit", type=int)
+@format_option
+def query_dimension_records(
+    repo: str, element: str, where: str, limit: int | None, style: str
+) -> None:
+    """List the records of ELEMENT: exposure, detector, day_obs, physical_filter, visit, ..."""
+    from butler import Butler
+
+    with Butler(repo) as butler:
+        rows = butler.query_dimension_records(element, where=where, limit=limit)
+    if style == "table":
+        used = [k for k in (rows[0] if rows else {}) if any(r[k] is not None for r in rows)]
+        rows = [{k: r[k] for k in used if not isinstance(r[k], bytes)} for r in rows]
+    show(rows, style, (element,))
+
+
+@click.command()
+@click.argument("repo")
+@click.argument("pattern", default="*")
+@format_option
+def query_collections(repo: str, pattern: str, style: str) -> None:
+    """List collections whose name fits the glob PATTERN."""
+    from butler import Butler
+
+    with Butler(repo) as butler:
+        found = butler.collections.query(pattern)
+    rows = [
+        {"name": c.name, "type": c.type, "children": ", ".join(c.children), "doc": c.doc}
+        for c in found
+    ]
+    show(rows, style, ("name", "type", "children", "doc"))
+
+
+@click.command()
+@click.argument("repo")
+@format_option
+def query_dataset_types(repo: str, style: str) -> None:
+    """List dataset types."""
+    from butler import Butler
+
+    with Butler(repo) as butler:
+        kinds = butler.registry.dataset_types()
+    rows = [
+        {
+            "name": k.name,
+            "dimensions": ", ".join(k.dimensions),
+            "storage_class": k.storage_class,
+            "is_calibration": k.is_calibration,
+        }
+        for k in kinds
+    ]
+    show(rows, style, ("name", "dimensions", "storage_class", "is_calibration"))

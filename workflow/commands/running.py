@@ -1,0 +1,80 @@
+"""The command that runs pipelines: ``skyspine run``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import click
+
+from workflow.commands.tables import show
+
+
+@click.command()
+@click.argument("repo")
+@click.option("--pipeline", "-p", required=True, help="YAML file, FILE#label1,label2 for a part.")
+@click.option("--inputs", "-i", required=True, help="Collections searched, comma separated.")
+@click.option("--output", "-o", required=True, help="CHAINED collection for what is made.")
+@click.option("--data-query", "-d", default="", help="Expression that the input data fulfil.")
+@click.option("--config", "-c", multiple=True, help="label:path=value; the last one wins.")
+@click.option("--jobs", "-j", default=1, show_default=True, help="Processes.")
+@click.option("--resume", is_flag=True, help="Continue the last run of the output.")
+@click.option("--fail-fast", is_flag=True, help="Start nothing more after a failure.")
+@click.option("--dry-run", is_flag=True, help="Only count the quanta of the first stage.")
+def run(
+    repo: str,
+    pipeline: str,
+    inputs: str,
+    output: str,
+    data_query: str,
+    config: tuple[str, ...],
+    jobs: int,
+    resume: bool,
+    fail_fast: bool,
+    dry_run: bool,
+) -> int:
+    """Run a pipeline; status 1 when a quantum failed or was blocked."""
+    from workflow.commands.progress import quanta
+    from workflow.configuration import parse_override
+    from workflow.pipeline import Pipeline
+    from workflow.runner import run_pipeline
+
+    overrides: dict[str, list[Any]] = {}
+    for argument in config:
+        label, override = parse_override(argument)
+        overrides.setdefault(label, []).append(override)
+    with quanta() as progress:
+        report = run_pipeline(
+            repo,
+            Pipeline.from_yaml(pipeline, overrides=overrides),
+            inputs=inputs.split(","),
+            output=output,
+            where=data_query,
+            jobs=jobs,
+            resume=resume,
+            fail_fast=fail_fast,
+            dry_run=dry_run,
+            progress=progress,
+        )
+    _tell(report, dry_run)
+    return 0 if report.succeeded else 1
+
+
+def _tell(report: Any, dry_run: bool) -> None:
+    labels = list(dict.fromkeys(label for label, _ in report.states))
+    states = list(dict.fromkeys(state for _, state in report.states))
+    rows = [
+        {"task": label, **{s: report.states.get((label, s), 0) for s in states}} for label in labels
+    ]
+    show(rows, "table", ("task",))
+    for line in report.certified:
+        click.echo(f"Certified {line}.")
+    for result in report.failures[:20]:
+        click.echo(
+            f"Failed: {result.quantum.label} {result.quantum.data_id!r}: {result.error}", err=True
+        )
+    reasons = Counter((quantum.label, reason) for quantum, reason in report.blocked)
+    for (label, reason), n in reasons.most_common(20):
+        click.echo(f"Blocked: {n} of {label}: {reason}", err=True)
+    if not dry_run:
+        click.echo(f"Outputs are in '{report.run}'.")
