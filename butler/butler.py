@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from backbone import endpoints, files
 from backbone.staging import StagedFile, safe_name
-from butler import cameras, ingest
+from butler import cameras, ingest, skymaps
 from butler.collections import Collections
 from butler.errors import NoRun
 from butler.formatters import get_formatter
@@ -141,6 +141,10 @@ class Butler:
     def register_instrument(self, source: Any) -> InstrumentDefinition:
         """Register a camera; see `butler.cameras.register`."""
         return cameras.register(self.registry, source)
+
+    def register_skymap(self, source: Any) -> str:
+        """Register a division of the sky into tracts and patches; see `butler.skymaps.register`."""
+        return skymaps.register(self.registry, source)
 
     def register_dataset_type(
         self,

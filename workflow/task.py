@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import re
 import resource
 import sys
@@ -116,8 +117,12 @@ class Metadata(MutableMapping[str, Any]):
         """Return nested dictionaries of plain numbers, texts and lists."""
         return {k: v.to_dict() if isinstance(v, Metadata) else v for k, v in self._values.items()}
 
+    def to_json(self) -> dict[str, Any]:
+        """Return nested dictionaries that any database takes as JSON: nan and inf are texts."""
+        return {k: _json(v) for k, v in self.to_dict().items()}
+
     def numbers(self) -> dict[str, int | float]:
-        """Return every single number under its dotted name, except the ``timing`` of each level.
+        """Return every single finite number by its dotted name, but the ``timing`` of each level.
 
         Returns
         -------
@@ -131,7 +136,7 @@ class Metadata(MutableMapping[str, Any]):
                     found.update({f"{key}.{k}": v for k, v in value.numbers().items()})
             elif isinstance(value, bool):
                 found[key] = int(value)
-            elif isinstance(value, (int, float)):
+            elif isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
                 found[key] = value
         return found
 
@@ -316,6 +321,9 @@ class QuantumContext(Protocol):
     def metadata(self) -> Metadata:
         """What is noted about this quantum besides the task's own metadata."""
 
+    def dimension_record(self, element: str) -> Mapping[str, Any]:
+        """Read the record of one of the data ID's dimensions, as for the pixel grid of a patch."""
+
     def get(self, name: str) -> Any:
         """Read an input: an object, or a list for ``multiple``; handles for ``defer_load``."""
 
@@ -483,6 +491,14 @@ def _plain(key: str, value: Any) -> Any:
         f"metadata['{key}'] holds numbers, texts, lists of them and levels below, "
         f"not {type(value).__name__}; note a plain number, with its unit in the name."
     )
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _json(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_json(v) for v in value]
+    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cpu_seconds() -> float:

@@ -16,14 +16,15 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from butler.butler import Butler
+from butler.butler import Butler, Deferred
 from registry import provenance
 from registry.errors import InvalidState
 from workflow import environment
-from workflow.errors import NoWorkFound
+from workflow.errors import InvalidQuantum, NoWorkFound
 from workflow.task import Metadata
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Mapping, Sequence
 
     import sqlalchemy as sa
@@ -35,6 +36,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Context", "Result", "Worker"]
 
+_KEYS_OF = {
+    "exposure": {"instrument", "exposure"},
+    "visit": {"instrument", "visit"},
+    "detector": {"instrument", "detector"},
+    "physical_filter": {"instrument", "physical_filter"},
+    "day_obs": {"instrument", "day_obs"},
+    "tract": {"skymap", "tract"},
+    "patch": {"skymap", "tract", "patch"},
+}
 _log = logging.getLogger("skyspine.worker")
 
 
@@ -72,6 +82,7 @@ class Context:
         self._quantum = quantum
         self.metadata = Metadata()
         self.written: list[tuple[str, Any, DatasetRef]] = []
+        self.read: list[tuple[str, uuid.UUID]] = []
 
     @property
     def data_id(self) -> DataId:
@@ -88,11 +99,23 @@ class Context:
         """The exposure records by input connection."""
         return self._quantum.records
 
+    def dimension_record(self, element: str) -> Mapping[str, Any]:
+        """Read the record of one of the data ID's dimensions, as for the pixel grid of a patch."""
+        keys = {d: v for d, v in self.data_id.items() if d in _KEYS_OF.get(element, {element})}
+        records = self._butler.query_dimension_records(element, data_id=keys)
+        if len(records) != 1:
+            raise InvalidQuantum(f"{self.data_id!r} does not name one {element}.")
+        return records[0]
+
     def get(self, name: str) -> Any:
         """Read an input: an object, or a list for ``multiple``; handles for ``defer_load``."""
         connection = self._task.connections[name]
-        read = self._butler.get_deferred if connection.defer_load else self._butler.get
-        objects = [read(ref) for ref in self._quantum.inputs.get(name, ())]
+        refs = self._quantum.inputs.get(name, ())
+        if connection.defer_load:
+            objects: list[Any] = [_Handle(self, name, self._butler.get_deferred(r)) for r in refs]
+        else:
+            objects = [self._butler.get(ref) for ref in refs]
+            self.read += [(name, ref.id) for ref in refs]
         return objects if connection.multiple else (objects[0] if objects else None)
 
     def put(self, name: str, obj: Any) -> None:
@@ -102,6 +125,21 @@ class Context:
         self.written += [
             (name, one, ref) for one, ref in zip(objects, refs, strict=True) if one is not None
         ]
+
+
+class _Handle:
+    """A dataset that counts as an input only when it is read."""
+
+    def __init__(self, context: Context, name: str, deferred: Deferred) -> None:
+        self._context = context
+        self._name = name
+        self._deferred = deferred
+        self.ref = deferred.ref
+
+    def get(self, **how: Any) -> Any:
+        """Read it, or a part of it; see `butler.butler.Deferred`."""
+        self._context.read.append((self._name, self.ref.id))
+        return self._deferred.get(**how)
 
 
 class Worker:
@@ -152,7 +190,7 @@ class Worker:
             made = self._store(quantum, context, outcome)
         except NoWorkFound as nothing:
             outcome = self._outcome("no_work", instance, context, began, cpu, nothing)
-            database.transact(provenance.finish, quantum.id, outcome, (), _inputs(quantum))
+            database.transact(provenance.finish, quantum.id, outcome, (), context.read)
             return Result(quantum, "no_work", error=str(nothing))
         except Exception as error:
             outcome = self._outcome("failed", instance, context, began, cpu, error)
@@ -175,7 +213,7 @@ class Worker:
         outputs = [(name, ref.id) for name, _, ref in context.written]
 
         def finish(connection: sa.Connection) -> None:
-            provenance.finish(connection, quantum.id, outcome, outputs, _inputs(quantum))
+            provenance.finish(connection, quantum.id, outcome, outputs, context.read)
 
         items = [(obj, ref) for _, obj, ref in context.written]
         self.butler.store(items, {"SKYS_QID": str(quantum.id)}, finish)
@@ -208,10 +246,6 @@ class Worker:
             exception_class=None if error is None else type(error).__name__,
             exception_message=None if error is None else str(error)[:4000],
         )
-
-
-def _inputs(quantum: Quantum) -> list[tuple[str, Any]]:
-    return [(name, ref.id) for name, refs in quantum.inputs.items() for ref in refs]
 
 
 def _is_finite(value: float) -> bool:
