@@ -1,8 +1,8 @@
 """Do the database and the storage agree?
 
-`check` compares both ways: every recorded copy against its file, every file below the root against the
-records, every running quantum against its process.  With ``repair`` it removes what nothing refers to and marks
-what is lost; it never deletes a recorded copy that is whole.
+`check` compares both ways: every recorded copy against its file, every file below the root against
+the records, every running quantum against its process.  With ``repair`` it removes what nothing
+refers to and marks what is lost; it never deletes a recorded copy that is whole.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "Report", "check"]
 
 GRACE_SECONDS = 600.0
-"""A file without a row may belong to a transaction that is still open; younger ones are left alone [s]."""
+"""Younger files without a row may belong to an open transaction and are left alone [s]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,8 @@ def check(
     repository : Path
         Root of the repository.
     repair : bool
-        Remove orphans and unfinished files, finish deletions, mark lost and corrupt copies, and fail
-        quanta whose process is gone.
+        Remove orphans and unfinished files, finish deletions, mark lost and corrupt copies, and
+        fail quanta whose process is gone.
     checksums : bool
         Read every file, instead of comparing sizes only.
     grace : float
@@ -119,7 +119,9 @@ def check(
             .join(endpoint, endpoint.c.id == replica.c.endpoint_id)
         ).all()
         running = connection.execute(
-            sa.select(quantum.c.id, quantum.c.host, quantum.c.pid).where(quantum.c.state == "running")
+            sa.select(quantum.c.id, quantum.c.host, quantum.c.pid).where(
+                quantum.c.state == "running"
+            )
         ).all()
     lost: list[tuple[int, int, str]] = []
     deleting: list[int] = []
@@ -172,7 +174,7 @@ def _problem(place: Path, size: int, digest: str | None) -> str:
 
 
 def _strays(repository: Path, known: set[Path]) -> list[tuple[Path, float]]:
-    """List the files below the root that are not the repository's own bookkeeping, with their age [s]."""
+    """List the files below the root, without the repository's bookkeeping, with their age [s]."""
     now = time.time()
     found = []
     for folder, _, names in os.walk(repository):
@@ -202,9 +204,7 @@ def _alive(pid: int | None) -> bool:
     return True
 
 
-def _mark(
-    connection: sa.Connection, lost: list[tuple[int, int, str]], deleting: list[int]
-) -> None:
+def _mark(connection: sa.Connection, lost: list[tuple[int, int, str]], deleting: list[int]) -> None:
     for state in ("lost", "corrupt"):
         keys = [{"k": f} for f, _, s in lost if s == state]
         given = rows_of(connection, keys, {"k": sa.BigInteger})

@@ -1,7 +1,7 @@
 """Which storage does a repository have?
 
-Sites and endpoints are rows; a repository's own root is the endpoint `ROOT`, and files that stay where
-they are belong to `DIRECT`, which this repository never deletes from.
+Sites and endpoints are rows; a repository's own root is the endpoint `ROOT`, and files that stay
+where they are belong to `DIRECT`, which this repository never deletes from.
 """
 
 from __future__ import annotations

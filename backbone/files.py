@@ -135,14 +135,14 @@ def locate_sql(ids: Any) -> sa.Select[Any]:
         )
         .join(replica, replica.c.file_id == file.c.id)
         .join(endpoint, endpoint.c.id == replica.c.endpoint_id)
-        .where(file.c.dataset_id.in_(ids), replica.c.state == "available", endpoint.c.state == "online")
+        .where(
+            file.c.dataset_id.in_(ids), replica.c.state == "available", endpoint.c.state == "online"
+        )
         .order_by(file.c.id, endpoint.c.id)
     )
 
 
-def locate(
-    connection: sa.Connection, ids: Sequence[uuid.UUID]
-) -> dict[uuid.UUID, list[Stored]]:
+def locate(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[Stored]]:
     """Find one readable copy of each file of datasets.
 
     Returns
@@ -155,12 +155,11 @@ def locate(
         part = ids[start : start + CHUNK]
         wanted: Any = [*part]
         if len(part) > 1:
-            wanted = sa.select(
-                rows_of(connection, [{"id": i} for i in part], {"id": sa.Uuid}).c.id
-            )
+            wanted = sa.select(rows_of(connection, [{"id": i} for i in part], {"id": sa.Uuid}).c.id)
         for row in connection.execute(locate_sql(wanted)):
             where = Endpoint(row.endpoint_id, row.name, row.root, bool(row.owned))
-            copy = Stored(*row[:7], endpoint=where)
+            described: tuple[Any, ...] = tuple(row)[:7]
+            copy = Stored(*described, where)
             found.setdefault(copy.dataset_id, {}).setdefault(copy.component, copy)
     return {key: list(copies.values()) for key, copies in found.items()}
 

@@ -1,8 +1,8 @@
 """How does a file come into being together with its row, whatever is killed and whenever?
 
-A file is written under a temporary name beside its place, and renamed inside the transaction that records
-it, before the commit.  A process killed in between leaves a file without a row, never a row without a file;
-`backbone.audit` finds and removes it.
+A file is written under a temporary name beside its place, and renamed inside the transaction that
+records it, before the commit.  A process killed in between leaves a file without a row, never a row
+without a file; `backbone.audit` finds and removes it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def checksum(path: str | Path) -> str:
 
 
 def safe_name(text: str) -> str:
-    """Turn any text into one path component: blanks, slashes and control characters become underscores."""
+    """Turn any text into one path component: what paths cannot hold becomes an underscore."""
     cleaned = "".join(c if c.isalnum() or c in "-_.+@" else "_" for c in text)
     return cleaned.lstrip(".")[:120] or "_"
 
@@ -61,7 +61,9 @@ class StagedFile:
             raise _refused(self.final.parent, error) from error
 
     @classmethod
-    def for_dataset(cls, root: Path, stem: str, dataset_id: uuid.UUID, extension: str) -> StagedFile:
+    def for_dataset(
+        cls, root: Path, stem: str, dataset_id: uuid.UUID, extension: str
+    ) -> StagedFile:
         """Stage a file whose name ends in the tail of its dataset's identity.
 
         No two datasets share a name then, so that removing one can never hit its successor.

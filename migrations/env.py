@@ -1,4 +1,4 @@
-"""Runs the revisions: on a connection that `registry.deploy` hands over, or as SQL text when there is none."""
+"""Runs the revisions: on a connection from `registry.deploy`, or as SQL text when there is none."""
 
 from __future__ import annotations
 

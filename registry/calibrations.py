@@ -1,11 +1,13 @@
 """Which calibration holds for these data at this time?
 
-Verbs: certify and decertify with validity ranges.  Questions: the calibrations for many observations at
-once, and what is nearest when there is none.  Table and invariant: `registry.schema.calibrations`.
+Verbs: certify and decertify with validity ranges.  Questions: the calibrations for many
+observations at once, and what is nearest when there is none.  Table and invariant:
+`registry.schema.calibrations`.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -36,7 +38,8 @@ def certify(
     name : str
         A CALIBRATION collection; it is registered when it does not exist.
     refs : sequence of DatasetRef
-        Datasets of calibration types; each holds for its data ID without exposure, visit and day_obs.
+        Datasets of calibration types; each holds for its data ID without exposure, visit and
+        day_obs.
     timespan : Timespan
         Half open; stored to the microsecond.
 
@@ -96,7 +99,7 @@ def _type_ids(connection: sa.Connection, names: set[str]) -> dict[str, int]:
     rows = connection.execute(
         sa.select(dataset_type.c.name, dataset_type.c.id).where(dataset_type.c.name.in_(names))
     )
-    return {name: key for name, key in rows}
+    return dict(rows.tuples().all())
 
 
 def _overlapping(
@@ -105,7 +108,13 @@ def _overlapping(
     rows: Sequence[Mapping[str, Any]],
 ) -> list[tuple[str, str]]:
     """Name each new range and the old or new one that it overlaps."""
-    columns = ("collection_id", "dataset_type_id", "data_id", "valid_begin_tai_ns", "valid_end_tai_ns")
+    columns = (
+        "collection_id",
+        "dataset_type_id",
+        "data_id",
+        "valid_begin_tai_ns",
+        "valid_end_tai_ns",
+    )
     given = rows_of(connection, rows, dict.fromkeys(columns, sa.BigInteger))
     same = sa.and_(
         *(calibration.c[c] == given.c[c] for c in columns[:3]),
@@ -130,7 +139,7 @@ def _overlapping(
         by_key.setdefault((row["dataset_type_id"], row["data_id"]), []).append(n)
     for members in by_key.values():
         members.sort(key=lambda n: ranges[n][1].bounds)
-        for one, other in zip(members, members[1:], strict=False):
+        for one, other in itertools.pairwise(members):
             if ranges[one][1].overlaps(ranges[other][1]):
                 pairs.append((_shown(*ranges[other]), _shown(*ranges[one])))
     return pairs
@@ -147,7 +156,7 @@ def decertify(
     timespan: Timespan,
     data_ids: Sequence[Mapping[str, Any]] | None = None,
 ) -> int:
-    """Declare that calibrations no longer hold over a range; what sticks out on either side stays valid.
+    """Declare that calibrations do not hold over a range; what sticks out of it stays valid.
 
     Parameters
     ----------
@@ -263,7 +272,9 @@ def nearest(
         return "No CALIBRATION collection was searched; name one, or certify into one first."
     key = DataId.of(observation).subset(kind.lookup_dimensions)
     mine = (
-        sa.select(calibration.c.valid_begin_tai_ns, calibration.c.valid_end_tai_ns, collection.c.name)
+        sa.select(
+            calibration.c.valid_begin_tai_ns, calibration.c.valid_end_tai_ns, collection.c.name
+        )
         .join(data_id, data_id.c.id == calibration.c.data_id)
         .join(dataset_type, dataset_type.c.id == calibration.c.dataset_type_id)
         .join(collection, collection.c.id == calibration.c.collection_id)
@@ -275,7 +286,9 @@ def nearest(
     )
     before = mine.where(calibration.c.valid_end_tai_ns <= at)
     after = mine.where(calibration.c.valid_begin_tai_ns > at)
-    last = connection.execute(before.order_by(calibration.c.valid_end_tai_ns.desc()).limit(1)).first()
+    last = connection.execute(
+        before.order_by(calibration.c.valid_end_tai_ns.desc()).limit(1)
+    ).first()
     first = connection.execute(after.order_by(calibration.c.valid_begin_tai_ns).limit(1)).first()
     told = []
     if last is not None:
@@ -287,11 +300,15 @@ def nearest(
     return f"No {kind.name} is valid at {iso(at)} TAI; {' and '.join(told)}."
 
 
-def validity_of(connection: sa.Connection, kind: DatasetType, name: str) -> list[tuple[DatasetRef, Timespan]]:
+def validity_of(
+    connection: sa.Connection, kind: DatasetType, name: str
+) -> list[tuple[DatasetRef, Timespan]]:
     """List the certified ranges of one type in one collection, by time."""
     rows = connection.execute(
         sa.select(
-            calibration.c.dataset_id, calibration.c.valid_begin_tai_ns, calibration.c.valid_end_tai_ns
+            calibration.c.dataset_id,
+            calibration.c.valid_begin_tai_ns,
+            calibration.c.valid_end_tai_ns,
         )
         .join(collection, collection.c.id == calibration.c.collection_id)
         .join(dataset_type, dataset_type.c.id == calibration.c.dataset_type_id)
@@ -300,5 +317,6 @@ def validity_of(connection: sa.Connection, kind: DatasetType, name: str) -> list
     ).all()
     refs = get_refs(connection, list({r[0] for r in rows}))
     return [
-        (refs[i], Timespan(None if b <= BEGINNING else b, None if e >= END else e)) for i, b, e in rows
+        (refs[i], Timespan(None if b <= BEGINNING else b, None if e >= END else e))
+        for i, b, e in rows
     ]

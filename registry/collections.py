@@ -1,6 +1,7 @@
 """Which collections are there, and in which order are they searched?
 
-Verbs: register, chain, tag, untag, remove.  Questions: `flatten`, `query`.  Tables: `registry.schema.collections`.
+Verbs: register, chain, tag, untag, remove.  Questions: `flatten`, `query`.  Tables:
+`registry.schema.collections`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from registry.database import insert_missing, insert_rows, lock_rows, rows_of, utc_now
-from registry.errors import Conflict, CollectionTypeError, InUse, UnknownCollection
+from registry.errors import CollectionTypeError, Conflict, InUse, UnknownCollection
 from registry.schema.calibrations import calibration
 from registry.schema.collections import collection, collection_chain, tagged
 from registry.schema.identity import dataset
@@ -82,7 +83,8 @@ def register(connection: sa.Connection, name: str, type: str = "RUN", doc: str =
         )
     if not name or len(name) > 255 or any(c in name for c in "\x00*?[],") or name != name.strip():
         raise Conflict(
-            f"{name[:60]!r} cannot name a collection: 1 to 255 characters, none of * ? [ ] and comma, no blank at an end."
+            f"{name[:60]!r} cannot name a collection: 1 to 255 characters, "
+            "none of * ? [ ] and comma, no blank at an end."
         )
     found = connection.execute(
         sa.select(collection.c.type).where(collection.c.name == name)
@@ -126,7 +128,7 @@ def get_collection(connection: sa.Connection, name: str, *, lock: bool = False) 
 
 
 def chain(connection: sa.Connection, name: str, children: Sequence[str]) -> None:
-    """Set the children of a CHAINED collection, in search order; it is registered when it does not exist.
+    """Set the children of a CHAINED collection, in search order; register it if it is new.
 
     Raises
     ------
@@ -187,7 +189,7 @@ def _walk(connection: sa.Connection, names: Sequence[str]) -> list[Collection]:
 
 
 def flatten(connection: sa.Connection, names: str | Iterable[str]) -> list[Collection]:
-    """List the collections that a search goes through: chains and globs opened, in order, each once.
+    """List the collections that a search goes through, in order: chains and globs opened.
 
     Parameters
     ----------

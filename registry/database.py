@@ -1,13 +1,14 @@
 """How is each database opened, what can it do, and how are its errors told?
 
-The only module that knows differences between SQLite, PostgreSQL and MariaDB in statements and transactions: product
-code asks for a capability by name (`rows`, `insert_missing`, `json_field`) and never for a dialect.
+The only module that knows differences between SQLite, PostgreSQL and MariaDB in statements and
+transactions: product code asks for a capability by name (`rows`, `insert_missing`, `json_field`)
+and never for a dialect.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import getpass
 import json
 import random
@@ -56,7 +57,7 @@ T = TypeVar("T")
 BUSY_SECONDS = 60.0
 """How long a writer waits for another one on SQLite [s]."""
 ATTEMPTS = 8
-"""How often a verb is tried when the database asks to repeat it (deadlock, serialization failure, busy)."""
+"""How often a verb is tried when the database asks to repeat it: deadlock, conflict or busy."""
 CHUNK = 20_000
 """Rows sent in one statement."""
 
@@ -64,9 +65,9 @@ _RETRYABLE_STATES = {"40001", "40P01", "55P03"}
 _RETRYABLE_NUMBERS = {1020, 1205, 1213}
 
 
-def utc_now() -> datetime.datetime:
+def utc_now() -> dt.datetime:
     """Tell the time as aware UTC."""
-    return datetime.datetime.now(datetime.UTC)
+    return dt.datetime.now(dt.UTC)
 
 
 def account() -> str:
@@ -202,13 +203,16 @@ class Database:
             return
         if not self.writeable:
             raise ReadOnly(f"The repository at {safe_url(self.url)} was opened for reading only.")
-        with self.translated(), self.engine.connect().execution_options(writing=True) as connection:
-            with connection.begin():
-                token = self._enlisted.set(connection)
-                try:
-                    yield connection
-                finally:
-                    self._enlisted.reset(token)
+        with (
+            self.translated(),
+            self.engine.connect().execution_options(writing=True) as connection,
+            connection.begin(),
+        ):
+            token = self._enlisted.set(connection)
+            try:
+                yield connection
+            finally:
+                self._enlisted.reset(token)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -278,7 +282,7 @@ def _may_be_repeated(error: BaseException | None) -> bool:
 
 
 def violated(error: sa.exc.DBAPIError) -> str:
-    """Name the constraint that a statement violated, or give the driver's text where it has no name."""
+    """Name the constraint that a statement violated, or give the text of the driver."""
     original = error.orig
     diagnosis = getattr(original, "diag", None)
     if diagnosis is not None and diagnosis.constraint_name:
@@ -291,7 +295,7 @@ def violated(error: sa.exc.DBAPIError) -> str:
 
 
 def kind_of(error: sa.exc.DBAPIError) -> str:
-    """Tell what kind of constraint was violated: unique, foreign, check, overlap, or an empty text."""
+    """Tell what was violated: unique, foreign, check, overlap, or an empty text."""
     name = violated(error)
     if "no_overlap_calibration" in name or "no_overlap_calibration" in str(error.orig):
         return "overlap"
@@ -319,7 +323,8 @@ def _translation(error: sa.exc.DBAPIError, url: str) -> SkyspineError:
     kind = kind_of(error)
     if kind == "foreign":
         return InUse(
-            f"A row that this one refers to is missing, or other rows still refer to it: {violated(error)}."
+            "A row that this one refers to is missing, or other rows still refer to it: "
+            f"{violated(error)}."
         )
     if kind in ("unique", "overlap", "check"):
         return Conflict(f"The database refuses this: it violates {violated(error)}.")
@@ -331,7 +336,8 @@ def _translation(error: sa.exc.DBAPIError, url: str) -> SkyspineError:
     )
     if sqlite_name.startswith("SQLITE_READONLY") or getattr(error.orig, "pgcode", None) == "25006":
         return ReadOnly(
-            f"The database {url} cannot be written: {first_line}. Check the permissions of the file and its folder."
+            f"The database {url} cannot be written: {first_line}. "
+            "Check the permissions of the file and its folder."
         )
     if (
         sqlite_name == "SQLITE_FULL"
@@ -343,7 +349,8 @@ def _translation(error: sa.exc.DBAPIError, url: str) -> SkyspineError:
         )
     if sqlite_name.startswith("SQLITE_BUSY"):
         return DatabaseUnavailable(
-            f"Another process has been writing to {url} for more than {BUSY_SECONDS:.0f} s; repeat when it is done."
+            f"Another process has been writing to {url} for more than {BUSY_SECONDS:.0f} s; "
+            "repeat when it is done."
         )
     if sqlite_name == "SQLITE_CANTOPEN":
         return DatabaseUnavailable(
@@ -387,7 +394,7 @@ def insert_missing(
             sqlite.insert(table).from_select(list(columns), guarded).on_conflict_do_nothing()
         )
     else:
-        # INSERT IGNORE would also hide foreign keys and bad values; a key set to itself hides nothing
+        # INSERT IGNORE would hide foreign keys and bad values too; a key set to itself does not
         key = next(iter(table.primary_key.columns))
         statement = mysql.insert(table).from_select(list(columns), source)
         statement = statement.on_duplicate_key_update({key.name: key})
@@ -457,7 +464,8 @@ def rows_of(
     items : sequence of mappings
         The values by column name; a missing one is NULL.  UUIDs are sent as they are.
     columns : mapping
-        SQLAlchemy type (String, BigInteger, Double, Uuid, or JSON given as text; as a class) of each column.
+        SQLAlchemy type (String, BigInteger, Double, Uuid, or JSON given as text; as a class) of
+        each column.
     name : str
         Alias of the table; two in one statement need two names.
 
@@ -481,7 +489,8 @@ def rows_of(
         )
         body = (
             f"SELECT n - 1 AS n, {cast} FROM ROWS FROM "  # noqa: S608
-            f"(json_to_recordset(CAST(:{name}_rows AS json)) AS ({typed})) WITH ORDINALITY AS r({listed}, n)"
+            f"(json_to_recordset(CAST(:{name}_rows AS json)) AS ({typed})) "
+            f"WITH ORDINALITY AS r({listed}, n)"
         )
     else:
         typed = ", ".join(
@@ -514,5 +523,5 @@ def analyze(connection: sa.Connection, *tables: sa.Table) -> None:
 
 
 def lock_rows(statement: sa.Select[Any], connection: sa.Connection) -> sa.Select[Any]:
-    """Lock the rows of a SELECT until the end of the transaction; on SQLite the transaction holds the whole file."""
+    """Lock the rows of a SELECT until the transaction ends; on SQLite it holds the whole file."""
     return statement if connection.dialect.name == "sqlite" else statement.with_for_update()

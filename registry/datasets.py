@@ -1,7 +1,7 @@
 """Which datasets exist, of which type, with which data ID, in which run?
 
-Verbs: register a dataset type, insert datasets, remove them.  Questions: find one, query many.  Tables:
-`registry.schema.identity`.  Where a dataset's files lie is `backbone.files`.
+Verbs: register a dataset type, insert datasets, remove them.  Questions: find one, query many.
+Tables: `registry.schema.identity`.  Where a dataset's files lie is `backbone.files`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def register_dataset_type(connection: sa.Connection, kind: DatasetType) -> bool:
     for d in kind.dimensions:
         if d in needs and needs[d] not in kind.dimensions:
             raise InvalidDataId(
-                f"The dataset type {kind.name} has {d} among its dimensions and so needs {needs[d]} too."
+                f"The dataset type {kind.name} has {d} among its dimensions "
+                f"and so needs {needs[d]} too."
             )
     row = {
         "name": kind.name,
@@ -101,7 +102,8 @@ def register_dataset_type(connection: sa.Connection, kind: DatasetType) -> bool:
             return True
     if found is not None and _kind(found) != kind:
         raise DefinitionConflict(
-            f"The dataset type '{kind.name}' is registered already as {_kind(found)}; asked for: {kind}."
+            f"The dataset type '{kind.name}' is registered already as {_kind(found)}; "
+            f"asked for: {kind}."
         )
     return False
 
@@ -403,9 +405,9 @@ def query_datasets(
     collections : str or sequence of str
         Searched in this order; chains and globs are opened.
     **options
-        ``where`` (expression), ``bind`` (values), ``data_id`` (fixed keys), ``find_first`` (only the
-        first of each data ID, in the order of the collections), ``order_by`` (names, ``-`` before
-        one for descending), ``limit``.
+        ``where`` (expression), ``bind`` (values), ``data_id`` (fixed keys), ``find_first`` (only
+        the first of each data ID, in the order of the collections), ``order_by`` (names, ``-``
+        before one for descending), ``limit``.
 
     Returns
     -------
@@ -418,7 +420,7 @@ def query_datasets(
 
 
 def _ref(kind: DatasetType, row: Any) -> DatasetRef:
-    values = row._mapping
+    values = row._mapping  # noqa: SLF001 (public in SQLAlchemy)
     items = {d: values[d] for d in kind.dimensions if d in DIMENSIONS}
     if len(items) < len(kind.dimensions):
         extra = values["extra"] or {}

@@ -1,7 +1,8 @@
 """Which revision is a database at, and how is it brought to another one?
 
-Alembic does the work; the revisions are in ``migrations/versions`` and the views that they install in ``sql/views``.
-Opening a registry never migrates by itself: it refuses a database of another revision (`require_head`).
+Alembic does the work; the revisions are in ``migrations/versions`` and the views that they install
+in ``sql/views``. Opening a registry never migrates by itself: it refuses a database of another
+revision (`require_head`).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ __all__ = [
 
 
 def _home(name: str) -> Path:
-    """Find ``migrations`` or ``sql``: inside the package when installed, beside it in a checkout."""
+    """Find ``migrations`` or ``sql``: in the installed package, or beside it in a checkout."""
     inside = Path(__file__).parent / name
     return inside if inside.is_dir() else Path(__file__).parent.parent / name
 
@@ -168,7 +169,7 @@ NATIVE = {"no_overlap_calibration", "valid_begin_shadow", "valid_end_shadow"}
 """What a revision makes on one database only, by means that the metadata cannot express."""
 
 
-def is_ours(item: Any, name: str | None, kind: str, reflected: bool, other: Any) -> bool:
+def is_ours(_item: Any, name: str | None, _kind: str, reflected: bool, other: Any) -> bool:
     """Tell Alembic which parts of a database to compare: all but what is native to one kind."""
     return not (reflected and other is None and name in NATIVE)
 
@@ -179,7 +180,7 @@ def _difference(item: Any) -> str:
 
 
 def sql(url: str, revision: str = "head") -> str:
-    """Write the SQL that creates the schema on the kind of database that a URL names; nothing is run."""
+    """Write the SQL that creates the schema on the kind of database of a URL; run nothing."""
     from alembic import command
 
     output = io.StringIO()

@@ -1,7 +1,8 @@
 """Which dimension records exist, and what does a data ID imply?
 
-Insertion of instruments, detectors, filters, nights, exposures, visits, skymaps and their regions; expansion of data
-IDs by what the records say (exposure -> night and filter -> band).  Tables: `registry.schema.dimensions`.
+Insertion of instruments, detectors, filters, nights, exposures, visits, skymaps and their regions;
+expansion of data IDs by what the records say (exposure -> night and filter -> band).  Tables:
+`registry.schema.dimensions`.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ def insert_dimension_records(
     Parameters
     ----------
     element : str
-        instrument, physical_filter, detector, day_obs, exposure, visit, visit_exposure, visit_detector_region, skymap,
-        tract or patch.
+        instrument, physical_filter, detector, day_obs, exposure, visit, visit_exposure,
+        visit_detector_region, skymap, tract or patch.
     rows : iterable of mappings, or pandas.DataFrame
         Columns as in the table of that name; regions as `lsst.sphgeom` objects.
     on_conflict : {"fail", "skip"}
@@ -140,7 +141,7 @@ def _records(table: sa.Table, rows: Any) -> list[dict[str, Any]]:
     if hasattr(rows, "to_dict") and hasattr(rows, "columns"):
         rows = rows.to_dict("records")
     names = [c.name for c in table.columns]
-    defaults = {name: None for name in names} | _DEFAULTS.get(table.name, {})
+    defaults = dict.fromkeys(names) | _DEFAULTS.get(table.name, {})
     records = []
     for row in rows:
         unknown = [k for k in row if k not in defaults]
@@ -152,7 +153,8 @@ def _records(table: sa.Table, rows: Any) -> list[dict[str, Any]]:
         for column in table.columns:
             if not column.nullable and record[column.name] is None:
                 raise InvalidDataId(
-                    f"A {table.name} record needs a value for {column.name} ({column.comment}); got {record}."
+                    f"A {table.name} record needs a value for {column.name} ({column.comment}); "
+                    f"got {record}."
                 )
     return records
 
@@ -250,12 +252,15 @@ def absent_keys(
 
 
 def expand(connection: sa.Connection, data_ids: Sequence[Mapping[str, Any]]) -> list[DataId]:
-    """Add to data IDs what their records imply: the night and filter of an exposure or visit, the band of a filter.
+    """Add to data IDs what their records imply.
+
+    An exposure or visit implies its night and its filter, a filter its band.
 
     Parameters
     ----------
     data_ids : sequence of mappings
-        Each with ``instrument`` and ``exposure``, ``visit`` or ``physical_filter`` for anything to be implied.
+        Each with ``instrument`` and ``exposure``, ``visit`` or ``physical_filter`` for anything to
+        be implied.
 
     Returns
     -------

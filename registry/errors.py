@@ -14,7 +14,7 @@
         │   ├── DatasetExists           same dataset type, run and data ID
         │   ├── ValidityOverlap         two validity ranges of one calibration overlap
         │   ├── DefinitionConflict      a name is registered with another definition
-        │   └── CollectionTypeError     the collection is of another type, or a chain would hold itself
+        │   └── CollectionTypeError     it is of another type, or a chain would hold itself
         ├── InUse                       other rows still refer to what should go
         ├── InvalidState                a state machine has no such edge, or another process took it
         ├── ReadOnly (PermissionError)
@@ -66,7 +66,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     Returns
     -------
     str
-        ``" Did you mean 'x'?"`` with a leading blank, or the known names when there are few, or ``""``.
+        ``" Did you mean 'x'?"`` with a leading blank, or the known names when there are few, or
+        ``""``.
     """
     names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
@@ -221,7 +222,7 @@ class ValidityOverlap(Conflict):
 
 
 class DefinitionConflict(Conflict):
-    """This name is registered already, with another definition."""
+    """The name is registered already, with another definition."""
 
     code = "definition-conflict"
 
@@ -265,15 +266,20 @@ class WrongRevision(RegistryError):
         self.current = current
         self.head = head
         if current is None:
-            message = f"The database {url} holds no skyspine schema; create it with: skyspine db create {url}"
+            message = (
+                f"The database {url} holds no skyspine schema; "
+                f"create it with: skyspine db create {url}"
+            )
         elif ahead:
             message = (
-                f"The database {url} is at revision {current}, which this version of skyspine does not know "
-                f"(its newest is {head}); install the version that wrote it."
+                f"The database {url} is at revision {current}, "
+                f"which this version of skyspine does not know (its newest is {head}); "
+                "install the version that wrote it."
             )
         else:
             message = (
-                f"The database {url} is at revision {current} and this version of skyspine needs {head}; "
+                f"The database {url} is at revision {current} "
+                f"and this version of skyspine needs {head}; "
                 f"bring it up with: skyspine db upgrade {url}"
             )
         super().__init__(message)

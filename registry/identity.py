@@ -64,8 +64,8 @@ _MAX_INT = 2**63 - 1
 class DataId(Mapping[str, "str | int"]):
     """An immutable, hashable set of key/value pairs in canonical order.
 
-    The dimensions come first, in the order of `DIMENSIONS`; keys beyond them follow by name.  Make one with
-    `DataId.of`, which checks and converts the values.
+    The dimensions come first, in the order of `DIMENSIONS`; keys beyond them follow by name.  Make
+    one with `DataId.of`, which checks and converts the values.
     """
 
     __slots__ = ("_items",)
@@ -135,7 +135,7 @@ class DataId(Mapping[str, "str | int"]):
 
     @property
     def key(self) -> str:
-        """The text that is unique to this data ID; the same as the generated column ``data_id.identity_key``."""
+        """The text unique to this data ID, as the generated column ``data_id.identity_key``."""
         parts = [f"{_KEY_LETTERS[k]}{v}|" for k, v in self._items.items() if k in _KEY_LETTERS]
         return "".join(parts) + (self.extra_json or "")
 
@@ -179,7 +179,8 @@ def _checked(key: str, value: Any) -> str | int:
             )
         if "|" in value or "\x00" in value or not value or len(value) > 128:
             raise InvalidDataId(
-                f"{key}={value[:140]!r} must have 1 to 128 characters and neither '|' nor a zero byte."
+                f"{key}={value[:140]!r} must have 1 to 128 characters "
+                "and neither '|' nor a zero byte."
             )
         return str(value)
     if isinstance(value, bool) or not isinstance(value, (str, int)):

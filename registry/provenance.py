@@ -1,7 +1,7 @@
 """What made this dataset, from what, and what was made of it?
 
-Verbs record environments, configurations, tasks and quanta; questions walk the graph.  A quantum's state
-changes only along `TRANSITIONS`.  Tables: `registry.schema.provenance`.
+Verbs record environments, configurations, tasks and quanta; questions walk the graph.  A quantum's
+state changes only along `TRANSITIONS`.  Tables: `registry.schema.provenance`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from registry.schema.collections import collection
 from registry.schema.identity import data_id
 
 if TYPE_CHECKING:
-    import datetime
+    import datetime as dt
     import uuid
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -92,14 +92,14 @@ class QuantumRow:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One value that a configuration field had: the value as a literal, and who set it where and when."""
+    """A value that a configuration field had, as a literal, and who set it where and when."""
 
     path: str
     value: str | None
     origin_kind: str
     origin: str
     set_by: str | None = None
-    set_at: datetime.datetime | None = None
+    set_at: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,8 @@ def record_environment(
         sa.select(schema.environment.c.id).where(schema.environment.c.digest == digest)
     ).scalar_one()
     listed = [
-        {"environment_id": new, "name": name, "version": version} for name, version in sorted(packages.items())
+        {"environment_id": new, "name": name, "version": version}
+        for name, version in sorted(packages.items())
     ]
     insert_rows(connection, schema.environment_package, listed, skip_existing=True)
     return int(new)
@@ -247,13 +248,15 @@ def record_task(
         If the run has a task of this label with another class or configuration.
     """
     run_id = coll.get_collection(connection, run).id
-    same = sa.select(schema.task).where(schema.task.c.run_id == run_id, schema.task.c.label == label)
+    same = sa.select(schema.task).where(
+        schema.task.c.run_id == run_id, schema.task.c.label == label
+    )
     found = connection.execute(same).first()
     if found is not None:
         if found.config_id != config_id or found.class_name != class_name:
             raise DefinitionConflict(
-                f"The run '{run}' has a task '{label}' with another class or configuration already; "
-                "start a new run for the new configuration."
+                f"The run '{run}' has a task '{label}' with another class or configuration "
+                "already; start a new run for the new configuration."
             )
         return int(found.id)
     row = {
@@ -372,7 +375,9 @@ def finish(
         )
     )
     if moved.rowcount != 1:
-        raise InvalidState(f"The quantum {quantum_id} is no longer running here; its outputs are not recorded.")
+        raise InvalidState(
+            f"The quantum {quantum_id} is no longer running here; its outputs are not recorded."
+        )
     insert_rows(
         connection,
         schema.quantum_output,
@@ -381,7 +386,9 @@ def finish(
     insert_rows(
         connection, schema.quantum_input, _input_rows([(quantum_id, inputs)]), skip_existing=True
     )
-    metrics = [{"quantum_id": quantum_id, "name": k[:128], "value": v} for k, v in outcome.metrics.items()]
+    metrics = [
+        {"quantum_id": quantum_id, "name": k[:128], "value": v} for k, v in outcome.metrics.items()
+    ]
     insert_rows(connection, schema.quantum_metric, metrics)
 
 
@@ -389,7 +396,9 @@ def block(connection: sa.Connection, reasons: Mapping[uuid.UUID, str]) -> None:
     """Mark ready quanta that cannot run, each with the reason."""
     q = schema.quantum
     given = rows_of(
-        connection, [{"q": k, "why": v} for k, v in reasons.items()], {"q": sa.Uuid, "why": sa.String}
+        connection,
+        [{"q": k, "why": v} for k, v in reasons.items()],
+        {"q": sa.Uuid, "why": sa.String},
     )
     why = sa.select(given.c.why).where(given.c.q == q.c.id).scalar_subquery()
     connection.execute(
@@ -461,7 +470,9 @@ def descendants(
     return _walk(connection, ids, up=False, depth=depth)
 
 
-def walk_sql(connection: sa.Connection, ids: Sequence[uuid.UUID], *, up: bool, depth: int | None = None) -> Any:
+def walk_sql(
+    connection: sa.Connection, ids: Sequence[uuid.UUID], *, up: bool, depth: int | None = None
+) -> Any:
     """Write the recursive statement behind `ancestors` and `descendants`."""
     out, inp = schema.quantum_output, schema.quantum_input
     given = rows_of(connection, [{"id": i} for i in ids], {"id": sa.Uuid})
@@ -469,7 +480,9 @@ def walk_sql(connection: sa.Connection, ids: Sequence[uuid.UUID], *, up: bool, d
         "reached", recursive=True
     )
     limit = depth if depth is not None else 1_000
-    start_column, end_column = (out.c.dataset_id, inp.c.dataset_id) if up else (inp.c.dataset_id, out.c.dataset_id)
+    start_column, end_column = (
+        (out.c.dataset_id, inp.c.dataset_id) if up else (inp.c.dataset_id, out.c.dataset_id)
+    )
     first, second = (out, inp) if up else (inp, out)
     step = (
         sa.select(end_column, reached.c.depth + 1)
@@ -509,7 +522,8 @@ def _walk(
     rows = connection.execute(walk_sql(connection, ids, up=up, depth=depth)).all()
     refs = get_refs(connection, list({i for r in rows for i in (r.input_id, r.output_id)}))
     return [
-        Edge(refs[r.input_id], refs[r.output_id], r.quantum_id, r.label, r.name, r.connection) for r in rows
+        Edge(refs[r.input_id], refs[r.output_id], r.quantum_id, r.label, r.name, r.connection)
+        for r in rows
     ]
 
 
@@ -524,7 +538,9 @@ def makers(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUI
     out, q, t, e = schema.quantum_output, schema.quantum, schema.task, schema.environment
     found: dict[uuid.UUID, dict[str, Any]] = {}
     for start_ in range(0, len(ids), CHUNK):
-        given = rows_of(connection, [{"id": i} for i in ids[start_ : start_ + CHUNK]], {"id": sa.Uuid})
+        given = rows_of(
+            connection, [{"id": i} for i in ids[start_ : start_ + CHUNK]], {"id": sa.Uuid}
+        )
         statement = (
             sa.select(
                 out.c.dataset_id,
@@ -563,9 +579,11 @@ def packages(connection: sa.Connection, environment_id: int) -> dict[str, str]:
     """List the packages of an environment with their versions."""
     p = schema.environment_package
     rows = connection.execute(
-        sa.select(p.c.name, p.c.version).where(p.c.environment_id == environment_id).order_by(p.c.name)
+        sa.select(p.c.name, p.c.version)
+        .where(p.c.environment_id == environment_id)
+        .order_by(p.c.name)
     )
-    return {name: version for name, version in rows}
+    return dict(rows.tuples().all())
 
 
 def config_history(
@@ -593,7 +611,10 @@ def config_history(
     if label is not None:
         conditions.append(t.c.label == label)
     if field is not None:
-        below = sa.or_(h.c.path.startswith(field + ".", autoescape=True), h.c.path.startswith(field + "[", autoescape=True))
+        below = sa.or_(
+            h.c.path.startswith(field + ".", autoescape=True),
+            h.c.path.startswith(field + "[", autoescape=True),
+        )
         conditions.append(sa.or_(h.c.path == field, below))
     rows = connection.execute(
         sa.select(
@@ -640,7 +661,15 @@ def quanta_of_run(connection: sa.Connection, run: str) -> list[dict[str, Any]]:
     result = []
     for row in connection.execute(statement).mappings():
         keys = {d: row[d] for d in DIMENSIONS if row[d] is not None} | (row["extra"] or {})
-        fields = ("id", "label", "state", "attempt", "host", "pid", "exception_class", "exception_message")
+        fields = (
+            "id",
+            "label",
+            "state",
+            "attempt",
+            "host",
+            "pid",
+            "exception_class",
+            "exception_message",
+        )
         result.append({f: row[f] for f in fields} | {"data_id": DataId.of(keys)})
     return result
-

@@ -1,7 +1,8 @@
 """Which part of the sky does a row cover, and which other rows does it touch?
 
-Regions are `lsst.sphgeom` objects in ICRS.  They are indexed by nested HEALPix pixel ranges; candidates that share a
-pixel are found in SQL, the exact test is sphgeom's.  Overlaps are computed once, when either side is inserted.
+Regions are `lsst.sphgeom` objects in ICRS.  They are indexed by nested HEALPix pixel ranges;
+candidates that share a pixel are found in SQL, the exact test is sphgeom's.  Overlaps are computed
+once, when either side is inserted.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ def pixel_ranges(region: Region) -> list[tuple[int, int]]:
     Returns
     -------
     list of (int, int)
-        Half-open ranges of pixel numbers; at most a few, so the cover may be coarser than the region.
+        Half-open ranges of pixel numbers; at most a few, so the cover may be coarser than the
+        region.
     """
     from lsst.sphgeom import HealpixPixelization
 
@@ -134,6 +136,7 @@ def _index(
     insert_rows(connection, index, pixels, skip_existing=True)
     types = {k: sa.String if k in ("instrument", "skymap") else sa.BigInteger for k in keys}
     ranges = {"pixel_begin": sa.BigInteger, "pixel_end": sa.BigInteger}
+    columns = (*keys, *other_keys)
     found: list[dict[str, Any]] = []
     for start in range(0, len(pixels), CHUNK):
         new = rows_of(connection, pixels[start : start + CHUNK], {**types, **ranges})
@@ -150,7 +153,7 @@ def _index(
             others, sa.and_(*(near.c[k] == others.c[k] for k in other_keys))
         )
         found.extend(
-            {k: row._mapping[k] for k in (*_VISIT, *_PATCH)}
+            dict(zip(columns, row, strict=False))
             for row in connection.execute(candidates)
             if regions[tuple(row[: len(keys)])].overlaps(decode(row.region)) is not False
         )

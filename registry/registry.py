@@ -1,13 +1,12 @@
 """How does a program reach the registry?
 
-`Registry` is the door: it opens a database, refuses one of another revision, and gives every verb one
-transaction.  What a verb does is in the module of its table family; this one only says where a
+`Registry` is the door: it opens a database, refuses one of another revision, and gives every verb
+one transaction.  What a verb does is in the module of its table family; this one only says where a
 transaction begins and ends.
 """
 
 from __future__ import annotations
 
-import uuid
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +18,7 @@ from registry.identity import DataId, DatasetRef, DatasetType
 from registry.schema.identity import repository
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
@@ -34,7 +34,8 @@ __all__ = ["Provenance", "Registry"]
 class Registry:
     """The registry of one repository.
 
-    Make one with `Registry.connect` or `Registry.create`.  Used as a context manager it is closed at the end.
+    Make one with `Registry.connect` or `Registry.create`.  Used as a context manager it is closed
+    at the end.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ class Registry:
         return found
 
     def begin(self) -> AbstractContextManager[sa.Connection]:
-        """Open a write transaction; verbs called inside join it, and all is committed at its end or nothing."""
+        """Open a write transaction that verbs called inside join: all is committed, or nothing."""
         return self.database.begin()
 
     def read(self) -> AbstractContextManager[sa.Connection]:
@@ -104,7 +105,7 @@ class Registry:
         return self.database.read()
 
     def insert_dimension_records(self, element: str, rows: Any, on_conflict: str = "fail") -> int:
-        """Insert records of a dimension element; see `registry.dimensions.insert_dimension_records`."""
+        """Insert dimension records; see `registry.dimensions.insert_dimension_records`."""
         return self.database.transact(
             dimensions.insert_dimension_records, element, rows, on_conflict
         )
@@ -114,7 +115,9 @@ class Registry:
     ) -> list[dict[str, Any]]:
         """List records of a dimension element; see `registry.datasets.query_dimension_records`."""
         with self.read() as connection:
-            return datasets.query_dimension_records(connection, element, where=where, bind=bind, **keys)
+            return datasets.query_dimension_records(
+                connection, element, where=where, bind=bind, **keys
+            )
 
     def expand(self, data_ids: Sequence[Mapping[str, Any]]) -> list[DataId]:
         """Add what records imply to data IDs; see `registry.dimensions.expand`."""
@@ -160,17 +163,20 @@ class Registry:
         Parameters
         ----------
         data_id : mapping
-            The dataset's own keys; for a calibration looked up by time, at least those it holds for.
+            The dataset's own keys; for a calibration looked up by time, at least those it holds
+            for.
         collections_ : str or sequence of str
             Searched in this order.
         at : int, optional
-            Observation time [TAI ns since 1970]: calibration collections are searched for what holds then.
+            Observation time [TAI ns since 1970]: calibration collections are searched for what
+            holds then.
         """
         with self.read() as connection:
             kind = self._kind(dataset_type)
             searched = collections.flatten(connection, collections_)
             if kind.is_calibration and at is not None:
-                found = calibrations.find_calibrations(connection, kind, [(data_id, at)], searched)[0]
+                observed = [(data_id, at)]
+                (found,) = calibrations.find_calibrations(connection, kind, observed, searched)
                 if found is not None:
                     return found
             if set(kind.dimensions) - set(data_id):
@@ -186,7 +192,9 @@ class Registry:
     ) -> list[DatasetRef]:
         """Find many datasets; see `registry.datasets.query_datasets` for the options."""
         with self.read() as connection:
-            return datasets.query_datasets(connection, self._kind(dataset_type), collections_, **options)
+            return datasets.query_datasets(
+                connection, self._kind(dataset_type), collections_, **options
+            )
 
     def query_data_ids(self, dimensions_: Sequence[str], **options: Any) -> list[DataId]:
         """List data IDs; see `registry.datasets.query_data_ids` for the options."""
@@ -260,7 +268,9 @@ class Registry:
 
     def _kind(self, dataset_type: DatasetType | str) -> DatasetType:
         return (
-            dataset_type if isinstance(dataset_type, DatasetType) else self.dataset_type(dataset_type)
+            dataset_type
+            if isinstance(dataset_type, DatasetType)
+            else self.dataset_type(dataset_type)
         )
 
 
@@ -293,6 +303,6 @@ class Provenance:
     def config_history(
         self, run: str, label: str | None = None, field: str | None = None
     ) -> list[dict[str, Any]]:
-        """List every value that configuration fields had; see `registry.provenance.config_history`."""
+        """List the values that configurations had; see `registry.provenance.config_history`."""
         with self._registry.read() as connection:
             return provenance.config_history(connection, run, label, field)

@@ -1,12 +1,13 @@
 """How is a stretch of time written down, compared and shown?
 
-Times in the registry are TAI nanoseconds since 1970-01-01T00:00:00 TAI in 64-bit integers, and every range is
-half open, ``[begin, end)``.  Conversions to and from `astropy.time.Time` import astropy only when called.
+Times in the registry are TAI nanoseconds since 1970-01-01T00:00:00 TAI in 64-bit integers, and
+every range is half open, ``[begin, end)``.  Conversions to and from `astropy.time.Time` import
+astropy only when called.
 """
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["BEGINNING", "END", "Timespan", "iso", "parse_time", "tai_now_ns", "tai_ns", "to_time"]
 
 BEGINNING = -9_223_372_036_854_775_000
-"""Begin of a range without a beginning [TAI ns]; whole microseconds, so that every database can hold it."""
+"""Begin of a range without a beginning [TAI ns], in whole microseconds for every database."""
 END = 9_223_372_036_854_775_000
 """End of a range without an end [TAI ns]."""
 
-_EPOCH = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 (a TAI epoch has no time zone)
+_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 (a TAI epoch has no time zone)
 _DAY_NS = 86_400_000_000_000
 
 
@@ -62,8 +63,8 @@ def parse_time(text: str) -> int:
     Parameters
     ----------
     text : str
-        ISO 8601 (``2022-09-20``, ``2022-09-20T23:34:00``), optionally followed by ``/utc``, ``/tai`` or ``/tt``;
-        without a scale it is TAI.
+        ISO 8601 (``2022-09-20``, ``2022-09-20T23:34:00``), optionally followed by ``/utc``,
+        ``/tai`` or ``/tt``; without a scale it is TAI.
 
     Returns
     -------
@@ -78,16 +79,17 @@ def parse_time(text: str) -> int:
     body, _, scale = text.partition("/")
     try:
         if scale.lower() in ("", "tai"):
-            moment = datetime.datetime.fromisoformat(body)
+            moment = dt.datetime.fromisoformat(body)
             if moment.tzinfo is not None:
                 raise ValueError("a TAI time has no time zone")
-            return round((moment - _EPOCH) / datetime.timedelta(microseconds=1)) * 1000
+            return round((moment - _EPOCH) / dt.timedelta(microseconds=1)) * 1000
         from astropy.time import Time
 
         return int(tai_ns(Time(body, scale=scale.lower())))
     except ValueError as error:
         raise ValueError(
-            f"'{text}' is not a time: write for example 2022-09-20T23:34:00 or 2022-09-20T23:34:00/utc ({error})."
+            f"'{text}' is not a time: write for example 2022-09-20T23:34:00 "
+            f"or 2022-09-20T23:34:00/utc ({error})."
         ) from error
 
 
@@ -99,7 +101,7 @@ def iso(ns: int | None) -> str:
         return "-inf"
     if ns >= END:
         return "+inf"
-    moment = _EPOCH + datetime.timedelta(microseconds=ns // 1000)
+    moment = _EPOCH + dt.timedelta(microseconds=ns // 1000)
     text = moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
     return text.removesuffix("T00:00:00")
 
@@ -134,7 +136,8 @@ class Timespan:
     def __post_init__(self) -> None:
         if self.begin is not None and self.end is not None and self.begin >= self.end:
             raise ValueError(
-                f"A validity range must begin before it ends, but [{iso(self.begin)}, {iso(self.end)}) does not."
+                "A validity range must begin before it ends, "
+                f"but [{iso(self.begin)}, {iso(self.end)}) does not."
             )
 
     @classmethod

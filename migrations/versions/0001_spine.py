@@ -1,6 +1,7 @@
 """The spine: dimensions, data identity, collections, calibrations, files and replicas, provenance.
 
-Revision: 0001, the first.  MariaDB does not roll DDL back, so every step may be repeated after a failure.
+Revision: 0001, the first.  MariaDB does not roll DDL back, so every step may be repeated after a
+failure.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def identity_key() -> str:
 
 
 def is_stored() -> bool | None:
-    """Say whether the generated text must lie in the row too; elsewhere it lies in its unique index only."""
+    """Say whether the generated text must lie in the row too, not in its unique index only."""
     return True if op.get_context().dialect.name == "postgresql" else None
 
 
@@ -613,7 +614,8 @@ def create_dimensions() -> None:
         sa.PrimaryKeyConstraint(
             "instrument", "visit", "detector", "skymap", "tract", "patch", name="pk_overlap"
         ),
-        comment="Which visit-detector regions touch which patches, computed when either is inserted.",
+        comment="Which visit-detector regions touch which patches, "
+        "computed when either is inserted.",
         **MARIADB,
         if_not_exists=True,
     )
@@ -1147,7 +1149,8 @@ def create_provenance() -> None:
         sa.Column("set_by", sa.String(length=255), nullable=True, comment="Account that set it"),
         sa.Column("set_at", UTC, nullable=True, comment="When it was set, UTC"),
         sa.CheckConstraint(
-            "origin_kind IN ('default', 'instrument', 'pipeline', 'parameter', 'file', 'command-line')",
+            "origin_kind IN "
+            "('default', 'instrument', 'pipeline', 'parameter', 'file', 'command-line')",
             name=op.f("ck_config_history_origin"),
         ),
         sa.ForeignKeyConstraint(["task_id"], ["task.id"], name="fk_config_history_task_id"),
@@ -1313,7 +1316,7 @@ def create_provenance() -> None:
 
 
 def forbid_overlaps() -> None:
-    """Let the database itself refuse two overlapping validity ranges of one key, by its own means."""
+    """Let the database refuse two overlapping validity ranges of one key, by its own means."""
     dialect = op.get_context().dialect.name
     if dialect == "postgresql":
         op.execute(EXCLUSION)
@@ -1333,22 +1336,25 @@ ALTER TABLE calibration ADD CONSTRAINT no_overlap_calibration EXCLUDE USING gist
     int8range(valid_begin_tai_ns, valid_end_tai_ns) WITH &&)
 """
 
-# Stored ranges of one key never overlap, so the last one that begins before the new end is also the one that ends last.
+# Stored ranges of one key never overlap, so the last one that begins before the new end is also
+# the one that ends last.
 SQLITE_TRIGGERS = tuple(
     f"""
 CREATE TRIGGER IF NOT EXISTS no_overlap_calibration_{event.lower()} BEFORE {event} ON calibration
 WHEN (
     SELECT c.valid_end_tai_ns FROM calibration AS c
     WHERE c.dataset_type_id = NEW.dataset_type_id AND c.data_id = NEW.data_id
-      AND c.collection_id = NEW.collection_id AND c.valid_begin_tai_ns < NEW.valid_end_tai_ns {other}
+      AND c.collection_id = NEW.collection_id
+      AND c.valid_begin_tai_ns < NEW.valid_end_tai_ns {other}
     ORDER BY c.valid_begin_tai_ns DESC LIMIT 1
 ) > NEW.valid_begin_tai_ns
 BEGIN SELECT RAISE(ABORT, 'no_overlap_calibration'); END
-"""
+"""  # noqa: S608 (made of the literals below only)
     for event, other in (("INSERT", ""), ("UPDATE", "AND c.id <> OLD.id"))
 )
 
-# A period of MariaDB takes date-time columns only, and no generated ones: triggers fill them, CHECKs hold them equal.
+# A period of MariaDB takes date-time columns only, and no generated ones: triggers fill them,
+# CHECKs hold them equal.
 SHADOWS = (("valid_begin_shadow", "valid_begin_tai_ns"), ("valid_end_shadow", "valid_end_tai_ns"))
 AS_DATETIME = "TIMESTAMP'1970-01-01 00:00:00.000000' + INTERVAL ({}{} DIV 1000) MICROSECOND"
 MARIADB_PERIOD = (
@@ -1358,11 +1364,17 @@ MARIADB_PERIOD = (
         f"COMMENT 'The same as {column} as a date-time, TAI, kept by triggers'"
         for shadow, column in SHADOWS
     ),
-    "ALTER TABLE calibration ADD PERIOD IF NOT EXISTS FOR validity(valid_begin_shadow, valid_end_shadow)",
-    "ALTER TABLE calibration ADD CONSTRAINT no_overlap_calibration "
-    "UNIQUE KEY IF NOT EXISTS (collection_id, dataset_type_id, data_id, validity WITHOUT OVERLAPS)",
+    (
+        "ALTER TABLE calibration ADD PERIOD IF NOT EXISTS "
+        "FOR validity(valid_begin_shadow, valid_end_shadow)"
+    ),
+    (
+        "ALTER TABLE calibration ADD CONSTRAINT no_overlap_calibration UNIQUE KEY IF NOT EXISTS "
+        "(collection_id, dataset_type_id, data_id, validity WITHOUT OVERLAPS)"
+    ),
     *(
-        f"CREATE OR REPLACE TRIGGER no_overlap_calibration_{event.lower()} BEFORE {event} ON calibration FOR EACH ROW SET "
+        f"CREATE OR REPLACE TRIGGER no_overlap_calibration_{event.lower()} "
+        f"BEFORE {event} ON calibration FOR EACH ROW SET "
         + ", ".join(
             f"NEW.{shadow} = {AS_DATETIME.format('NEW.', column)}" for shadow, column in SHADOWS
         )

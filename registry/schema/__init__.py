@@ -1,6 +1,7 @@
 """Which tables are there?  One module per family; `metadata` holds them all.
 
-Alembic alone creates them (``migrations/``); the data dictionary in the docs is rendered from their comments.
+Alembic alone creates them (``migrations/``); the data dictionary in the docs is rendered from their
+comments.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Which calibration holds when?
 
-Verbs and questions: `registry.calibrations`.  That no two ranges of one key overlap is held by the database itself: an
-exclusion constraint on PostgreSQL, WITHOUT OVERLAPS on MariaDB, triggers on SQLite; see the first migration.
+Verbs and questions: `registry.calibrations`.  That no two ranges of one key overlap is held by the
+database itself: an exclusion constraint on PostgreSQL, WITHOUT OVERLAPS on MariaDB, triggers on
+SQLite; see the first migration.
 """
 
 from __future__ import annotations

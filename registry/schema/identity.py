@@ -1,7 +1,7 @@
 """Which datasets exist, of which type, with which data ID, in which run?
 
-Verbs and questions: `registry.datasets`.  The dataset row stays narrow: what many dataset types share, the data ID,
-is one row of `data_id`.
+Verbs and questions: `registry.datasets`.  The dataset row stays narrow: what many dataset types
+share, the data ID, is one row of `data_id`.
 """
 
 from __future__ import annotations

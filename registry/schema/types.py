@@ -1,12 +1,12 @@
 """Which column types does the schema use, and how do they look on each database?
 
-Only the dialect differences of *types and generated expressions* are here; those of statements and transactions are
-in `registry.database`.
+Only the dialect differences of *types and generated expressions* are here; those of statements and
+transactions are in `registry.database`.
 """
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import Any
 
 import sqlalchemy as sa
@@ -55,47 +55,54 @@ Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgr
 LongText = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 
 
-class UtcDateTime(sa.TypeDecorator[datetime.datetime]):
-    """An aware UTC time to the microsecond, for bookkeeping (astronomical times are TAI nanoseconds)."""
+class UtcDateTime(sa.TypeDecorator[dt.datetime]):
+    """An aware UTC time to the microsecond, for bookkeeping; astronomical times are TAI ns."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
+        """Take microseconds, which MariaDB keeps only when asked."""
         if dialect.name in ("mysql", "mariadb"):
             return dialect.type_descriptor(mysql.DATETIME(fsp=6))
         return dialect.type_descriptor(sa.DateTime(timezone=True))
 
     def process_bind_param(
-        self, value: datetime.datetime | None, dialect: sa.Dialect
-    ) -> datetime.datetime | None:
+        self, value: dt.datetime | None, dialect: sa.Dialect
+    ) -> dt.datetime | None:
+        """Send UTC; without a time zone where the database knows none."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("A bookkeeping time must be aware: use datetime.now(datetime.UTC).")
-        value = value.astimezone(datetime.UTC)
+            raise ValueError("A bookkeeping time must be aware: use datetime.now(UTC).")
+        value = value.astimezone(dt.UTC)
         return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
 
     def process_result_value(
-        self, value: datetime.datetime | None, dialect: sa.Dialect
-    ) -> datetime.datetime | None:
+        self, value: dt.datetime | None, dialect: sa.Dialect
+    ) -> dt.datetime | None:
+        """Give an aware time in UTC."""
+        del dialect
         if value is None:
             return None
         if value.tzinfo is None:
-            return value.replace(tzinfo=datetime.UTC)
-        return value.astimezone(datetime.UTC)
+            return value.replace(tzinfo=dt.UTC)
+        return value.astimezone(dt.UTC)
 
 
 def table(name: str, *args: Any, comment: str, **options: Any) -> sa.Table:
     """Declare a table of the registry with the options that every table has."""
-    return sa.Table(name, metadata, *args, comment=comment, **MARIADB_OPTIONS, **options)
+    everywhere: dict[str, Any] = {**MARIADB_OPTIONS, **options}
+    return sa.Table(name, metadata, *args, comment=comment, **everywhere)
 
 
 class IdentityKey(sa.sql.expression.ColumnElement[str]):
-    """The text that makes a data ID unique: each key that is present, a letter and a value, then the extra JSON.
+    """The text that makes a data ID unique.
 
-    One nullable column per dimension cannot carry a unique constraint (NULLs differ from each other), so the database
-    generates this text and holds it unique.
+    It holds a letter and the value of each key that is present, then the extra JSON.
+
+    One nullable column per dimension cannot carry a unique constraint (NULLs differ from each
+    other), so the database generates this text and holds it unique.
     """
 
     inherit_cache = True
@@ -117,7 +124,7 @@ class IdentityKey(sa.sql.expression.ColumnElement[str]):
 
 
 @compiles(IdentityKey)
-def _concatenated_with_bars(element: IdentityKey, compiler: Any, **kw: Any) -> str:
+def _concatenated_with_bars(element: IdentityKey, _compiler: Any, **_: Any) -> str:
     terms = [
         f"coalesce('{letter}' || CAST({column} AS TEXT) || '|', '')"
         for letter, column in element.parts
@@ -126,7 +133,7 @@ def _concatenated_with_bars(element: IdentityKey, compiler: Any, **kw: Any) -> s
 
 
 @compiles(IdentityKey, "mysql", "mariadb")
-def _concatenated_by_function(element: IdentityKey, compiler: Any, **kw: Any) -> str:
+def _concatenated_by_function(element: IdentityKey, _compiler: Any, **_: Any) -> str:
     terms = [f"coalesce(concat('{letter}', {column}, '|'), '')" for letter, column in element.parts]
     return (
         f"concat({', '.join([*terms, chr(39) * 2])}, coalesce(extra COLLATE utf8mb4_nopad_bin, ''))"
