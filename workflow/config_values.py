@@ -107,7 +107,7 @@ def leaves(config: Config, prefix: str = "") -> Iterator[Leaf]:
             yield from leaves(value.value, path)
         elif isinstance(field, ConfigChoiceField):
             if field.multi:
-                names = None if value.names is None else list(value.names)
+                names = None if value.names is None else sorted(value.names)
                 yield Leaf(f"{path}.names", names, "names", config, field)
             else:
                 yield Leaf(f"{path}.name", value.name, "name", config, field)
@@ -180,12 +180,11 @@ def parse_value(text: str | None, type_: str) -> Any:
 def save_text(config: Config) -> str:
     """Write a configuration as the Python file that lsst-pex-config writes.
 
-    Not-a-number and infinity within lists and dictionaries, and the order of a multiple choice,
-    survive as well.
+    Not-a-number and infinity within lists and dictionaries survive as well.
     """
     values = leaf_values(config)
     if any(v.type == "names" and v.value is None for v in values):
-        # lsst-pex-config cannot save a multiple choice of which nothing is chosen, not even an empty list.
+        # lsst-pex-config cannot save a multiple choice that is None.
         config = config.copy()
         for leaf in leaves(config):
             if leaf.type == "names" and leaf.value is None:
@@ -198,12 +197,12 @@ def save_text(config: Config) -> str:
         )
         text = f"{head}\n{check}\n{names}\n{rest}"
     for v in values:
-        if v.type == "names" and (v.value is None or v.value != sorted(v.value)):
-            text += f"config.{v.path}={v.value!r}\n"
+        if v.type == "names" and v.value is None:
+            text += f"config.{v.path}=None\n"
     return text
 
 
-def load_text(text: str, config_class: type[Config] | None = None) -> Config:
+def load_text(text: str, config_class: type[Config] | None = None) -> Any:
     """Make a configuration from the text that `save_text` or lsst-pex-config wrote.
 
     The text is run as Python code: for what others wrote there is `from_leaf_values`.
@@ -232,7 +231,7 @@ def load_text(text: str, config_class: type[Config] | None = None) -> Config:
 
 def from_leaf_values(
     config_class: type[Config] | str, values: Iterable[tuple[str, Any, str]]
-) -> Config:
+) -> Any:
     """Make a configuration from its values; classes that they name are imported, no code is run.
 
     Parameters

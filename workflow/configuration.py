@@ -8,14 +8,16 @@ overrides are read and set is in `workflow.overrides`, the values themselves are
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import functools
 import getpass
 import os
 import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lsst.pex.config
 from lsst.pex.config import Config, FieldValidationError
@@ -44,6 +46,9 @@ from workflow.overrides import (
     run_script,
     why,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 __all__ = [
     "KINDS",
@@ -108,7 +113,7 @@ class Configured:
         Path of each leaf value to its steps; the last one holds.
     """
 
-    config: Config
+    config: Any
     history: dict[str, tuple[HistoryEntry, ...]]
 
 
@@ -230,9 +235,44 @@ def _declared_at(leaf: Leaf, frame: Any) -> str:
     if frame is not None:
         return f"{_short(frame.filename)}:{frame.lineno}"
     source = leaf.field.source
-    if source is None or source.filename.startswith((_PEX_CONFIG, "<")):
-        return class_name(leaf.owner)
-    return f"{_short(source.filename)}:{source.lineno}"
+    if source is not None and not source.filename.startswith((_PEX_CONFIG, "<")):
+        return f"{_short(source.filename)}:{source.lineno}"
+    for cls in type(leaf.owner).__mro__:
+        file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+        line = _declarations(file).get((cls.__qualname__, leaf.field.name)) if file else None
+        if file and line:
+            return f"{_short(file)}:{line}"
+    return class_name(leaf.owner)
+
+
+@functools.cache
+def _declarations(file: str) -> dict[tuple[str, str], int]:
+    """Find the lines on which the classes of a file assign their attributes.
+
+    lsst-pex-config notes the line of ``Field(...)`` but not that of ``Field[int](...)``.
+    """
+    found: dict[tuple[str, str], int] = {}
+
+    def visit(node: ast.AST, prefix: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef):
+                name = f"{prefix}{child.name}"
+                for statement in child.body:
+                    if isinstance(statement, (ast.Assign, ast.AnnAssign)):
+                        for target in getattr(statement, "targets", None) or (
+                            getattr(statement, "target", None),
+                        ):
+                            if isinstance(target, ast.Name):
+                                found.setdefault((name, target.id), statement.lineno)
+                visit(child, f"{name}.")
+            elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                visit(child, f"{prefix}{child.name}.<locals>.")
+            else:
+                visit(child, prefix)
+
+    with contextlib.suppress(OSError, SyntaxError, UnicodeDecodeError):
+        visit(ast.parse(Path(file).read_bytes()), "")
+    return found
 
 
 def _short(filename: str) -> str:

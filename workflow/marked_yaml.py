@@ -40,13 +40,16 @@ class MarkedMap(dict[str, Any]):
     line : int
         Where it begins, counted from 1.
     lines : dict
-        Key to line.
+        Key to the line on which it stands.
+    starts : dict
+        Key to the line on which its value begins; a block of text begins below its ``|``.
     """
 
     def __init__(self, line: int = 0) -> None:
         super().__init__()
         self.line = line
         self.lines: dict[str, int] = {}
+        self.starts: dict[str, int] = {}
 
 
 class MarkedList(list[Any]):
@@ -115,7 +118,7 @@ def _value(node: yaml.Node, file: str) -> Any:
             items.lines.append(item.start_mark.line + 1)
         return items
     result = MarkedMap(line)
-    merged: list[MarkedMap] = []
+    merged: list[Any] = []
     for key_node, value_node in node.value:
         where = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
@@ -133,9 +136,13 @@ def _value(node: yaml.Node, file: str) -> Any:
         else:
             result[key] = value
             result.lines[key] = where
+            block = isinstance(value_node, yaml.ScalarNode) and value_node.style in {"|", ">"}
+            result.starts[key] = value_node.start_mark.line + (2 if block else 1)
     for other in merged:
-        for key, value in other.items():
-            if key not in result:
-                result[key] = value
-                result.lines[key] = other.lines[key]
+        if not isinstance(other, MarkedMap):
+            raise PipelineError("`<<` takes a mapping.", file=file, line=line)
+        for key in other.keys() - result.keys():
+            result[key] = other[key]
+            result.lines[key] = other.lines[key]
+            result.starts[key] = other.starts[key]
     return result

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lsst.pex.config import Config
 
 from registry.errors import did_you_mean
-from workflow.config_values import import_dotted
+from workflow.config_values import import_dotted, load_text, save_text
 from workflow.configuration import HistoryEntry, Override, Script, configure
 from workflow.connections import Connection, Connections, Input, Prerequisite, check_dimensions
 from workflow.errors import PipelineError, TaskDefinitionError, UnknownLabel
@@ -61,7 +61,7 @@ class PipelineTask:
 
     label: str
     task_class: type[SuperTask]
-    config: Config
+    config: Any
     connections: Connections
     history: Mapping[str, tuple[HistoryEntry, ...]] = field(default_factory=dict)
     select: Mapping[str, str] = field(default_factory=dict)
@@ -77,6 +77,10 @@ class PipelineTask:
     def class_name(self) -> str:
         """The dotted path of the class."""
         return f"{self.task_class.__module__}.{self.task_class.__qualname__}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return _unpickled, ({**fields, "config": save_text(self.config)},)
 
     def make(self) -> SuperTask:
         """Make the task."""
@@ -338,7 +342,8 @@ def _made(
             extra_dimensions=extra,
         )
     except TaskDefinitionError as error:
-        raise given.error(f"task '{given.label}': {error}") from error
+        key = "dimensions" if given.dimensions is not None else "connections"
+        raise given.error(f"task '{given.label}': {error}", key) from error
     return PipelineTask(
         label=given.label,
         task_class=task_class,
@@ -488,6 +493,16 @@ def _cycle(
         f"the tasks wait for each other: {shown}; rename a dataset type under `connections`.",
         **_place(tasks[loop[0]]),
     )
+
+
+def _unpickled(fields: dict[str, Any]) -> PipelineTask:
+    """Restore a task in another process.
+
+    lsst-pex-config pickles neither nan within lists nor that a configuration is frozen.
+    """
+    config = load_text(fields["config"])
+    config.freeze()
+    return PipelineTask(**{**fields, "config": config})
 
 
 def _place(task: PipelineTask) -> dict[str, Any]:

@@ -291,7 +291,7 @@ class _Reader:
                 for file in value if isinstance(value, list) else [value]:
                     yield self.config_file(file, line)
             elif path == "python":
-                yield self.code(str(value), line + 1)
+                yield self.code(str(value), block.starts[path])
             else:
                 yield self.value(path, value, line)
 

@@ -55,11 +55,13 @@ class Metadata(MutableMapping[str, Any]):
 
     A dotted key goes down: ``metadata["background.mean"] = 612.3`` is
     ``metadata["background"]["mean"]``.  Iteration shows the first level.  Numpy scalars and arrays
-    become plain numbers and lists.
+    become plain numbers and lists.  Metadata given as a value are a level that stays linked, as
+    those of a sub-task are; other mappings are copied.
     """
 
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
         self._values: dict[str, Any] = {}
+        self._linked: dict[str, Metadata] = {}
         self.update(values or {})
 
     def __getitem__(self, key: str) -> Any:
@@ -77,6 +79,8 @@ class Metadata(MutableMapping[str, Any]):
         first, _, rest = key.partition(".")
         if not rest:
             self._values[first] = _plain(key, value)
+            if isinstance(value, Metadata):
+                self._linked[first] = value
             return
         below = self._values.get(first)
         if not isinstance(below, Metadata):
@@ -87,6 +91,7 @@ class Metadata(MutableMapping[str, Any]):
         above, _, last = key.rpartition(".")
         if not above:
             del self._values[last]
+            self._linked.pop(last, None)
             return
         level = self[above]
         if not isinstance(level, Metadata):
@@ -108,6 +113,12 @@ class Metadata(MutableMapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"Metadata({self.to_dict()!r})"
+
+    def clear(self) -> None:
+        """Forget all values; linked levels stay and are cleared as well."""
+        for level in self._linked.values():
+            level.clear()
+        self._values = dict(self._linked)
 
     def add(self, key: str, value: Any) -> None:
         """Append to the list under this key."""
