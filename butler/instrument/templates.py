@@ -128,8 +128,9 @@ class PathTemplate:
 
     Examples
     --------
-    >>> PathTemplate("{run}/{target}_{band}").format({"run": "u/ann", "target": "ksi_Cas β",
-    "band": "g"}) 'u/ann/ksi%5FCas%20%CE%B2_g'
+    >>> template = PathTemplate("{run}/{target}_{band}")
+    >>> template.format({"run": "u/ann", "target": "ksi_Cas β", "band": "g"})
+    'u/ann/ksi%5FCas%20%CE%B2_g'
     """
 
     def __init__(self, text: str) -> None:
@@ -176,7 +177,7 @@ class PathTemplate:
         pieces = list(self._pieces(present))
         text = "".join(_rendered(i, pieces, present) for i in range(len(pieces)))
         if "extension" in present and "extension" not in self.fields:
-            text += _value_text("extension", "", present)
+            text += _suffix(_value_text("extension", "", present))
         parts = [_short(part) for part in text.split("/")]
         if any(part in {"", ".", ".."} for part in parts):
             raise UnsafePath(
@@ -211,8 +212,12 @@ def _rendered(i: int, pieces: list[_Literal | _Field], present: Mapping[str, Any
             )
         return "/".join(encode(part) for part in text.split("/"))
     if piece.name == "extension":
-        return "".join("." + encode(part) for part in text.split(".") if part)
+        return _suffix(text)
     return encode(text, also=_ambiguous_separator(i, pieces, present))
+
+
+def _suffix(text: str) -> str:
+    return "".join(f".{encode(part)}" for part in text.split(".") if part)
 
 
 def _ambiguous_separator(

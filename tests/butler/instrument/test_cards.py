@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,6 +11,9 @@ from astropy.io import fits
 
 from butler.instrument.cards import read_headers
 from butler.instrument.errors import NotFits, TruncatedFits
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OHP = "ohp-t152-longslit-2022/2022-09-20/raw/M76_M2_ML_Wed_Sep_21_2022_02.25.44_00000.fits.gz"
 

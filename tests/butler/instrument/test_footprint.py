@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +12,9 @@ from astropy.wcs import WCS
 
 from butler.instrument.cards import Header, read_headers
 from butler.instrument.footprint import footprint
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAS = 1 / 3_600_000
 

@@ -1,10 +1,9 @@
-"""Mistakes in a definition are all reported, each with its line, key, what was expected, and a near name."""
+"""Mistakes in a definition are all reported: line, key, what was expected, a near name."""
 
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -12,6 +11,9 @@ import yaml
 from butler.instrument import InstrumentDefinition, load_shipped, shipped, shipped_file
 from butler.instrument.errors import DefinitionError, UnknownInstrument
 from butler.instrument.schema import DEFINITION, SOURCES, VALUES, reference
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MINIMAL = """\
 name: Mini
@@ -57,59 +59,143 @@ def test_the_minimal_definition_is_whole() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("doc:", "dco:", ["line 2, dco: is no key here. Did you mean 'doc'?", "needs the key 'doc'"]),
+        (
+            "doc:",
+            "dco:",
+            ["line 2, dco: is no key here. Did you mean 'doc'?", "needs the key 'doc'"],
+        ),
         ("a small camera", "[a]", ["line 2, doc: expected a text, found a list"]),
-        ("longitude: 10.0", "longitude: 700", ["line 3, site.longitude: 700 lies outside -180 to 360"]),
+        (
+            "longitude: 10.0",
+            "longitude: 700",
+            ["line 3, site.longitude: 700 lies outside -180 to 360"],
+        ),
         ("longitude: 10.0", "latitude: 10", ["line 3, site: needs `longitude` or `noon_utc`"]),
         ("longitude: 10.0", "noon_utc: 12h", ["site.noon_utc: '12h' is not of the form"]),
-        ("number: 1", "number: one", ["line 6, detectors[1].number: expected an integer, found 'one'"]),
+        (
+            "number: 1",
+            "number: one",
+            ["line 6, detectors[1].number: expected an integer, found 'one'"],
+        ),
         ("number: 1", "number: -1", ["detectors[1].number: -1 is too small"]),
         ("number: 1", "number: 0", ["line 6, detectors[1]: two detectors have the number 0"]),
         ("name: B", "name: CCD0", ["detectors[1]: 'CCD0' is a name or alias of detectors[0] too"]),
-        ("{card: CHIP}", "{crad: CHIP}", ["translate.detector.crad: is no key here. Did you mean 'card'"]),
+        (
+            "{card: CHIP}",
+            "{crad: CHIP}",
+            ["translate.detector.crad: is no key here. Did you mean 'card'"],
+        ),
         ("{card: CHIP}", "{card: A, value: 1}", ["needs exactly one of", "has value and card"]),
         ("{card: CHIP}", "{scale: utc}", ["line 13, translate.detector: needs exactly one of"]),
-        ("{card: CHIP}", "{group: nigth}", ["the pattern has no group 'nigth'. Did you mean 'night'"]),
-        ("{card: CHIP}", "{field: exposre}", ["there is no value 'exposre'. Did you mean 'exposure'"]),
+        (
+            "{card: CHIP}",
+            "{group: nigth}",
+            ["the pattern has no group 'nigth'. Did you mean 'night'"],
+        ),
+        (
+            "{card: CHIP}",
+            "{field: exposre}",
+            ["there is no value 'exposre'. Did you mean 'exposure'"],
+        ),
         ("{card: CHIP}", "{template: 'x{numbr}'}", ["'numbr' is no value or group", "'number'"]),
         ("{card: CHIP}", "{template: 'x{'}", ["translate.detector.template: is no template"]),
         ("{card: CHIP}", "{template: 'x{}'}", ["a field has no name"]),
-        ("{card: CHIP}", "{expression: '1 +'}", ["translate.detector.expression: is no expression"]),
+        (
+            "{card: CHIP}",
+            "{expression: '1 +'}",
+            ["translate.detector.expression: is no expression"],
+        ),
         ("{card: CHIP}", "{expression: 'numbr+1'}", ["'numbr' is no value or group"]),
         ("{card: CHIP}", "{column: ccd}", ["translate.detector.table: name one of the tables"]),
         ("{card: CHIP}", "{translator: detector_num}", ["the definition names no `translator`"]),
         ("{card: CHIP}", "{card: CHIP, pattern: '('}", ["is no regular expression", "character 1"]),
-        ("{card: CHIP}", "{card: CHIP, convert: itn}", ["'itn' is not one of", "Did you mean 'int'"]),
+        (
+            "{card: CHIP}",
+            "{card: CHIP, convert: itn}",
+            ["'itn' is not one of", "Did you mean 'int'"],
+        ),
         ("{card: CHIP}", "[]", ["line 13, translate.detector: needs at least 1 item"]),
-        ("{card: DATE-OBS}", "{card: D, scale: UT}", ["translate.begin.scale: 'UT' is not one of utc"]),
-        ("{card: DATE-OBS}", "{card: D, format: iso}", ["translate.begin.format: 'iso' gives no date"]),
+        (
+            "{card: DATE-OBS}",
+            "{card: D, scale: UT}",
+            ["translate.begin.scale: 'UT' is not one of utc"],
+        ),
+        (
+            "{card: DATE-OBS}",
+            "{card: D, format: iso}",
+            ["translate.begin.format: 'iso' gives no date"],
+        ),
         ("  begin: {card: DATE-OBS}\n", "", ["line 15, files[0]: no rule gives the time"]),
-        ("  exposure: {card: EXPNUM}\n", "", ["files[0]: no rule gives exposure", "translate.exposure"]),
-        ("  observation_type", "  observation_typ", ["is no value. Did you mean 'observation_type'"]),
+        (
+            "  exposure: {card: EXPNUM}\n",
+            "",
+            ["files[0]: no rule gives exposure", "translate.exposure"],
+        ),
+        (
+            "  observation_type",
+            "  observation_typ",
+            ["is no value. Did you mean 'observation_type'"],
+        ),
         ("dataset_type: raw", "dataset_type: rwa", ["'rwa' is not under `dataset_types`", "'raw'"]),
         ("'(?P<night>", "'((?P<night>", ["files[0].pattern: is no regular expression"]),
-        ("exposure: {card: EXPNUM}", "exposure: {field: seq_num}\n  seq_num: {field: exposure}",
-         ["values need each other: exposure -> seq_num -> exposure"]),
+        (
+            "exposure: {card: EXPNUM}",
+            "exposure: {field: seq_num}\n  seq_num: {field: exposure}",
+            ["values need each other: exposure -> seq_num -> exposure"],
+        ),
         ("filters:", "ignore: ['[']\nfilters:", ["ignore[0]: is no regular expression"]),
-        ("filters:", "checks: [{expression: exposur > 1, message: m}]\nfilters:",
-         ["checks[0].expression: 'exposur' is no value or group. Did you mean 'exposure'"]),
-        ("filters:", "templates: {raw: '../{run}'}\nfilters:", ["templates.raw: The template '../{run}' leads out"]),
-        ("filters:", "templates: {raw: '{run}/{exposure}'}\nfilters:",
-         ["templates.raw: two datasets of raw could get one path: add {detector}"]),
-        ("filters:", "templates: {raw: '{run}/{exposre}'}\nfilters:", ["{exposre}. Did you mean 'exposure'"]),
-        ("filters:", "keys: {exposure: int}\nfilters:", ["keys.exposure: has the name of a dimension"]),
+        (
+            "filters:",
+            "checks: [{expression: exposur > 1, message: m}]\nfilters:",
+            ["checks[0].expression: 'exposur' is no value or group. Did you mean 'exposure'"],
+        ),
+        (
+            "filters:",
+            "templates: {raw: '../{run}'}\nfilters:",
+            ["templates.raw: The template '../{run}' leads out"],
+        ),
+        (
+            "filters:",
+            "templates: {raw: '{run}/{exposure}'}\nfilters:",
+            ["templates.raw: two datasets of raw could get one path: add {detector}"],
+        ),
+        (
+            "filters:",
+            "templates: {raw: '{run}/{exposre}'}\nfilters:",
+            ["{exposre}. Did you mean 'exposure'"],
+        ),
+        (
+            "filters:",
+            "keys: {exposure: int}\nfilters:",
+            ["keys.exposure: has the name of a dimension"],
+        ),
         ("filters:", "keys: {Target: str}\nfilters:", ["keys.Target: must be a lower-case name"]),
-        ("filters:", "expand: {exposre: 1}\nfilters:", ["expand.exposre: is no key of a data ID", "'exposure'"]),
-        ("filters:", "expand: {exposure: {card: X}}\nfilters:", ["uses card, but only value, group"]),
-        ("filters:", "expand: {exposure: {group: nmber}}\nfilters:", ["no pattern has a group 'nmber'"]),
-        ("filters:", "dataset_types: {x: {dimensions: [exposre], storage_class: Y}}\nfilters:",
-         ["dataset_types.x.dimensions[0]: 'exposre' is no dimension"]),
+        (
+            "filters:",
+            "expand: {exposre: 1}\nfilters:",
+            ["expand.exposre: is no key of a data ID", "'exposure'"],
+        ),
+        (
+            "filters:",
+            "expand: {exposure: {card: X}}\nfilters:",
+            ["uses card, but only value, group"],
+        ),
+        (
+            "filters:",
+            "expand: {exposure: {group: nmber}}\nfilters:",
+            ["no pattern has a group 'nmber'"],
+        ),
+        (
+            "filters:",
+            "dataset_types: {x: {dimensions: [exposre], storage_class: Y}}\nfilters:",
+            ["dataset_types.x.dimensions[0]: 'exposre' is no dimension"],
+        ),
         ("name: Mini", "name: Mini|x", ["name: must not hold '|'"]),
         ("doc: a", "doc: b\ndoc: a", ["line 3, doc: stands twice; keep one"]),
         ("doc: a small camera", "doc: [", ["line", "is not YAML"]),
         ("doc: a small camera", "doc: !!python/name:os.system x", ["the tag", "is not allowed"]),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_told_where_they_are(old: str, new: str, says: list[str]) -> None:
     found = "\n".join(mistakes(changed(old, new)))
     for text in says:
@@ -193,9 +279,7 @@ def test_every_key_and_value_is_in_the_reference() -> None:
     used = set().union(*(keys_of(yaml.safe_load(shipped_file(n).read_text())) for n in shipped()))
     assert used <= set(DEFINITION.keys)
     assert all(f"| `{name}` |" in page for name in (*used, *SOURCES, *VALUES))
-    assert all(
-        line.startswith("|") or not line or line.startswith("A rule") for line in page.splitlines()
-    )
+    assert all(line.startswith(("|", "A rule")) or not line for line in page.splitlines())
 
 
 def test_an_unknown_shipped_name_is_helped() -> None:

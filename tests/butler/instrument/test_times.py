@@ -62,7 +62,7 @@ def test_julian_date_unix_gps_and_tdb() -> None:
 @given(MOMENTS)
 def test_file_name_times_are_read_whatever_the_locale(moment: dt.datetime) -> None:
     days = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-    months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+    months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
     name = f"{days[moment.weekday()]}_{months[moment.month - 1]}_{moment:%d_%Y_%H.%M.%S}"
     wanted = tai_ns(Time(moment.replace(microsecond=0).isoformat(), scale="utc"))
     assert parse(name, "%a_%b_%d_%Y_%H.%M.%S", "utc") == wanted
