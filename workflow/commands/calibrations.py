@@ -30,9 +30,7 @@ def certify(
 
     span = Timespan.parse(begin, end)
     with Butler(repo, writeable=not dry_run) as butler:
-        refs = butler.query_datasets(
-            dataset_type, collections=collections.split(","), where=where
-        )
+        refs = butler.query_datasets(dataset_type, collections=collections.split(","), where=where)
         if not refs:
             raise click.ClickException(f"No {dataset_type} was found in {collections}.")
         if not dry_run:

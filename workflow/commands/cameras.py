@@ -58,9 +58,7 @@ def list_(repo: str | None, style: str) -> None:
     show_default=True,
     type=click.Choice(["auto", "copy", "move", "link", "hardlink", "symlink", "direct"]),
 )
-@click.option(
-    "--on-error", default="skip", show_default=True, type=click.Choice(["skip", "stop"])
-)
+@click.option("--on-error", default="skip", show_default=True, type=click.Choice(["skip", "stop"]))
 def ingest_raws(
     repo: str, paths: tuple[str, ...], run: str | None, transfer: str, on_error: str
 ) -> int:

@@ -41,7 +41,9 @@ def downgrade(url: str, revision: str, yes: bool) -> None:
     from registry import deploy
 
     if not yes:
-        click.confirm(f"Data that revision {revision} has no place for are lost. Go on?", abort=True)
+        click.confirm(
+            f"Data that revision {revision} has no place for are lost. Go on?", abort=True
+        )
     deploy.downgrade(url, revision)
     click.echo(f"The schema is at revision {deploy.current(url)}.")
 

@@ -40,9 +40,7 @@ def check(repo: str, repair: bool, checksums: bool, grace: float, style: str) ->
         report = compare(
             butler.registry.database, butler.root, repair=repair, checksums=checksums, grace=grace
         )
-    rows = [
-        {"problem": f.problem, "what": f.what, "repaired": f.repaired} for f in report.findings
-    ]
+    rows = [{"problem": f.problem, "what": f.what, "repaired": f.repaired} for f in report.findings]
     if rows or style != "table":
         show(rows, style, ("problem", "what", "repaired"))
     click.echo(

@@ -256,6 +256,8 @@ def _header(
         "DARKTIME": seconds,
         "DATE-OBS": begin.strftime("%Y-%m-%dT%H:%M:%S.000"),
         "DATE-END": end.strftime("%Y-%m-%dT%H:%M:%S.000"),
+        "MJD-OBS": _mjd(begin),
+        "MJD-END": _mjd(end),
         "TIMESYS": "UTC",
         "GAIN": detector.gain,
         "RDNOISE": detector.read_noise,
@@ -290,6 +292,10 @@ def _header(
             "CD2_2": scale,
         }
     return Header([(k, float(v) if isinstance(v, np.floating) else v) for k, v in cards.items()])
+
+
+def _mjd(moment: datetime.datetime) -> float:
+    return (moment - datetime.datetime(1858, 11, 17, tzinfo=datetime.UTC)) / datetime.timedelta(1)
 
 
 def _starlight(header: Header, stars: Table, name: str) -> NDArray[np.float64]:
