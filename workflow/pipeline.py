@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lsst.pex.config import Config
 
 from registry.errors import did_you_mean
+from registry.expressions import ExpressionError, parse
 from workflow.config_values import import_dotted, load_text, save_text
 from workflow.configuration import HistoryEntry, Override, Script, configure
 from workflow.connections import Connection, Connections, Input, Prerequisite, check_dimensions
@@ -334,6 +335,11 @@ def _made(
                     section,
                     name,
                 )
+    for name, expression in given.select.items():
+        try:
+            parse(expression)
+        except ExpressionError as error:
+            raise given.error(f"select of '{name}': {error}", "select", name) from error
     try:
         connections = task_class.connections(
             configured.config,
@@ -344,6 +350,15 @@ def _made(
     except TaskDefinitionError as error:
         key = "dimensions" if given.dimensions is not None else "connections"
         raise given.error(f"task '{given.label}': {error}", key) from error
+    for name, validity in given.certify.items():
+        made = connections.get(name)
+        if validity != "forever" and made is not None and "day_obs" not in made.dimensions:
+            raise given.error(
+                f"'{name}' cannot hold '{validity}': it has no day_obs that says from when; "
+                "give it the dimension day_obs, or let it hold 'forever'.",
+                "certify",
+                name,
+            )
     return PipelineTask(
         label=given.label,
         task_class=task_class,
