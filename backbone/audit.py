@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -32,6 +33,10 @@ __all__ = ["Finding", "Report", "check"]
 
 GRACE_SECONDS = 600.0
 """Younger files without a row may belong to an open transaction and are left alone [s]."""
+
+
+MADE_HERE = re.compile(rf"\.?.*_[0-9a-f]{{12}}(\.[A-Za-z0-9.]*)?({re.escape(PART)})?")
+"""Names that `backbone.staging.StagedFile` gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +134,7 @@ def check(
     for row in rows:
         where = Endpoint(row.endpoint_id, row.name, row.root, bool(row.owned))
         place = where.locate(row.path, repository)
-        if row.name == ROOT:
-            known.add(place)
+        known.add(place)
         if row.state == "deleting":
             if repair and where.owned:
                 place.unlink(missing_ok=True)
@@ -143,15 +147,17 @@ def check(
             lost.append((row.id, row.endpoint_id, "lost" if problem == "missing" else "corrupt"))
         if problem:
             report.findings.append(Finding(problem, str(place), repair))
-    for place, age in _strays(repository, known):
-        if place.name.endswith(PART) or place not in known:
-            problem = "unfinished" if place.name.endswith(PART) else "orphan"
-            old = age >= grace
-            if repair and old:
-                place.unlink(missing_ok=True)
-            if old:
-                report.findings.append(Finding(problem, str(place), repair))
-        report.n_files += 1
+    strays = _strays(repository, known)
+    report.n_files = len(strays) + sum(place.is_relative_to(repository) for place in known)
+    old = [place for place, age in strays if age >= grace]
+    recorded = _recorded_since(database, repository) if old else known
+    for place in old:
+        problem = "unfinished" if place.name.endswith(PART) else "orphan"
+        if place in recorded:  # by a transaction that has ended since the rows were read
+            continue
+        if repair:
+            place.unlink(missing_ok=True)
+        report.findings.append(Finding(problem, str(place), repair))
     gone = [r.id for r in running if r.host == platform.node() and not _alive(r.pid)]
     report.findings += [Finding("abandoned", f"quantum {i}", repair) for i in gone]
     if repair:
@@ -173,20 +179,33 @@ def _problem(place: Path, size: int, digest: str | None) -> str:
     return ""
 
 
+def _recorded_since(database: Database, repository: Path) -> set[Path]:
+    paths = (
+        sa.select(file.c.path)
+        .join(replica, replica.c.file_id == file.c.id)
+        .join(endpoint, endpoint.c.id == replica.c.endpoint_id)
+        .where(endpoint.c.name == ROOT)
+    )
+    with database.read() as connection:
+        return {repository / path for path in connection.execute(paths).scalars()}
+
+
 def _strays(repository: Path, known: set[Path]) -> list[tuple[Path, float]]:
-    """List the files below the root, without the repository's bookkeeping, with their age [s]."""
+    """List the files below the root that a Butler has named and no row knows, with their age [s].
+
+    Anything else below the root (the database, notes, raw frames that were ingested where they lie
+    or not at all) belongs to somebody else. Age counts from the last change of the name, since a
+    hard link is as old as its source.
+    """
     now = time.time()
     found = []
     for folder, _, names in os.walk(repository):
         for name in names:
             place = type(repository)(folder, name)
-            own = place.parent == repository and (
-                name == "skyspine.yaml" or name.startswith("registry.sqlite3")
-            )
-            if own or place in known:
+            if place in known or not MADE_HERE.fullmatch(name):
                 continue
             try:
-                found.append((place, now - place.lstat().st_mtime))
+                found.append((place, now - place.lstat().st_ctime))
             except FileNotFoundError:  # its transaction has ended meanwhile
                 continue
     return found

@@ -119,6 +119,11 @@ def record(connection: sa.Connection, where: Endpoint, files: Sequence[NewFile])
 
 def locate_sql(ids: Any) -> sa.Select[Any]:
     """Write the statement that finds the readable copies of some datasets."""
+    return copies_sql(ids).where(replica.c.state == "available", endpoint.c.state == "online")
+
+
+def copies_sql(ids: Any) -> sa.Select[Any]:
+    """Write the statement that finds all copies of some datasets, in whatever state."""
     return (
         sa.select(
             file.c.id,
@@ -135,10 +140,21 @@ def locate_sql(ids: Any) -> sa.Select[Any]:
         )
         .join(replica, replica.c.file_id == file.c.id)
         .join(endpoint, endpoint.c.id == replica.c.endpoint_id)
-        .where(
-            file.c.dataset_id.in_(ids), replica.c.state == "available", endpoint.c.state == "online"
-        )
+        .where(file.c.dataset_id.in_(ids))
         .order_by(file.c.id, endpoint.c.id)
+    )
+
+
+def _stored(row: Any) -> Stored:
+    return Stored(
+        file_id=row.id,
+        dataset_id=row.dataset_id,
+        component=row.component,
+        path=row.path,
+        size=row.size_bytes,
+        checksum=row.checksum,
+        formatter=row.formatter,
+        endpoint=Endpoint(row.endpoint_id, row.name, row.root, bool(row.owned)),
     )
 
 
@@ -157,9 +173,7 @@ def locate(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUI
         if len(part) > 1:
             wanted = sa.select(rows_of(connection, [{"id": i} for i in part], {"id": sa.Uuid}).c.id)
         for row in connection.execute(locate_sql(wanted)):
-            where = Endpoint(row.endpoint_id, row.name, row.root, bool(row.owned))
-            described: tuple[Any, ...] = tuple(row)[:7]
-            copy = Stored(*described, where)
+            copy = _stored(row)
             found.setdefault(copy.dataset_id, {}).setdefault(copy.component, copy)
     return {key: list(copies.values()) for key, copies in found.items()}
 
@@ -170,18 +184,26 @@ def stored(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> set[uuid.UUID
 
 
 def begin_deletion(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> list[Stored]:
-    """Take the copies of datasets out of use; nothing reads them from now on.
+    """Take all copies of datasets out of use; nothing reads them from now on.
+
+    Those that are lost, corrupt, or in a deletion that was cut short are among them.
 
     Returns
     -------
     list of Stored
         What is to be removed from storage, then forgotten by `end_deletion`.
     """
-    copies = [copy for found in locate(connection, ids).values() for copy in found]
+    copies: list[Stored] = []
+    for start in range(0, len(ids), CHUNK):
+        given = rows_of(
+            connection, [{"id": i} for i in ids[start : start + CHUNK]], {"id": sa.Uuid}
+        )
+        rows = connection.execute(copies_sql(sa.select(given.c.id)))
+        copies += [_stored(row) for row in rows]
     given = rows_of(connection, [{"k": c.file_id} for c in copies], {"k": sa.BigInteger})
     connection.execute(
         sa.update(replica)
-        .where(replica.c.file_id.in_(sa.select(given.c.k)), replica.c.state == "available")
+        .where(replica.c.file_id.in_(sa.select(given.c.k)), replica.c.state != "deleting")
         .values(state="deleting", since=utc_now())
     )
     return copies

@@ -34,10 +34,11 @@ def checksum(path: str | Path) -> str:
         return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def safe_name(text: str) -> str:
+def safe_name(text: str, length: int = 120) -> str:
     """Turn any text into one path component: what paths cannot hold becomes an underscore."""
     cleaned = "".join(c if c.isalnum() or c in "-_.+@" else "_" for c in text)
-    return cleaned.lstrip(".")[:120] or "_"
+    shown = cleaned.lstrip(".").encode()[:length].decode(errors="ignore")
+    return shown or "_"
 
 
 class StagedFile:
@@ -99,9 +100,15 @@ class StagedFile:
         if self.temporary.exists() or self.temporary.is_symlink():
             self.temporary.replace(self.final)
 
-    def abandon(self) -> None:
-        """Remove whatever there is of the file."""
-        for path in (self.temporary, self.final):
+    def abandon(self, *, settled: bool = True) -> None:
+        """Remove whatever there is of the file.
+
+        Parameters
+        ----------
+        settled : bool
+            Whether to remove it under its final name too.
+        """
+        for path in (self.temporary, self.final) if settled else (self.temporary,):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
 

@@ -1,18 +1,17 @@
 """How does a program get and put datasets without knowing where they lie or in which format?
 
-`Butler` joins the registry (what a dataset is), the backbone (where its files are) and the formatters (how they are
-read).  A put is one transaction: the file gets its name inside the transaction that records it.
+`Butler` joins the registry (what a dataset is), the backbone (where its files are) and the
+formatters (how they are read).  A put is one transaction: the file gets its name inside the
+transaction that records it.
 """
 
 from __future__ import annotations
 
 import contextlib
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-
-import sqlalchemy as sa
 
 from backbone import endpoints, files
 from backbone.staging import StagedFile, safe_name
@@ -23,18 +22,40 @@ from butler.formatters import get_formatter
 from butler.repository import Repository
 from butler.storage_classes import get_storage_class
 from registry import calibrations, collections, datasets
-from registry.errors import InvalidDataId, MissingDataset
+from registry.errors import DatabaseUnavailable, InvalidDataId, MissingDataset
 from registry.identity import DataId, DatasetRef, DatasetType, uuid7
 from registry.registry import Registry
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import sqlalchemy as sa
 
     from butler.instrument import InstrumentDefinition
     from registry.timespan import Timespan
 
 __all__ = ["Butler", "Deferred"]
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What is to be done to files when the transaction around has ended."""
+
+    staged: list[StagedFile] = field(default_factory=list)
+    after: list[Callable[[], None]] = field(default_factory=list)
+
+    def abandon(self, error: BaseException) -> None:
+        """Remove the files of a transaction that failed.
+
+        When it is not known whether it was committed (the server went away, the process was
+        interrupted), a file that has its name stays: without a row the audit removes it, and a row
+        without a file would be a loss.
+        """
+        unsure = isinstance(error, DatabaseUnavailable) or not isinstance(error, Exception)
+        for file in self.staged:
+            file.abandon(settled=not unsure)
 
 
 class Butler:
@@ -89,7 +110,7 @@ class Butler:
             self.repository.url, writeable=run is not None if writeable is None else writeable
         )
         self._kinds: dict[str, DatasetType] = {}
-        self._staged: ContextVar[list[StagedFile] | None] = ContextVar("staged", default=None)
+        self._pending: ContextVar[_Pending | None] = ContextVar("pending", default=None)
         if run is not None and self.registry.database.writeable:
             self.registry.register_collection(run, "RUN")
 
@@ -119,19 +140,34 @@ class Butler:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
-        """Do several verbs all or nothing, files included."""
-        staged: list[StagedFile] = []
-        outer = self._staged.get()
-        token = self._staged.set(staged if outer is None else outer)
+        """Do several verbs all or nothing, files included; one inside another joins it.
+
+        Files that go (pruned, or moved in by an ingest) are removed after the commit.
+        """
+        if self._pending.get() is not None:
+            with self.registry.begin() as connection:
+                yield connection
+            return
+        pending = _Pending()
+        token = self._pending.set(pending)
         try:
             with self.registry.begin() as connection:
                 yield connection
-        except BaseException:
-            for file in staged:
-                file.abandon()
+        except BaseException as error:
+            pending.abandon(error)
             raise
         finally:
-            self._staged.reset(token)
+            self._pending.reset(token)
+        for action in pending.after:
+            action()
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Do something when the transaction around is committed: at once when there is none."""
+        pending = self._pending.get()
+        if pending is None:
+            action()
+        else:
+            pending.after.append(action)
 
     @property
     def collections(self) -> Collections:
@@ -253,7 +289,7 @@ class Butler:
         """
         staged: list[StagedFile] = []
         new: list[files.NewFile] = []
-        with self._cleaning(staged):
+        with self.cleaning(staged):
             for obj, ref in items:
                 storage = get_storage_class(ref.dataset_type.storage_class)
                 storage.check(obj)
@@ -267,20 +303,25 @@ class Butler:
                 size, digest = file.size_and_checksum()
                 new.append(files.NewFile(ref.id, "", file.path, size, digest, formatter.name))
             refs = [ref for _, ref in items]
-            self.registry.database.transact(_record, refs, new, endpoints.ROOT, staged, also)
+            self.registry.database.transact(_record, refs, new, staged, also)
 
     @contextlib.contextmanager
-    def _cleaning(self, staged: list[StagedFile]) -> Iterator[None]:
-        """Remove files when what is inside fails, or the transaction around it does."""
+    def cleaning(self, staged: list[StagedFile]) -> Iterator[None]:
+        """Remove files when what is inside fails, or the transaction around it does.
+
+        Parameters
+        ----------
+        staged : list of StagedFile
+            May grow inside.
+        """
         try:
             yield
-            outer = self._staged.get()
-            if outer is not None:
-                outer.extend(staged)
-        except BaseException:
-            for file in staged:
-                file.abandon()
+        except BaseException as error:
+            _Pending(staged).abandon(error)
             raise
+        outer = self._pending.get()
+        if outer is not None:
+            outer.staged.extend(staged)
 
     def get(
         self,
@@ -399,8 +440,9 @@ class Butler:
         searched = self._searched(collections)
         if kind.is_calibration and at is None and "exposure" in full:
             at = self._time_of(full)
-        usable = full if at is not None else DataId({k: full[k] for k in full if k in kind.dimensions})
-        return self.registry.find_dataset(kind, usable, searched, at=at)
+        if at is None:
+            full = DataId({k: v for k, v in full.items() if k in kind.dimensions})
+        return self.registry.find_dataset(kind, full, searched, at=at)
 
     def query_datasets(
         self,
@@ -446,7 +488,12 @@ class Butler:
     ) -> ingest.Ingested:
         """Take raw files in; see `butler.ingest.ingest_raws`."""
         return ingest.ingest_raws(
-            self, paths, run=run or self.run, transfer=transfer, on_error=on_error, progress=progress
+            self,
+            paths,
+            run=run or self.run,
+            transfer=transfer,
+            on_error=on_error,
+            progress=progress,
         )
 
     def certify(self, collection: str, refs: Sequence[DatasetRef], timespan: Timespan) -> None:
@@ -463,8 +510,12 @@ class Butler:
         """Decertify calibrations; see `registry.calibrations.decertify`."""
         return self.registry.decertify(collection, dataset_type, timespan, data_ids)
 
-    def prune(self, refs: Sequence[DatasetRef], *, unstore: bool = True, purge: bool = False) -> None:
+    def prune(
+        self, refs: Sequence[DatasetRef], *, unstore: bool = True, purge: bool = False
+    ) -> None:
         """Remove the files of datasets, and with ``purge`` the datasets themselves.
+
+        Inside a `transaction` they are gone from it at once, and removed after its commit.
 
         Raises
         ------
@@ -476,13 +527,14 @@ class Butler:
             copies = files.begin_deletion(connection, ids) if unstore or purge else []
             if purge:
                 datasets.check_removable(connection, refs)
-        for copy in copies:
-            if copy.endpoint.owned:
-                copy.place(self.root).unlink(missing_ok=True)
-        with self.registry.begin() as connection:
-            files.end_deletion(connection, [c.file_id for c in copies])
-            if purge:
-                datasets.remove_datasets(connection, refs)
+
+        def finish() -> None:
+            for copy in copies:
+                if copy.endpoint.owned:
+                    copy.place(self.root).unlink(missing_ok=True)
+            self.registry.database.transact(_forget, copies, refs if purge else [])
+
+        self.after_commit(finish)
 
     def definition(self, instrument: str) -> InstrumentDefinition:
         """Give the definition of a registered camera, in the version that is in force."""
@@ -506,7 +558,7 @@ class Butler:
         return [given] if isinstance(given, str) else list(given)
 
     def _completed(self, kind: DatasetType, data_id: DataId) -> DataId:
-        """Let the camera's definition complete a data ID that lacks keys, or has keys of its own."""
+        """Let the camera's definition complete a data ID that lacks keys."""
         if set(kind.dimensions) <= set(data_id) and "instrument" in data_id:
             return data_id
         if "instrument" not in kind.dimensions:
@@ -540,7 +592,8 @@ class Butler:
         searched = self._searched(collections_)
         if not searched:
             raise InvalidDataId(
-                "No collection to search: open the Butler with collections=..., or give collections=."
+                "No collection to search: open the Butler with collections=..., "
+                "or give collections=."
             )
         ref = self.find_dataset(kind, data_id, collections=searched, **keys)
         if ref is not None:
@@ -558,14 +611,21 @@ class Butler:
         values = [safe_name(str(v)) for v in ref.data_id.values()]
         kind = safe_name(ref.dataset_type.name)
         night = ref.data_id.get("day_obs")
-        return "/".join([*folders, kind, *([str(night)] if night else []), "_".join([kind, *values])[:160]])
+        name = safe_name("_".join([kind, *values]), 160)
+        return "/".join([*folders, kind, *([str(night)] if night else []), name])
+
+
+def _forget(
+    connection: sa.Connection, copies: Sequence[files.Stored], refs: Sequence[DatasetRef]
+) -> None:
+    files.end_deletion(connection, [c.file_id for c in copies])
+    datasets.remove_datasets(connection, refs)
 
 
 def _record(
     connection: sa.Connection,
     refs: Sequence[DatasetRef],
     new: Sequence[files.NewFile],
-    where: str,
     staged: Sequence[StagedFile],
     also: Callable[[sa.Connection], None] | None,
 ) -> None:
@@ -578,7 +638,7 @@ def _record(
         datasets.insert_datasets(
             connection, kind, [r.data_id for r in members], run, ids=[r.id for r in members]
         )
-    files.record(connection, endpoints.get(connection, where), new)
+    files.record(connection, endpoints.get(connection, endpoints.ROOT), new)
     if also is not None:
         also(connection)
     for file in staged:
@@ -600,7 +660,8 @@ class Deferred:
         self._butler = butler
         self.ref = ref
 
-    def get(self, *, component: str | None = None, parameters: Mapping[str, Any] | None = None) -> Any:
+    def get(
+        self, *, component: str | None = None, parameters: Mapping[str, Any] | None = None
+    ) -> Any:
         """Read it, or a part of it."""
         return self._butler.get(self.ref, component=component, parameters=parameters)
-

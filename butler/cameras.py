@@ -1,7 +1,7 @@
 """Which cameras does this repository know, and by which version of their definitions?
 
-Registers instrument definitions with their detectors, filters and dataset types, keeps every version, and loads
-the one in force.  What a definition says is `butler.instrument`.
+Registers instrument definitions with their detectors, filters and dataset types, keeps every
+version, and loads the one in force.  What a definition says is `butler.instrument`.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ def _store(connection: sa.Connection, definition: InstrumentDefinition) -> None:
 def names(registry: Registry) -> list[str]:
     """List the cameras that are registered."""
     with registry.read() as connection:
-        return list(connection.execute(sa.select(instrument.c.name).order_by(instrument.c.name)).scalars())
+        return list(
+            connection.execute(sa.select(instrument.c.name).order_by(instrument.c.name)).scalars()
+        )
 
 
 def only_one(registry: Registry) -> str | None:

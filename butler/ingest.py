@@ -1,13 +1,15 @@
 """How do raw files become datasets?
 
-Each file is translated by its camera's definition; the nights, exposures, visits and footprints that follow are
-registered with the datasets in one transaction per batch, in which the copied files get their names.  A file that
-cannot be taken does not lose the others, and a file that is in already is passed over.
+Each file is translated by its camera's definition; the nights, exposures, visits and footprints
+that follow are registered with the datasets in one transaction per batch, in which the copied files
+get their names.  A file that cannot be taken does not lose the others, and a file that is in
+already is passed over.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,14 @@ from butler.formatters import get_formatter
 from butler.instrument import exposure_records, visit_records
 from butler.storage_classes import get_storage_class
 from registry import calibrations, collections, datasets, dimensions
-from registry.errors import Conflict, SkyspineError, did_you_mean
+from registry.errors import (
+    Conflict,
+    InUse,
+    InvalidDataId,
+    SkyspineError,
+    UnknownName,
+    did_you_mean,
+)
 from registry.identity import DatasetRef, uuid7
 from registry.regions import from_vertices
 from registry.timespan import Timespan
@@ -86,7 +95,8 @@ def ingest_raws(
     paths : iterable of path-like
         Files, and folders that are searched.
     run : str
-        RUN collection; a definition may send files to one below it (copies rejected by the observers).
+        RUN collection; a definition may send files to one below it (copies rejected by the
+        observers).
     transfer : str
         auto, copy, move, link, hardlink, symlink or direct (stay where they are, not owned).
     on_error : {"skip", "stop"}
@@ -108,11 +118,14 @@ def ingest_raws(
     if run is None:
         raise NoRun
     if transfer not in transfer_modes:
-        raise IngestError(f"'{transfer}' is no way to transfer files.{did_you_mean(transfer, transfer_modes)}")
+        raise IngestError(
+            f"'{transfer}' is no way to transfer files.{did_you_mean(transfer, transfer_modes)}"
+        )
     definitions = [butler.definition(name) for name in cameras.names(butler.registry)]
     if not definitions:
         raise IngestError(
-            "No camera is registered in this repository; do it first with: skyspine instrument register REPO FILE"
+            "No camera is registered in this repository; do it first with: "
+            "skyspine instrument register REPO FILE"
         )
     result = Ingested()
     groups = _sorted_out(_found(paths), definitions, result)
@@ -159,67 +172,96 @@ def _sorted_out(
             result.ignored.append(path)
         else:
             mine.setdefault(0, []).append(path)
-    return [(definitions[n], group) for n, paths in mine.items() for group in definitions[n].group(paths)]
+    return [
+        (definitions[n], group)
+        for n, paths in mine.items()
+        for group in definitions[n].group(paths)
+    ]
 
 
 def _translated(definition: InstrumentDefinition, group: FileGroup, run: str) -> _Item:
     try:
         observation = definition.observe(group)
     except OSError as error:
-        raise IngestError(f"{group.path} cannot be read: {error.strerror or error}.", path=group.path) from error
+        raise IngestError(
+            f"{group.path} cannot be read: {error.strerror or error}.", path=group.path
+        ) from error
     spec = definition.dataset_types[observation.dataset_type]
     target = f"{run}/{observation.run_suffix}" if observation.run_suffix else run
-    ref = DatasetRef(uuid7(), spec.dataset_type, spec.dataset_type.data_id(observation.data_id), target)
+    ref = DatasetRef(
+        uuid7(), spec.dataset_type, spec.dataset_type.data_id(observation.data_id), target
+    )
     return _Item(observation, definition, ref)
 
 
 def _take(
     butler: Butler, batch: list[_Item], transfer: str, on_error: str, result: Ingested
 ) -> None:
-    """Register a batch; when it is refused as a whole, file by file, so that only the bad ones are lost."""
+    """Stage and register a batch."""
     batch = _without_present(butler, batch, result)
-    ready: list[_Item] = []
-    try:
+    staged: list[StagedFile] = []
+    with butler.cleaning(staged):
+        ready: list[_Item] = []
         for item in batch:
             try:
                 _stage(butler, item, transfer)
-                ready.append(item)
             except SkyspineError as error:
+                for file in item.staged:
+                    file.abandon()
                 result.errors.append((item.observation.path, error))
                 if on_error == "stop":
                     raise
+            else:
+                ready.append(item)
+            finally:
+                staged += item.staged
         if ready:
-            _register(butler, ready, transfer, on_error, result)
-    except BaseException:
-        for item in batch:
-            for file in item.staged:
-                file.abandon()
-        raise
-    if transfer == "move":
-        for ref in result.refs[-len(ready) :] if ready else []:
-            for path in next(i.observation.paths for i in ready if i.ref.id == ref.id):
-                path.unlink(missing_ok=True)
+            _register(butler, ready, staged, result, transfer=transfer, on_error=on_error)
 
 
 def _register(
-    butler: Butler, ready: list[_Item], transfer: str, on_error: str, result: Ingested
+    butler: Butler,
+    ready: list[_Item],
+    staged: list[StagedFile],
+    result: Ingested,
+    *,
+    transfer: str,
+    on_error: str,
 ) -> None:
+    """Register a batch; when it is refused as a whole, in halves, so that only bad files are lost.
+
+    Inside a larger transaction a refusal ends that one.
+    """
     where = endpoints.DIRECT if transfer == "direct" else endpoints.ROOT
+    enlisted = butler.registry.database.in_transaction
     try:
         butler.registry.database.transact(_record, ready, where)
-    except Conflict as error:
-        if len(ready) == 1:
-            for file in ready[0].staged:
-                file.abandon()
-            result.errors.append((ready[0].observation.path, error))
-            if on_error == "stop":
-                raise
+    except (Conflict, InUse, InvalidDataId, UnknownName) as error:
+        if enlisted:
+            raise
+        if len(ready) > 1:
+            middle = len(ready) // 2
+            _register(butler, ready[:middle], staged, result, transfer=transfer, on_error=on_error)
+            _register(butler, ready[middle:], staged, result, transfer=transfer, on_error=on_error)
             return
-        middle = len(ready) // 2
-        _register(butler, ready[:middle], transfer, on_error, result)
-        _register(butler, ready[middle:], transfer, on_error, result)
+        for file in ready[0].staged:
+            file.abandon()
+        result.errors.append((ready[0].observation.path, error))
+        if on_error == "stop":
+            raise
         return
+    if not enlisted:  # these are committed: a failure of what follows may not remove them
+        for file in [file for item in ready for file in item.staged]:
+            staged.remove(file)
     result.refs += [item.ref for item in ready]
+    if transfer == "move":
+        sources = [path for item in ready for path in item.observation.paths]
+        butler.after_commit(partial(_remove, sources))
+
+
+def _remove(sources: Sequence[Path]) -> None:
+    for path in sources:
+        path.unlink(missing_ok=True)
 
 
 def _without_present(butler: Butler, batch: list[_Item], result: Ingested) -> list[_Item]:
@@ -243,8 +285,9 @@ def _without_present(butler: Butler, batch: list[_Item], result: Ingested) -> li
                     (
                         item.observation.path,
                         IngestError(
-                            f"{item.observation.path} and {seen[key]} are both {kind.name} {item.ref.data_id!r}; "
-                            "one of them, or the rule that numbers exposures, is wrong.",
+                            f"{item.observation.path} and {seen[key]} are both {kind.name} "
+                            f"{item.ref.data_id!r}; one of them, or the rule that numbers "
+                            "exposures, is wrong.",
                             path=item.observation.path,
                         ),
                     )
@@ -269,21 +312,31 @@ def _stage(butler: Butler, item: _Item, transfer: str) -> None:
     formatter = get_formatter(spec.formatter or storage.default_formatter)
     components = observation.components or {"": observation.path}
     record = observation.exposure_record() if observation.exposure is not None else {}
-    fields = {"run": item.ref.run, **{k: v for k, v in record.items() if v is not None}, **item.ref.data_id}
+    fields = {
+        "run": item.ref.run,
+        **{k: v for k, v in record.items() if v is not None},
+        **item.ref.data_id,
+    }
     for component, source in components.items():
         if transfer == "direct":
             place = str(source.resolve())
             size, digest = source.stat().st_size, checksum(source)
-            item.new.append(files.NewFile(item.ref.id, component, place, size, digest, formatter.name))
+            item.new.append(
+                files.NewFile(item.ref.id, component, place, size, digest, formatter.name)
+            )
             continue
         stem = item.definition.path(observation.dataset_type, fields)
-        ending = "".join(s for s in source.suffixes[-2:] if s.lower() in (".fits", ".fit", ".fz", ".gz"))
+        ending = "".join(
+            s for s in source.suffixes[-2:] if s.lower() in (".fits", ".fit", ".fz", ".gz")
+        )
         name = f"{stem}_{component}" if component else stem
         staged = StagedFile.for_dataset(butler.root, name, item.ref.id, ending or source.suffix)
         item.staged.append(staged)
         staged.take(source, "copy" if transfer in ("auto", "move") else transfer)
         size, digest = staged.size_and_checksum()
-        item.new.append(files.NewFile(item.ref.id, component, staged.path, size, digest, formatter.name))
+        item.new.append(
+            files.NewFile(item.ref.id, component, staged.path, size, digest, formatter.name)
+        )
 
 
 def _record(connection: sa.Connection, items: Sequence[_Item], where: str) -> None:
@@ -334,7 +387,10 @@ def _insert_dimensions(connection: sa.Connection, items: Sequence[_Item]) -> Non
         ("day_obs", list(nights.values())),
         ("exposure", exposures),
         ("visit", visits),
-        ("visit_exposure", [{"instrument": i, "visit": v, "exposure": e} for i, v, e in sorted(members)]),
+        (
+            "visit_exposure",
+            [{"instrument": i, "visit": v, "exposure": e} for i, v, e in sorted(members)],
+        ),
         (
             "visit_detector_region",
             [{**dict(zip(keys, k, strict=True)), "region": r} for k, r in regions.items()],

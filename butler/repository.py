@@ -1,7 +1,7 @@
 """Where is a repository, and which database does it use?
 
-A repository is a folder with ``skyspine.yaml`` in it; that file names the database, relative to the folder when it is
-SQLite inside it.
+A repository is a folder with ``skyspine.yaml`` in it; that file names the database, relative to the
+folder when it is SQLite inside it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Repository:
         folder = Path(root).absolute()
         if (folder / CONFIG).exists():
             raise RepositoryExists(
-                f"{folder} holds a repository already; open it, or choose another folder.", path=folder
+                f"{folder} holds a repository already; open it, or choose another folder.",
+                path=folder,
             )
         url = db or _INSIDE
         try:
