@@ -70,14 +70,14 @@ def _found(value: Any) -> str:
     return repr(value)
 
 
-class _Plain:
-    """A scalar of one type."""
+class Scalar:
+    """A text, number, truth value, or nothing; its kinds say more."""
 
-    expected = "a scalar"
+    expected = "a text, number or null"
 
     def fits(self, value: Any) -> bool:
         """Tell whether the value is of the type."""
-        raise NotImplementedError
+        return not isinstance(value, dict | list)
 
     def fault(self, value: Any) -> str:
         """Say what is wrong with a value of the right type; empty when nothing is."""
@@ -98,17 +98,7 @@ class _Plain:
         return self.expected
 
 
-class Scalar(_Plain):
-    """A text, number, truth value, or nothing."""
-
-    expected = "a text, number or null"
-
-    def fits(self, value: Any) -> bool:
-        """Tell whether the value is of the type."""
-        return not isinstance(value, dict | list)
-
-
-class Boolean(_Plain):
+class Boolean(Scalar):
     """``true`` or ``false``."""
 
     expected = "true or false"
@@ -118,7 +108,7 @@ class Boolean(_Plain):
         return isinstance(value, bool)
 
 
-class Text(_Plain):
+class Text(Scalar):
     """A text that is not empty.
 
     Parameters
@@ -207,7 +197,7 @@ class TimeFormat(Text):
         return ""
 
 
-class Number(_Plain):
+class Number(Scalar):
     """A number within limits."""
 
     expected = "a number"
@@ -239,7 +229,7 @@ class Integer(Number):
         return isinstance(value, int) and not isinstance(value, bool)
 
 
-class Choice(_Plain):
+class Choice(Scalar):
     """One of a few texts."""
 
     def __init__(self, *choices: str) -> None:

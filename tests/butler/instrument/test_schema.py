@@ -193,6 +193,26 @@ def test_the_minimal_definition_is_whole() -> None:
         ("name: Mini", "name: Mini|x", ["name: must not hold '|'"]),
         ("doc: a", "doc: b\ndoc: a", ["line 3, doc: stands twice; keep one"]),
         ("doc: a small camera", "doc: [", ["line", "is not YAML"]),
+        ("doc: a small camera", "doc: ' '", ["line 2, doc: is empty"]),
+        ("doc: a small camera", "doc:", ["line 2, doc: expected a text, found nothing"]),
+        ("doc: a small camera", "doc: x\n[a]: b", ["a key must be a text or a number"]),
+        (
+            "filters:",
+            "filters: {V: g}\nkeys:",
+            ["filters: expected list: mapping, found a mapping"],
+        ),
+        ("filters:", "tables: [x]\nfilters:", ["tables: expected mapping of name", "found a list"]),
+        ("filters:", "ignore: {a: b}\nfilters:", ["ignore: expected list"]),
+        (
+            "    dataset_type: raw",
+            "    dataset_type: raw\n    hdu: 1.5",
+            ["files[0].hdu: must be a number"],
+        ),
+        (
+            "    dataset_type: raw",
+            "    dataset_type: raw\n    hdu: [1]",
+            ["files[0].hdu: expected"],
+        ),
         ("doc: a small camera", "doc: !!python/name:os.system x", ["the tag", "is not allowed"]),
     ],
 )

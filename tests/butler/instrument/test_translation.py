@@ -193,6 +193,8 @@ def small(**changes: Any) -> InstrumentDefinition:
         ({"card": "IRAFNAME", "pattern": r"_(\d+)s_"}, 10.0),
         ([{"card": "IRAFNAME", "pattern": "nothing"}, 8], 8.0),
         ({"expression": "EXPTIME_S + seq_num * 2"}, None),
+        ({"card": "IRAFNAME", "pattern": "(x)?IC", "default": 4}, 4.0),
+        ({"template": "{instrument}", "lookup": {"TIRCAM2": 6}}, 6.0),
         ({"expression": "float(EXPTIME) + float(number) * 2"}, 42.0),
         ({"template": "{number:05d}.{number}"}, 1.1),
         ({"card": "EXPTIME", "hdu": 0}, 40.0),
@@ -222,6 +224,9 @@ def test_rules(test_data: Path, rule: Any, wanted: float | None) -> None:
         ({"ra": {"card": "TELRA", "convert": "hours"}}, "is not written like 12:34:56.7"),
         ({"end": {"value": "2022-10-23T00:00:00"}}, "ends .* before it begins"),
         ({"airmass": {"template": "{object_name:03d}"}}, None),
+        ({"exposure_time": True}, "True is no number"),
+        ({"exposure_time": "inf"}, "not a finite number"),
+        ({"ra": {"value": "10:70:00", "convert": "hours"}}, "minutes or seconds outside 0 to 60"),
         ({"seq_num": {"template": "{IRAFNAME:03d}"}}, "cannot be written as"),
     ],
 )
@@ -234,6 +239,32 @@ def test_rules_that_cannot_be_followed(
         return
     with pytest.raises(BadValue, match=says):
         small(translate=translate).observe(test_data / IC310)
+
+
+def test_the_twelve_hour_clock_needs_a_longitude(test_data: Path) -> None:
+    clock = {"begin": {"card": "DATE-OBS", "clock": "12-hour"}}
+    definition = small(translate=clock)
+    site = {"name": "somewhere", "noon_utc": "12:00"}
+    without = InstrumentDefinition.from_mapping({**definition.to_mapping(), "site": site})
+    with pytest.raises(BadValue, match=r"needs `site\.longitude`"):
+        without.observe(test_data / IC310)
+
+
+def test_checks_that_cannot_be_made_are_errors(test_data: Path) -> None:
+    check = {"expression": "seq_num < target_name", "message": "never"}
+    with pytest.raises(BadValue, match="cannot be checked"):
+        small(checks=[check]).observe(test_data / IC310)
+
+
+def test_a_key_that_a_dataset_type_needs_must_have_a_value(test_data: Path) -> None:
+    spec = load_shipped("tircam2").to_mapping()
+    spec["dataset_types"]["raw"]["dimensions"].append("target")
+    spec["templates"]["raw"] += "_{target}"
+    definition = InstrumentDefinition.from_mapping(spec)
+    observation = definition.observe(test_data / IC310)
+    assert observation.data_id["target"] == "IC310"
+    with pytest.raises(MissingCard, match="gets no target_name, of which target is made"):
+        definition.observe(test_data / "dot-tircam2-ic310-2022/bias_1.fits.gz")
 
 
 def test_begin_middle_and_end_give_each_other(test_data: Path) -> None:
@@ -286,6 +317,13 @@ def test_an_auxiliary_table_gives_facts_or_says_why_not(test_data: Path, tmp_pat
     Table({"name": ["IC310_1"], "seing": [0.7]}).write(tmp_path / "log.csv", overwrite=True)
     with pytest.raises(BadValue, match=r"no column 'seeing'\. Did you mean 'seing'"):
         definition.observe(path)
+    (tmp_path / "log.csv").write_bytes(b"\x00\xff\xfe" * 100)
+    with pytest.raises(BadValue, match="cannot be read as a table"):
+        definition.observe(path)
+    masked = Table({"name": ["IC310_1"], "seeing": [0.7]}, masked=True)
+    masked["seeing"].mask = True
+    masked.write(tmp_path / "log.csv", overwrite=True)
+    assert "seeing" not in definition.observe(path).extra
     (tmp_path / "log.csv").unlink()
     with pytest.raises(MissingCard, match=r"needs the table log\.csv"):
         needed.observe(path)
