@@ -99,7 +99,7 @@ def _type_ids(connection: sa.Connection, names: set[str]) -> dict[str, int]:
     rows = connection.execute(
         sa.select(dataset_type.c.name, dataset_type.c.id).where(dataset_type.c.name.in_(names))
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def _overlapping(

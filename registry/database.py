@@ -496,8 +496,11 @@ def rows_of(
         typed = ", ".join(
             f"{c} {_SQL_TYPES[dialect][kind]} PATH '$.{c}'" for c, kind in columns.items()
         )
+        listed = ", ".join(
+            f"CAST({c} AS UUID) AS {c}" if k is sa.Uuid else c for c, k in columns.items()
+        )
         body = (
-            f"SELECT n - 1 AS n, {', '.join(columns)} FROM "  # noqa: S608
+            f"SELECT n - 1 AS n, {listed} FROM "  # noqa: S608
             f"JSON_TABLE(:{name}_rows, '$[*]' COLUMNS (n FOR ORDINALITY, {typed})) AS r"
         )
     text = sa.text(body).bindparams(sa.bindparam(f"{name}_rows", document, sa.String))

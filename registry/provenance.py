@@ -583,7 +583,7 @@ def packages(connection: sa.Connection, environment_id: int) -> dict[str, str]:
         .where(p.c.environment_id == environment_id)
         .order_by(p.c.name)
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def config_history(

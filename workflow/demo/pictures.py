@@ -51,7 +51,8 @@ def draw_timeline(coverage: pd.DataFrame, target: Path) -> None:
     """Draw over which time each calibration holds, from the rows of the view calibration_coverage."""
     from registry.timespan import BEGINNING, END
 
-    rows = coverage.sort_values(["dataset_type", "physical_filter", "detector"])
+    rows = coverage.fillna({"physical_filter": ""})
+    rows = rows.sort_values(["dataset_type", "physical_filter", "detector"])
     finite = [
         t
         for column in ("valid_begin_tai_ns", "valid_end_tai_ns")
@@ -63,14 +64,14 @@ def draw_timeline(coverage: pd.DataFrame, target: Path) -> None:
     low, high = first - margin, last + margin
     keys = list(
         dict.fromkeys(
-            (r.dataset_type, r.detector, r.physical_filter or "") for r in rows.itertuples()
+            (r.dataset_type, r.detector, r.physical_filter) for r in rows.itertuples()
         )
     )
     figure = _new(10, 1.2 + 0.28 * len(keys))
     axes = figure.add_subplot()
     hour = 3_600_000_000_000
     for r in rows.itertuples():
-        y = keys.index((r.dataset_type, r.detector, r.physical_filter or ""))
+        y = keys.index((r.dataset_type, r.detector, r.physical_filter))
         begin, end = max(r.valid_begin_tai_ns, low), min(r.valid_end_tai_ns, high)
         gap = r.coverage == "gap"
         axes.barh(
@@ -135,7 +136,7 @@ def draw_history(ref: DatasetRef, edges: Sequence[Edge], target: Path) -> None:
     axes = figure.add_subplot()
     for source, output, _ in lines:
         (x0, y0), (x1, y1) = place[source], place[output]
-        axes.plot([x0 + 0.3, x1 - 0.3], [y0, y1], color="#b0b0b0", lw=0.8, zorder=1)
+        axes.plot([x0, x1], [y0, y1], color="#b0b0b0", lw=0.8, zorder=1)
     for key, (_, text) in nodes.items():
         axes.text(
             *place[key],
