@@ -213,7 +213,7 @@ class Formatter(ABC):
                 )
         if self.runs_code and not trusted:
             raise UntrustedFormat(
-                f"{path} is a {self.name} file: reading it can run any code that lies in it. If you "
+                f"{path} is a {self.name} file: reading it can run code that lies in it. If you "
                 "trust everyone who could write there, read it with Butler(root, trusted=True); "
                 "better, put such data in a format that holds no code.",
                 path=path,
@@ -227,7 +227,7 @@ class Formatter(ABC):
                 f"{path} is not there; `skyspine check REPO` tells what else is missing.", path=path
             ) from error
         except OSError as error:
-            if error.errno is not None:
+            if error.errno is not None or Path(path).is_dir():
                 raise ReadFailed(
                     f"{path} cannot be read: {error.strerror or error}; "
                     "check the file and its permissions.",

@@ -46,7 +46,7 @@ class ConfigFormatter(Formatter):
                 "define the class at the top level of an installed module",
             )
         head = "".join(f"# {key}: {encoded(value)}\n" for key, value in provenance.items())
-        text: str = obj.saveToString()  # type: ignore[no-untyped-call]
+        text: str = obj.saveToString()
         stream.write((head + text).encode())
 
     def load(
@@ -78,9 +78,7 @@ class ConfigFormatter(Formatter):
 
 def _execute(config: Config, text: str, path: str) -> None:
     try:
-        config.loadFromString(  # type: ignore[no-untyped-call]
-            text, filename=path, extraLocals=dict(_NUMBERS)
-        )
+        config.loadFromString(text, filename=path, extraLocals=dict(_NUMBERS))
     except Exception as error:  # whatever the text's own code raises
         raise ValueError(f"{type(error).__name__}: {error}") from error
 

@@ -103,6 +103,11 @@ def _check_extent(hdus: HDUList, size: int) -> None:
                 f"it is truncated: HDU {index} needs {least} bytes and the file has {size}"
             )
         end = start + span
+    expected = hdus[0].header.get("SKYHDUS")
+    if expected is not None and expected > len(hdus):
+        raise ValueError(
+            f"it is truncated: it has {len(hdus)} HDUs and was written with {expected}"
+        )
     if file is not None and size > end:
         file.seek(end)
         if file.read(8) == b"XTENSION":

@@ -2,7 +2,7 @@
 
 A file's structure (NAXIS, EXTNAME, checksums) is made anew at each write; the celestial WCS goes
 with the pixels; provenance cards (``SKYS_*``) tell of one file only; all else is the
-observation's and is kept as it is, card by card, unparsable ones too.
+observation's and is kept as it is, card by card; what astropy cannot parse goes out as text.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ __all__ = [
 
 _STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|CHECKSUM|DATASUM"
-    r"|INHERIT|END"
+    r"|INHERIT|SKYHDUS|END"
 )
 # FITS standard 4.0, table 22, primary WCS only; SIP (Shupe et al. 2005).
 _WCS = re.compile(
-    r"WCSAXES|C(TYPE|UNIT|RVAL|RPIX|DELT|ROTA)\d+|(CD|PC|PV|PS)\d+_\d+|PC\d{6}|PROJP\d"
+    r"WCSAXES|C(TYPE|UNIT|RVAL|RPIX|DELT|ROTA)\d+|(CD|PC|PV|PS)\d+_\d+|PC\d{6}"
     r"|LONPOLE|LATPOLE|[AB]P?_(ORDER|DMAX|\d+_\d+)"
 )
 _FRAME = re.compile(r"RADE(SYS|CSYS)|EQUINOX|EPOCH")
@@ -98,6 +98,9 @@ def file_cards(meta: Mapping[str, Any], *, without_wcs: bool) -> list[Card]:
     from astropy.io.fits import Header
 
     cards = meta.cards if isinstance(meta, Header) else _cards_of_mapping(meta)
+    for card in cards:
+        if len(card.keyword) > 40:
+            _check_room(card)
     return [
         card
         for card in cards
@@ -156,10 +159,13 @@ def wcs_cards(wcs: WCS) -> list[Card]:
         raise ValueError(f"its WCS is a {type(wcs).__name__}, which FITS cards cannot hold")  # noqa: TRY004
     if any((wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2)):
         raise ValueError("its WCS has lookup-table distortions, which FITS cards cannot hold")
+    cards = wcs.to_header(relax=True).cards
+    exact = _parameters(wcs)
+    for card in cards:
+        if card.keyword in exact:
+            card.value = exact[card.keyword]  # wcslib writes 14 digits of it
     return [
-        card
-        for card in wcs.to_header(relax=True).cards
-        if _WCS.fullmatch(card.keyword) or _FRAME.fullmatch(card.keyword)
+        card for card in cards if _WCS.fullmatch(card.keyword) or _FRAME.fullmatch(card.keyword)
     ]
 
 
@@ -205,6 +211,28 @@ def unit_of(header: Header) -> UnitBase:
         except (ValueError, TypeError):
             continue
     return units.Unit(text, parse_strict="silent")
+
+
+def _parameters(wcs: WCS) -> dict[str, float]:
+    """Give the linear part of a WCS by header keyword, as `to_header` names it."""
+    found: dict[str, float] = {}
+    has_cd = wcs.wcs.has_cd()
+    matrix = wcs.wcs.cd if has_cd else wcs.wcs.get_pc()
+    for i in range(wcs.naxis):
+        found[f"CRPIX{i + 1}"] = float(wcs.wcs.crpix[i])
+        found[f"CRVAL{i + 1}"] = float(wcs.wcs.crval[i])
+        if not has_cd:
+            found[f"CDELT{i + 1}"] = float(wcs.wcs.cdelt[i])
+        found.update({f"PC{i + 1}_{j + 1}": float(matrix[i][j]) for j in range(wcs.naxis)})
+    return found
+
+
+def _check_room(card: Card) -> None:
+    """Make sure that a card with a very long keyword has room for its value: astropy cuts it."""
+    from astropy.io.fits import Card
+
+    if Card.fromstring(str(card)).value != card.value:
+        raise ValueError(f"header card '{card.keyword}' leaves no room for its value")
 
 
 def _cards_of_mapping(meta: Mapping[str, Any]) -> list[Card]:

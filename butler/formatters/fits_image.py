@@ -90,8 +90,10 @@ class FitsImageFormatter(Formatter):
                 hdus.append(self._uncertainty_hdu(obj))
             if obj.psf is not None:
                 hdus.append(_hdu(fits.ImageHDU, obj.psf, [fits.Card("EXTNAME", "PSFIMAGE")]))
+            count = fits.Card("SKYHDUS", len(hdus), "HDUs of this file, to find it cut short")
+            hdus[0].header.append(count, end=True)
             try:
-                # "ignore": cards that came unparsable from an instrument go out as they came in.
+                # "ignore" leaves cards of the instrument that bend the standard as they came.
                 fits.HDUList(hdus).writeto(stream, output_verify="ignore")
             except ValueError as error:
                 raise self.refuse(_bad_card(primary) or str(error), "correct it") from error
@@ -253,6 +255,7 @@ def _header(hdus: HDUList, image: Any, cut: _CUT | None) -> Header:
             planes = [card for card in mask.header.cards if card.keyword.startswith("MP_")]
     header = observation_header(hdus[0].header, image.header, planes)
     if cut is not None:
+        header = header.copy()
         for axis, span in ((1, cut[1]), (2, cut[0])):
             if f"CRPIX{axis}" in header:
                 header[f"CRPIX{axis}"] -= span.start

@@ -34,7 +34,7 @@ class FitsTableFormatter(Formatter):
 
     Components: ``columns`` (the names), ``meta``. Parameters of a read: ``columns``, the names of
     those that are wanted. Tables that others wrote are read as they are: a NaN or an empty string
-    is a value, not a masked one.
+    is a value, not a masked one. FITS keeps no blanks at the end of a text.
     """
 
     name = "fits-table"
@@ -93,6 +93,10 @@ class FitsTableFormatter(Formatter):
                 mask_invalid=False,
                 unit_parse_strict="silent",
             )
+        for name in table.colnames:
+            kind = table[name].info.dtype
+            if kind is not None and not kind.isnative:
+                table[name] = table[name].astype(kind.newbyteorder("="))
         if _META_CARD in table.meta:
             exact = json.loads(table.meta[_META_CARD])
             exact.update((k, v) for k, v in table.meta.items() if PROVENANCE_KEY.fullmatch(k))

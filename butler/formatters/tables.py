@@ -114,6 +114,7 @@ class EcsvFormatter(Formatter):
             **{k: v for k, v in obj.meta.items() if not PROVENANCE_KEY.fullmatch(str(k))},
             **provenance,
         }
+        self._protect_texts(table)
         text = io.StringIO()
         try:
             table.write(text, format="ascii.ecsv")
@@ -146,6 +147,25 @@ class EcsvFormatter(Formatter):
         if "columns" in parameters:
             return table[selected_columns(parameters["columns"], table.colnames, path)]
         return table
+
+    def _protect_texts(self, table: Table) -> None:
+        """Keep empty texts apart from masked ones, and refuse those that astropy would strip."""
+        import numpy as np
+        from astropy.table import MaskedColumn
+
+        for name in table.colnames:
+            column = table[name]
+            if getattr(column.info.dtype, "kind", "") != "U":
+                continue
+            texts = np.asarray(column)
+            if (np.strings.strip(texts) != texts).any():
+                raise self.refuse(
+                    f"texts in column '{name}' begin or end with blanks, which ECSV loses",
+                    "strip them, or use another formatter",
+                )
+            if (texts == "").any():
+                table[name] = MaskedColumn(column)
+                table[name].info.serialize_method["ecsv"] = "data_mask"
 
     def read_provenance(self, path: str | os.PathLike[str]) -> dict[str, str]:
         """Read it from the table's metadata."""
