@@ -23,9 +23,9 @@ from butler.instrument.parts import (
     PhysicalFilter,
     Site,
 )
-from butler.instrument.rules import VALUE_TYPES, Rule, Rules, text_of
+from butler.instrument.rules import VALUE_TYPES, Rule, Rules
 from butler.instrument.schema import VALUES
-from butler.instrument.source import Document, KeyPath, key_text
+from butler.instrument.source import Document, KeyPath, key_text, text_of
 from butler.instrument.templates import DEFAULT_TEMPLATE, PATH_FIELDS, PathTemplate
 from butler.instrument.translator import TRANSLATED
 from registry.errors import did_you_mean

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,15 +24,14 @@ from butler.instrument.expansion import Expansion
 from butler.instrument.filenames import FileNames
 from butler.instrument.observation import FileGroup, Observation
 from butler.instrument.parts import AUTOMATIC, Detector
-from butler.instrument.rules import text_of
 from butler.instrument.schema import check
-from butler.instrument.source import Document, read_document, read_document_file
+from butler.instrument.source import Document, read_document, read_document_file, text_of
 from butler.instrument.times import day_obs_of, night_bounds
 from butler.instrument.translation import Translation
 from registry.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 __all__ = ["InstrumentDefinition"]
 
@@ -73,6 +73,7 @@ class InstrumentDefinition:
     automatic = AUTOMATIC
 
     def __init__(self, document: Document) -> None:
+        document = Document(_normal(document.value), document.source, document.lines)
         check(document)
         parts = Builder(document)
         self._spec: dict[str, Any] = document.value
@@ -401,6 +402,15 @@ class InstrumentDefinition:
     @cached_property
     def _bands(self) -> dict[str, str | None]:
         return {f.name: f.band for f in self.filters}
+
+
+def _normal(value: Any) -> Any:
+    """Copy plain values as JSON can hold them: keys as texts, times as ISO texts."""
+    if isinstance(value, Mapping):
+        return {text_of(k): _normal(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_normal(v) for v in value]
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _with_casefolded(exact: dict[str, int]) -> dict[str, int]:

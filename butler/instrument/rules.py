@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from butler.instrument.expressions import Expression, template_fields
 from butler.instrument.schema import SOURCES, UNITS
+from butler.instrument.source import text_of
 from butler.instrument.times import Instant, parse, unwrap_twelve_hours
 from registry.errors import did_you_mean
 
@@ -124,15 +125,6 @@ class Scope(Protocol):
 
     def night(self, when: Instant) -> int:
         """Give the night of a moment."""
-
-
-def text_of(content: Any) -> str:
-    """Write a content as lookups compare it: ``5`` for 5.0, ``true`` for True, no outer blanks."""
-    if isinstance(content, bool):
-        return "true" if content else "false"
-    if isinstance(content, float) and content.is_integer() and abs(content) < 1e15:
-        return str(int(content))
-    return str(content).strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,7 +276,8 @@ DEFINITION = Record(
         ),
         "translate": Key(_TRANSLATE, "rules: value to where it comes from"),
         "extra": Key(
-            MapOf(RULES, "name"), "further facts of an exposure, kept with it and searchable"
+            MapOf(RULES, "name"),
+            "further facts of an exposure, kept with it and searchable (not of curated files)",
         ),
         "checks": Key(
             ListOf(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["Document", "KeyPath", "key_text", "read_document", "read_document_file"]
+__all__ = ["Document", "KeyPath", "key_text", "read_document", "read_document_file", "text_of"]
 
 KeyPath = tuple[str | int, ...]
 """Keys and list positions from the top of a document to a value."""
@@ -74,6 +74,15 @@ def key_text(path: KeyPath) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
+
+
+def text_of(content: Any) -> str:
+    """Write a content as lookups compare it: ``5`` for 5.0, ``true`` for True, no outer blanks."""
+    if isinstance(content, bool):
+        return "true" if content else "false"
+    if isinstance(content, float) and content.is_integer() and abs(content) < 1e15:
+        return str(int(content))
+    return str(content).strip()
 
 
 def read_document(text: str, source: str) -> Document:
@@ -131,25 +140,20 @@ def _plain(node: Any, path: KeyPath, lines: dict[KeyPath, int], problems: list[P
         raise DefinitionError("text", [Problem("", f"has more than {_MAX_NODES} values")])
     lines[path] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
-        result: dict[Any, Any] = {}
+        result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = _scalar(key_node, path, problems)
-            name = key if isinstance(key, str) else _scalar_text(key_node)
+            name = text_of(_scalar(key_node, path, problems))
             at = (*path, name)
-            if key in result:
+            if name in result:
                 problems.append(
                     Problem(key_text(at), "stands twice; keep one", key_node.start_mark.line + 1)
                 )
-            result[key] = _plain(value_node, at, lines, problems)
+            result[name] = _plain(value_node, at, lines, problems)
             lines[at] = key_node.start_mark.line + 1
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*path, i), lines, problems) for i, item in enumerate(node.value)]
     return _scalar(node, path, problems)
-
-
-def _scalar_text(node: Any) -> str:
-    return node.value if isinstance(node, yaml.ScalarNode) else "?"
 
 
 def _scalar(node: Any, path: KeyPath, problems: list[Problem]) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from butler.instrument.errors import BadValue
-from butler.instrument.rules import text_of
+from butler.instrument.source import text_of
 from registry.errors import did_you_mean
 
 if TYPE_CHECKING:

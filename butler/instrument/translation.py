@@ -21,8 +21,9 @@ from butler.instrument.errors import (
 from butler.instrument.filenames import plain_name
 from butler.instrument.footprint import footprint
 from butler.instrument.observation import FileGroup, Observation
-from butler.instrument.rules import VALUE_TYPES, Absent, Found, Origin, RuleFault, named, text_of
+from butler.instrument.rules import VALUE_TYPES, Absent, Found, Origin, RuleFault, named
 from butler.instrument.schema import VALUES
+from butler.instrument.source import text_of
 from butler.instrument.tables import find_table, open_table
 from butler.instrument.times import Instant
 from butler.instrument.translator import TRANSLATED, HeaderTranslator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import pickle
 from typing import TYPE_CHECKING, Any
 
@@ -280,6 +281,15 @@ def test_the_digest_is_of_the_content_not_of_the_layout() -> None:
     definition = load_shipped("ohp-t152")
     assert InstrumentDefinition.from_yaml(stripped).digest == definition.digest
     assert InstrumentDefinition.from_yaml(text.replace("650", "651")).digest != definition.digest
+
+
+def test_keys_of_any_type_have_one_form() -> None:
+    text = changed("{card: CHIP}", "{card: CHIP, lookup: {7: 0, true: 1, x: 1, 2.5: 0}}")
+    definition = InstrumentDefinition.from_yaml(text)
+    assert InstrumentDefinition.from_yaml(definition.to_yaml()).digest == definition.digest
+    assert InstrumentDefinition.from_mapping(yaml.safe_load(text)).digest == definition.digest
+    dated = {**definition.to_mapping(), "doc": dt.date(2022, 9, 20)}
+    assert InstrumentDefinition.from_mapping(dated).doc == "2022-09-20"
 
 
 def test_yaml_is_read_without_its_surprises() -> None:
