@@ -1,7 +1,8 @@
 """How is the sky divided into tracts and patches on which exposures are coadded?
 
-A *skymap definition* is a small mapping (or YAML file): a name, and for each tract its centre, pixel scale and size and
-how many patches it has.  Each patch gets a tangent-plane pixel grid of its own, as FITS WCS cards, and its region.
+A *skymap definition* is a small mapping (or YAML file): a name, and for each tract its centre,
+pixel scale and size and how many patches it has. Each patch gets a tangent-plane pixel grid of
+its own, as FITS WCS cards, and its region.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def register(registry: Registry, source: Any) -> str:
     Parameters
     ----------
     source : mapping, str or path-like
-        ``{name, tracts: [{id, ra, dec [ICRS deg], scale [arcsec/pixel], size: [nx, ny] [pixel], patches: [mx, my]}]}``,
+        ``name``, and ``tracts``: a list of mappings with ``id``, ``ra`` and ``dec`` of the centre
+        (ICRS [deg]), ``scale`` [arcsec/pixel], ``size`` (nx, ny [pixel]) and ``patches`` (mx, my);
         or a YAML file with it.
 
     Returns
@@ -66,7 +68,9 @@ def _read(source: Any) -> Mapping[str, Any]:
     try:
         loaded = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise SkymapError(f"{source} cannot be read as a skymap definition: {error}", path=source) from error
+        raise SkymapError(
+            f"{source} cannot be read as a skymap definition: {error}", path=source
+        ) from error
     if not isinstance(loaded, Mapping):
         raise SkymapError(f"{source} holds no mapping with `name` and `tracts`.", path=source)
     return loaded
@@ -94,14 +98,18 @@ def patches_of(skymap: str, tract: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     for key in tract:
         if key not in _TRACT_KEYS:
-            raise SkymapError(f"A tract has no key '{key}'.{did_you_mean(key, _TRACT_KEYS)}", name=key)
+            raise SkymapError(
+                f"A tract has no key '{key}'.{did_you_mean(key, _TRACT_KEYS)}", name=key
+            )
     try:
         number = int(tract["id"])
         ra, dec, scale = float(tract["ra"]), float(tract["dec"]), float(tract["scale"]) / 3600
         nx, ny = (int(n) for n in tract["size"])
         mx, my = (int(n) for n in tract.get("patches", (1, 1)))
     except (KeyError, TypeError, ValueError) as error:
-        raise SkymapError(f"The tract {dict(tract)} lacks a value, or has a wrong one: {error}.") from error
+        raise SkymapError(
+            f"The tract {dict(tract)} lacks a value, or has a wrong one: {error}."
+        ) from error
     if min(nx, ny, mx, my) < 1 or scale <= 0 or not -90 <= dec <= 90:
         raise SkymapError(f"The tract {dict(tract)} has no pixels, or lies outside the sky.")
     xs = [round(i * nx / mx) for i in range(mx + 1)]
@@ -156,6 +164,10 @@ def _store(
         connection, "skymap", [{"name": name, "definition": definition}], "skip"
     )
     for tract, patches in rows:
-        whole = {"skymap": name, "id": int(tract["id"]), "region": _region([p["wcs"] for p in patches])}
+        whole = {
+            "skymap": name,
+            "id": int(tract["id"]),
+            "region": _region([p["wcs"] for p in patches]),
+        }
         dimensions.insert_dimension_records(connection, "tract", [whole], "skip")
         dimensions.insert_dimension_records(connection, "patch", patches, "skip")

@@ -1,7 +1,8 @@
 """The root command: ``skyspine``.
 
-Each command lives in a module of `workflow.commands` that is imported when the command is called, so that ``skyspine
---help`` needs neither SQLAlchemy nor astropy.  Errors end as one sentence and a status: 0 done, 1 failed, 2 misused.
+Each command lives in a module of `workflow.commands` that is imported when the command is called,
+so that ``skyspine --help`` needs neither SQLAlchemy nor astropy. Errors end as one sentence and a
+status: 0 done, 1 failed, 2 misused.
 """
 
 from __future__ import annotations
@@ -38,10 +39,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
 class _LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 (click's signature)
+        cmd_name: str,
+    ) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"workflow.commands.{COMMANDS[cmd_name][0]}")
@@ -56,10 +61,14 @@ class _LazyGroup(click.Group):
         except click.UsageError as error:
             from registry.errors import did_you_mean
 
-            error.message += did_you_mean(args[0], COMMANDS)
-            raise
+            hint = did_you_mean(args[0], COMMANDS)
+            raise click.UsageError(f"{error.format_message()}{hint}", ctx) from error
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 (click's signature)
+        formatter: click.HelpFormatter,
+    ) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 

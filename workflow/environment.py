@@ -13,7 +13,7 @@ __all__ = ["Environment", "current"]
 
 
 class Environment(NamedTuple):
-    """A software environment: version of Python, platform, packages by name, revision of a checkout."""
+    """A software environment: Python, platform, packages by name, revision of a checkout."""
 
     python: str
     platform: str
@@ -42,7 +42,7 @@ def _revision() -> str | None:
         return None
     try:
         asked = subprocess.run(
-            ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"],  # noqa: S607
+            ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"],
             capture_output=True,
             text=True,
             check=False,

@@ -1,7 +1,8 @@
 """Which quanta does a task have, and which datasets does each read and make?
 
-`build` asks the registry once per connection, groups what it finds by the task's dimensions, looks calibrations up for
-all quanta at once, and says for each quantum that cannot run why.  It records nothing: that is `workflow.runner`.
+`build` asks the registry once per connection, groups what it finds by the task's dimensions,
+looks calibrations up for all quanta at once, and says for each quantum that cannot run why. It
+records nothing: that is `workflow.runner`.
 """
 
 from __future__ import annotations
@@ -138,9 +139,7 @@ def _datasets(
     return refs
 
 
-def _expanded(
-    connection: sa.Connection, refs: list[DatasetRef], wanted: Sequence[str]
-) -> _Found:
+def _expanded(connection: sa.Connection, refs: list[DatasetRef], wanted: Sequence[str]) -> _Found:
     full = dimensions.expand(connection, [r.data_id for r in refs])
     extra = [d for d in wanted if d not in DIMENSIONS]
     if extra:
@@ -234,7 +233,7 @@ def _with_visits_and_patches(
 def _grouped(
     task: PipelineTask, found: Mapping[str, _Found]
 ) -> tuple[dict[DataId, dict[str, list[DatasetRef]]], dict[DataId, str]]:
-    """Sort datasets into quanta: those with all of the task's keys make them, others join by what they share."""
+    """Sort datasets into quanta: those with all of the task's keys make them, others join."""
     wanted = task.dimensions
     members: dict[DataId, dict[str, list[DatasetRef]]] = {}
     partial: list[tuple[str, DatasetRef, DataId]] = []
@@ -266,7 +265,9 @@ def _grouped(
         for name, connection in task.connections.inputs.items():
             n = len(inputs.get(name, []))
             if n < connection.minimum:
-                reasons[key] = f"{name}: {n} {connection.dataset_type} where {connection.minimum} are needed."
+                reasons[key] = (
+                    f"{name}: {n} {connection.dataset_type} where {connection.minimum} are needed."
+                )
             elif n > 1 and not connection.multiple:
                 reasons[key] = f"{name}: {n} {connection.dataset_type} where one is meant."
     return members, reasons
@@ -288,7 +289,9 @@ def _quantum(
         record = records.get((ref.data_id.get("instrument"), ref.data_id.get("exposure")))
         return (int(record["begin_tai_ns"]) if record else 0, ref.data_id.key)
 
-    ordered = {name: tuple(sorted(dict.fromkeys(refs), key=moment)) for name, refs in grouped.items()}
+    ordered = {
+        name: tuple(sorted(dict.fromkeys(refs), key=moment)) for name, refs in grouped.items()
+    }
     outputs = {
         name: (DatasetRef(uuid7(), c.definition(), key.subset(c.definition().dimensions), run),)
         for name, c in task.connections.outputs.items()
@@ -323,7 +326,13 @@ def _with_prerequisites(
                 problem = _nothing_held(connection, wanted.dataset_type, quantum, searched, known)
             found = {**quantum.inputs, **({name: (ref,)} if ref is not None else {})}
             quanta[n] = Quantum(
-                quantum.id, quantum.label, quantum.data_id, found, quantum.outputs, quantum.records, problem
+                quantum.id,
+                quantum.label,
+                quantum.data_id,
+                found,
+                quantum.outputs,
+                quantum.records,
+                problem,
             )
     return quanta
 
@@ -383,4 +392,3 @@ def _nothing_held(
             return calibrations.nearest(connection, kind, subject, at, searched)
     places = ", ".join(f"'{c.name}'" for c in searched)
     return f"No {name} for {quantum.data_id!r} was found; searched {places}."
-

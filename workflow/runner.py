@@ -1,17 +1,17 @@
 """How is a pipeline run on this machine?
 
-Stage by stage: quanta are built and recorded, executed as soon as their inputs are there, and calibrations certified
-before the next stage looks them up.  The state is in the database at every moment: a run that was killed is
-continued with `resume`.
+Stage by stage: quanta are built and recorded, executed as soon as their inputs are there, and
+calibrations certified before the next stage looks them up. The state is in the database at every
+moment: a run that was killed is continued with `resume`.
 """
 
 from __future__ import annotations
 
-import concurrent.futures as futures
 import dataclasses
-import datetime
+import datetime as dt
 import multiprocessing
 from collections import Counter
+from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -158,7 +158,9 @@ class _Runner:
         registry.chain(self.output, [run, *(c for c in searched if c != self.output)])
         made: dict[str, list[DatasetRef]] = {}
         n_quanta = 0
-        with _executor(str(self.butler.root), run, self.pipeline.tasks, environment_id, jobs) as pool:
+        with _executor(
+            str(self.butler.root), run, self.pipeline.tasks, environment_id, jobs
+        ) as pool:
             for stage in self.pipeline.stages():
                 quanta = self._stage(stage, run, searched, made, task_ids, report)
                 n_quanta += len(quanta)
@@ -169,8 +171,9 @@ class _Runner:
                     break
         if not n_quanta and not resume:
             raise NothingToRun(
-                f"No quantum was found: no dataset of {', '.join(self.pipeline.overall_inputs())} in "
-                f"{', '.join(self.inputs)} fulfils {self.where or 'what the tasks select'!r}."
+                "No quantum was found: no dataset of "
+                f"{', '.join(self.pipeline.overall_inputs())} in {', '.join(self.inputs)} "
+                f"fulfils {self.where or 'what the tasks select'!r}."
             )
         return report
 
@@ -178,7 +181,7 @@ class _Runner:
         return any(task.certify for task in self.pipeline)
 
     def _new_run(self) -> str:
-        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         return f"{self.output}/{stamp}"
 
     def _last_run(self) -> str:
@@ -204,9 +207,7 @@ class _Runner:
                 connection, class_name(task.config), save_text(task.config), values
             )
             history = [
-                provenance.HistoryEntry(
-                    path, step.text, step.kind, step.origin, step.by, step.at
-                )
+                provenance.HistoryEntry(path, step.text, step.kind, step.origin, step.by, step.at)
                 for path, steps in task.history.items()
                 for step in steps
             ]
@@ -241,7 +242,7 @@ class _Runner:
         task_ids: Mapping[str, int],
         report: RunReport,
     ) -> list[Quantum]:
-        """Build and record the quanta of a stage; those of an earlier attempt keep their identity."""
+        """Build and record the quanta of a stage; those of an earlier attempt keep theirs."""
         database = self.butler.registry.database
         with database.read() as connection:
             earlier = {
@@ -261,7 +262,7 @@ class _Runner:
                         made.setdefault(ref.dataset_type.name, []).append(ref)
                     continue
                 if before is not None:
-                    quantum = dataclasses.replace(quantum, id=before["id"])  # noqa: PLW2901
+                    quantum = dataclasses.replace(quantum, id=before["id"])
                 quanta.append(quantum)
                 if not quantum.problem:
                     for refs in quantum.outputs.values():
@@ -323,43 +324,55 @@ class _Runner:
             for need in needs:
                 heirs.setdefault(need, []).append(quantum)
         for result in pool.run([q for q in quanta if not waiting[q.id]]):
-            quantum = result.quantum
-            self._count(report, quantum, result.state)
+            self._count(report, result.quantum, result.state)
             for ref in result.made:
                 made.setdefault(ref.dataset_type.name, []).append(ref)
             if result.state == "failed":
                 report.failures.append(result)
                 if self.fail_fast:
                     pool.stop()
-            lost = {r.id for refs in quantum.outputs.values() for r in refs} - {
-                r.id for r in result.made
-            }
-            next_ones = []
-            for heir in heirs.get(quantum.id, []):
-                waiting[heir.id].discard(quantum.id)
-                if lost & {r.id for refs in heir.inputs.values() for r in refs}:
-                    heir = self._without(heir, lost)  # noqa: PLW2901
-                    heirs_of = {h.id: h for h in [heir]}
-                    for need in waiting[heir.id]:
-                        heirs[need] = [heirs_of.get(h.id, h) for h in heirs.get(need, [])]
-                if not waiting[heir.id]:
-                    next_ones.append(heir)
-            for heir in next_ones:
-                problem = self._short_of(heir)
-                if problem:
-                    self._block(heir, problem, heirs, report)
-                else:
-                    pool.submit(heir)
+            for heir in self._released(
+                result.quantum, {r.id for r in result.made}, waiting, heirs, report
+            ):
+                pool.submit(heir)
+
+    def _released(
+        self,
+        ended: Quantum,
+        made: set[uuid.UUID],
+        waiting: dict[uuid.UUID, set[uuid.UUID]],
+        heirs: dict[uuid.UUID, list[Quantum]],
+        report: RunReport,
+    ) -> list[Quantum]:
+        """Find the quanta that may start now; block those that are left without an input they need."""
+        released: list[Quantum] = []
+        lost = {r.id for refs in ended.outputs.values() for r in refs} - made
+        for heir in heirs.pop(ended.id, []):
+            waiting[heir.id].discard(ended.id)
+            left = self._without(heir, lost) if lost else heir
+            if left is not heir:
+                for need in waiting[heir.id]:
+                    heirs[need] = [left if h.id == heir.id else h for h in heirs[need]]
+            if waiting[heir.id]:
+                continue
+            problem = self._short_of(left)
+            if not problem:
+                released.append(left)
+                continue
+            self.butler.registry.database.transact(provenance.block, {left.id: problem})
+            report.blocked.append((left, problem))
+            self._count(report, left, "blocked")
+            released += self._released(left, set(), waiting, heirs, report)
+        return released
 
     def _without(self, quantum: Quantum, lost: set[uuid.UUID]) -> Quantum:
         inputs = {
-            name: tuple(r for r in refs if r.id not in lost) for name, refs in quantum.inputs.items()
+            name: tuple(r for r in refs if r.id not in lost)
+            for name, refs in quantum.inputs.items()
         }
         kept = {
             name: tuple(
-                f
-                for f, r in zip(facts, quantum.inputs[name], strict=False)
-                if r.id not in lost
+                f for f, r in zip(facts, quantum.inputs[name], strict=False) if r.id not in lost
             )
             for name, facts in quantum.records.items()
         }
@@ -371,26 +384,6 @@ class _Runner:
             if connection.is_input and len(quantum.inputs.get(name, ())) < connection.minimum:
                 return f"{name}: the {connection.dataset_type} that it needs was not made."
         return ""
-
-    def _block(
-        self,
-        quantum: Quantum,
-        problem: str,
-        heirs: Mapping[uuid.UUID, list[Quantum]],
-        report: RunReport,
-    ) -> None:
-        open_ones = [quantum]
-        blocked: dict[uuid.UUID, Quantum] = {}
-        while open_ones:
-            one = open_ones.pop()
-            if one.id not in blocked:
-                blocked[one.id] = one
-                open_ones += heirs.get(one.id, [])
-        reasons = dict.fromkeys(blocked, problem)
-        self.butler.registry.database.transact(provenance.block, reasons)
-        for one in blocked.values():
-            report.blocked.append((one, problem))
-            self._count(report, one, "blocked")
 
     def _certify(
         self,
@@ -417,7 +410,7 @@ class _Runner:
 def _validity(
     refs: Sequence[DatasetRef], rule: str, nights: Mapping[tuple[Any, Any], tuple[int, int]]
 ) -> list[tuple[DatasetRef, Timespan]]:
-    """Decide how long calibrations hold: their night, until the next one of the same kind, or for ever."""
+    """Decide how long calibrations hold: their night, until the next one, or for ever."""
     if rule == "forever":
         return [(ref, Timespan()) for ref in refs]
     grouped: dict[DataId, list[DatasetRef]] = {}
@@ -443,10 +436,14 @@ def _recertify(
     kind_name: str,
     ranges: Sequence[tuple[DatasetRef, Timespan]],
 ) -> None:
+    """Certify calibrations; what held before in their ranges gives way, what sticks out stays."""
     kind = datasets.get_dataset_type(connection, kind_name)
-    keys = [ref.data_id.subset(kind.lookup_dimensions) for ref, _ in ranges]
     collections.register(connection, name, "CALIBRATION")
-    calibrations.decertify(connection, name, kind, Timespan(), keys)
+    by_span: dict[Timespan, list[DataId]] = {}
+    for ref, span in ranges:
+        by_span.setdefault(span, []).append(ref.data_id.subset(kind.lookup_dimensions))
+    for span, keys in by_span.items():
+        calibrations.decertify(connection, name, kind, span, keys)
     calibrations.certify_each(connection, name, ranges)
 
 
@@ -493,9 +490,10 @@ class _Processes(_Pool):
                 try:
                     yield future.result()
                 except BrokenProcessPool as error:
+                    what = f"{quantum.label} {quantum.data_id!r}"
                     raise WorkflowError(
-                        f"A worker process died while it ran {quantum.label} {quantum.data_id!r} (out of "
-                        "memory, or killed). Nothing that was done is lost; continue with --resume."
+                        f"A worker process died while it ran {what} (out of memory, or killed). "
+                        "Nothing that was done is lost; continue with --resume."
                     ) from error
 
 

@@ -1,8 +1,8 @@
 """How is one quantum executed, and its outcome recorded with its outputs?
 
-The same code runs in the process of the command and in the persistent worker processes.  A quantum is taken by a
-conditional update, its outputs are kept until the task is done, and then files, datasets, provenance and state are
-recorded in one transaction.
+The same code runs in the process of the command and in the persistent worker processes. A quantum
+is taken by a conditional update, its outputs are kept until the task is done, and then files,
+datasets, provenance and state are recorded in one transaction.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class Worker:
             outcome = self._outcome("no_work", instance, context, began, cpu, nothing)
             database.transact(provenance.finish, quantum.id, outcome, (), context.read)
             return Result(quantum, "no_work", error=str(nothing))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (whatever a task raises becomes its outcome)
             outcome = self._outcome("failed", instance, context, began, cpu, error)
             database.transact(provenance.finish, quantum.id, outcome)
             told = f"{type(error).__name__}: {error}"
@@ -228,39 +228,25 @@ class Worker:
         cpu: float,
         error: Exception | None = None,
     ) -> provenance.Outcome:
-        metadata = context.metadata.to_dict()
-        metrics = dict(context.metadata.numbers())
+        recorded = context.metadata
+        metadata = recorded.to_json()
+        metrics = dict(recorded.numbers())
         if instance is not None:
-            metadata = {**instance.metadata.to_dict(), **metadata}
+            metadata = {**instance.metadata.to_json(), **metadata}
             metrics = {**instance.metadata.numbers(), **metrics}
         more = getattr(error, "metadata", None)
         if more:
-            metadata["error"] = dict(more)
+            metadata["error"] = Metadata(more).to_json()
         return provenance.Outcome(
             state=state,
             wall_s=time.perf_counter() - began,
             cpu_s=time.process_time() - cpu,
             max_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            metadata=_json_ready(metadata),
-            metrics={k: float(v) for k, v in metrics.items() if _is_finite(v)},
+            metadata=metadata,
+            metrics={k: float(v) for k, v in metrics.items()},
             exception_class=None if error is None else type(error).__name__,
             exception_message=None if error is None else str(error)[:4000],
         )
-
-
-def _is_finite(value: float) -> bool:
-    return value == value and value not in (float("inf"), float("-inf"))  # noqa: PLR0124 (nan)
-
-
-def _json_ready(value: Any) -> Any:
-    """Write what JSON has no word for as text: nan, inf and foreign objects."""
-    if isinstance(value, dict):
-        return {str(k): _json_ready(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json_ready(v) for v in value]
-    if isinstance(value, float) and not _is_finite(value):
-        return str(value)
-    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 
 _here: list[Worker] = []

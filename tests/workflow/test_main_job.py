@@ -48,7 +48,9 @@ def test_ohp_nights(processed: tuple[Butler, RunReport], test_data: Path) -> Non
         ("superBias", "done"): 1,
     }
 
-    reference = fits.getdata(test_data / "ohp-t152-longslit-2022/2022-09-20/reference/master_bias.fits.gz")
+    reference = fits.getdata(
+        test_data / "ohp-t152-longslit-2022/2022-09-20/reference/master_bias.fits.gz"
+    )
     [all_frames] = butler.query_datasets("superBias")
     difference = butler.get(all_frames).data - reference
     assert np.median(np.abs(difference)) == 0

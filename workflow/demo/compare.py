@@ -20,7 +20,7 @@ BRIGHT = 21.0
 
 
 class Check(NamedTuple):
-    """One comparison: what, as measured, the limit that its absolute value must keep, and the unit."""
+    """One comparison: what, as measured, the limit of its absolute value, and the unit."""
 
     what: str
     measured: float

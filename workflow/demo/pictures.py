@@ -1,4 +1,4 @@
-"""What do the products look like?  Pictures of an image, of calibrations in time, and of a dataset's history."""
+"""What do the products look like: an image, calibrations in time, the history of a dataset?"""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def draw_images(images: Mapping[str, NDArray[Any]], target: Path, title: str) ->
 
 
 def draw_timeline(coverage: pd.DataFrame, target: Path) -> None:
-    """Draw over which time each calibration holds, from the rows of the view calibration_coverage."""
+    """Draw over which time each calibration holds, from the view calibration_coverage."""
     from registry.timespan import BEGINNING, END
 
     rows = coverage.fillna({"physical_filter": ""})
@@ -63,9 +63,7 @@ def draw_timeline(coverage: pd.DataFrame, target: Path) -> None:
     margin = max((last - first) // 4, 43_200_000_000_000)
     low, high = first - margin, last + margin
     keys = list(
-        dict.fromkeys(
-            (r.dataset_type, r.detector, r.physical_filter) for r in rows.itertuples()
-        )
+        dict.fromkeys((r.dataset_type, r.detector, r.physical_filter) for r in rows.itertuples())
     )
     figure = _new(10, 1.2 + 0.28 * len(keys))
     axes = figure.add_subplot()
@@ -104,7 +102,7 @@ def draw_timeline(coverage: pd.DataFrame, target: Path) -> None:
 
 
 def draw_history(ref: DatasetRef, edges: Sequence[Edge], target: Path) -> None:
-    """Draw what a dataset was made from, one column for each step; raw frames are counted, not listed."""
+    """Draw what a dataset was made from, a column for each step; raw frames are counted."""
     level = {ref.id: 0}
     for edge in edges:
         if edge.output.id in level:

@@ -1,21 +1,21 @@
 """What would a small camera see of a known star field, and what does it write?
 
-Four CCDs with overscan, two filters, two nights: biases, darks, flats and dithered science frames, with read noise,
-dark current, vignetting, pixel response, bad columns, cosmic rays and photon noise.  The same seed gives the same
-files, pixel by pixel.
+Four CCDs with overscan, two filters, two nights: biases, darks, flats and dithered science
+frames, with read noise, dark current, vignetting, pixel response, bad columns, cosmic rays and
+photon noise. The same seed gives the same files, pixel by pixel.
 """
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from astropy.io.fits import Header
     from astropy.table import Table
@@ -82,7 +82,8 @@ class Truth:
     stars : astropy.table.Table
         ra, dec (ICRS [deg]), mag_g, mag_r (AB [mag]).
     detectors : dict of int to dict
-        By number: bias [adu], gain [electron/adu], read_noise [electron], dark [electron/s], response (array).
+        By number: bias [adu], gain [electron/adu], read_noise [electron], dark [electron/s],
+        response (array, shape (256, 256)).
     n_files : int
         Raw files written.
     """
@@ -145,7 +146,7 @@ def simulate(
 
 
 def _plan(night: int) -> list[tuple[str, str | None, tuple[float, float]]]:
-    """List the exposures of a night: kind, filter, dither [arcsec]; darks in the first night only."""
+    """List a night's exposures: kind, filter, dither [arcsec]; darks in the first night only."""
     none = (0.0, 0.0)
     plan: list[tuple[str, str | None, tuple[float, float]]] = [("bias", None, none)] * 5
     if night == NIGHTS[0]:
@@ -235,9 +236,9 @@ def _header(
 ) -> Header:
     from astropy.io.fits import Header
 
-    evening = datetime.datetime.strptime(str(night), "%Y%m%d").replace(tzinfo=datetime.UTC)
-    begin = evening + datetime.timedelta(hours=22 if kind != "science" else 27, minutes=3 * seq)
-    end = begin + datetime.timedelta(seconds=seconds)
+    evening = dt.datetime.strptime(str(night), "%Y%m%d").replace(tzinfo=dt.UTC)
+    begin = evening + dt.timedelta(hours=22 if kind != "science" else 27, minutes=3 * seq)
+    end = begin + dt.timedelta(seconds=seconds)
     objects = {"bias": "bias", "dark": "dark", "flat": "dome flat", "science": "DEMO FIELD 1"}
     cards: dict[str, Any] = {
         "INSTRUME": "DemoCam",
@@ -294,8 +295,8 @@ def _header(
     return Header([(k, float(v) if isinstance(v, np.floating) else v) for k, v in cards.items()])
 
 
-def _mjd(moment: datetime.datetime) -> float:
-    return (moment - datetime.datetime(1858, 11, 17, tzinfo=datetime.UTC)) / datetime.timedelta(1)
+def _mjd(moment: dt.datetime) -> float:
+    return (moment - dt.datetime(1858, 11, 17, tzinfo=dt.UTC)) / dt.timedelta(1)
 
 
 def _starlight(header: Header, stars: Table, name: str) -> NDArray[np.float64]:
