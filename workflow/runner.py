@@ -344,7 +344,7 @@ class _Runner:
         heirs: dict[uuid.UUID, list[Quantum]],
         report: RunReport,
     ) -> list[Quantum]:
-        """Find the quanta that may start now; block those that are left without an input they need."""
+        """Find the quanta that may start now; block those left without an input they need."""
         released: list[Quantum] = []
         lost = {r.id for refs in ended.outputs.values() for r in refs} - made
         for heir in heirs.pop(ended.id, []):
