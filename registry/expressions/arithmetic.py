@@ -112,14 +112,16 @@ def _in_sql(scope: Scope, symbol: str, left: Operand, right: Operand) -> sa.Colu
 
 
 def _double(scope: Scope, operand: Operand) -> sa.ColumnElement[Any]:
-    """Give a number in double precision."""
+    """Give a number in double precision, where PostgreSQL would take a constant as a decimal."""
     if operand.constant:
-        return scope.sql(Operand(Kind.FLOAT, operand.node, value=float(operand.value)))
+        operand = Operand(Kind.FLOAT, operand.node, value=float(operand.value))
     return DoublePrecision(scope.sql(operand))
 
 
 def _widened(scope: Scope, operand: Operand) -> sa.ColumnElement[Any]:
     """Give SQL that computes in 64 bits, where PostgreSQL would compute in the 32 of the column."""
+    if operand.kind is Kind.FLOAT and operand.constant:
+        return _double(scope, operand)
     column = scope.sql(operand)
     if operand.kind is Kind.INTEGER and not isinstance(column.type, sa.BigInteger):
         return sa.cast(column, sa.BigInteger())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry.errors import did_you_mean
-from registry.expressions.constructs import CodePointOrder, glob_match
+from registry.expressions.constructs import CodePointOrder, Parentheses, glob_match
 from registry.expressions.errors import (
     ExpressionTooLarge,
     TypeMismatch,
@@ -82,7 +82,7 @@ def _equivalent(
         known, other = (left, right) if left.constant else (right, left)
         condition = scope.sql(other)
         return condition if known.value == same else sa.not_(condition)
-    first, second = (sa.sql.elements.Grouping(scope.sql(side)) for side in (left, right))
+    first, second = _grouped(scope.sql(left)), _grouped(scope.sql(right))
     return first == second if same else first != second
 
 
@@ -155,9 +155,11 @@ def _rewritten(place: Operand, other: Operand, source: str) -> str:
     if other.kind is Kind.STRING and place.kind in NUMERIC:
         return f"'{source}'"
     if other.kind in (Kind.TIME, Kind.UTC):
-        if place.kind is Kind.STRING:
+        if place.kind is Kind.STRING and place.value[:4].isdigit():
             return f"T'{place.value[:30]}'"
         return f"T'mjd/{source}'" if place.kind in NUMERIC else ""
+    if other.kind is Kind.CONDITION and place.kind is Kind.INTEGER and place.value in (0, 1):
+        return "TRUE" if place.value else "FALSE"
     if place.kind is Kind.STRING:
         if other.kind in NUMERIC and _NUMBER.fullmatch(place.value):
             return str(place.value)
@@ -209,9 +211,9 @@ def member(scope: Scope, node: InList, left: Operand, items: Sequence[Operand | 
     """
     _require_comparable(scope, left)
     if left.kind in (Kind.TIME, Kind.UTC, Kind.CONDITION):
+        instead = {Kind.TIME: "OVERLAPS (T'...', T'...')", Kind.UTC: "< and >"}.get(left.kind, "=")
         raise TypeMismatch(
-            f"{scope.shown(left)} is {left.what}, and IN asks for equality; "
-            + ("use OVERLAPS (T'...', T'...')." if left.kind is Kind.TIME else "use =, < and >."),
+            f"{scope.shown(left)} is {left.what}, for which IN has no use; write {instead}.",
             node.start,
             node.end,
         )
@@ -343,8 +345,15 @@ def is_null(node: NullTest, operand: Operand) -> Operand:
     if operand.kind is Kind.NULL:
         return Operand(Kind.CONDITION, node, value=not node.negated)
     sides = [side for side in operand.value if side] if operand.kind is Kind.TIMESPAN else [operand]
-    terms = [side.sql.is_(None) for side in sides if side.sql is not None]
+    terms: list[sa.ColumnElement[bool]] = [
+        _grouped(side.sql).is_(None) for side in sides if side.sql is not None
+    ]
     if not terms:
         return Operand(Kind.CONDITION, node, value=node.negated)
     condition = joined("OR", terms)
     return Operand(Kind.CONDITION, node, sa.not_(condition) if node.negated else condition)
+
+
+def _grouped(part: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Put parentheses around what is not a column; the databases bind IS and = differently."""
+    return part if isinstance(part, sa.ColumnClause) else Parentheses(part)

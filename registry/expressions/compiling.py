@@ -183,6 +183,8 @@ class _Compiler:
             shown = self.scope.shown(operand)
             example = {Kind.INTEGER: "5", Kind.FLOAT: "5.0", Kind.STRING: "'x'"}.get(operand.kind)
             hint = f", as in {node.name} = {example}" if isinstance(node, Name) and example else ""
+            if operand.kind in (Kind.REGION, Kind.TIMESPAN):
+                hint = " by OVERLAPS"
             raise TypeMismatch(
                 f"{wanted_by} needs a condition, but {shown} is {operand.what}; "
                 f"compare it with something{hint}.",
@@ -275,7 +277,8 @@ class _Compiler:
                 stem = name.removesuffix("begin_tai_ns")
                 known |= {f"{stem}begin", f"{stem}end", f"{stem}timespan"}
         owner, _, field = node.name.rpartition(".")
-        owners = {name.partition(".")[0] for name in known}
+        owners = {name.partition(".")[0] for name in known if "." in name}
+        alone = {name for name in known if "." not in name} | owners
         if node.name.lower() in ("nan", "inf", "infinity"):
             sentence = (
                 f"'{node.name}' is not a number with which anything can be compared; use IS NULL."
@@ -288,7 +291,7 @@ class _Compiler:
         elif owner:
             sentence = f"There is no dimension '{owner}' here.{did_you_mean(owner, owners)}"
         else:
-            near = did_you_mean(node.name, owners)
+            near = did_you_mean(node.name, alone)
             near = near if near.startswith(" Did") else did_you_mean(node.name, known)
             sentence = f"There is no dimension, field or bound value '{node.name}' here.{near}"
             if not near.startswith(" Did"):

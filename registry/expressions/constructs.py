@@ -1,8 +1,8 @@
 """Which parts of a condition must each database spell in its own way?
 
-A match with a pattern, the order of strings, and double precision.  They are constructs of
-SQLAlchemy, so that one condition compiles for SQLite, PostgreSQL and MariaDB and is cached like any
-other.
+A match with a pattern, the order of strings, double precision, and parentheses that stay.  They
+are constructs of SQLAlchemy, so that one condition compiles for SQLite, PostgreSQL and MariaDB and
+is cached like any other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from registry.expressions.patterns import CharacterSet, as_glob, as_like, as_reg
 if TYPE_CHECKING:
     from registry.expressions.patterns import Piece
 
-__all__ = ["CodePointOrder", "DoublePrecision", "GlobMatch", "LikeMatch", "glob_match"]
+__all__ = [
+    "CodePointOrder",
+    "DoublePrecision",
+    "GlobMatch",
+    "LikeMatch",
+    "Parentheses",
+    "glob_match",
+]
 
 
 class GlobMatch(sa.sql.functions.FunctionElement[bool]):
@@ -125,3 +132,19 @@ def _cast(element: DoublePrecision, compiler: Any, **kw: Any) -> str:
 def _added(element: DoublePrecision, compiler: Any, **kw: Any) -> str:
     # SQLAlchemy leaves this CAST out where it does not know the version of the server.
     return f"CAST({compiler.process(element.clauses, **kw)} AS DOUBLE)"
+
+
+class Parentheses(sa.sql.functions.FunctionElement[Any]):
+    """A part in parentheses, which SQLAlchemy would take off from an AND within an AND."""
+
+    inherit_cache = True
+    name = "parentheses"
+
+    def __init__(self, part: sa.ColumnElement[Any]) -> None:
+        super().__init__(part)
+        self.type = part.type
+
+
+@compiles(Parentheses)
+def _kept(element: Parentheses, compiler: Any, **kw: Any) -> str:
+    return f"({compiler.process(element.clauses, **kw)})"

@@ -77,7 +77,8 @@ class ExpressionError(RegistryError, ValueError):
         self.expected = tuple(expected)
         self.suggestion = suggestion
         self.text = text
-        super().__init__(sentence)
+        # Not super(): the second parent of UnknownField would make a sentence of its own.
+        RegistryError.__init__(self, sentence)
         if text is not None:
             self.locate(text)
 

@@ -224,6 +224,13 @@ def _misplaced(
             start,
             end,
         )
+    if last is not None and last.type == "STRING" and last.end_pos == token.start_pos:
+        return Mistake(
+            "The string ends here; a single quote inside a string is written twice, as in 'it''s'.",
+            end - len(token) - 1,
+            end - len(token),
+            "''",
+        )
     if token.type in VALUES | {"NOT"} and last is not None and "AND" in accepts:
         return Mistake(
             f"Between {_quote(last)} and {_quote(token)} an operator is missing; "
@@ -338,7 +345,8 @@ def _joined(words: Sequence[str]) -> str:
 
 
 def _quote(found: str) -> str:
-    return f"'{_shortened(str(found))}'"
+    shown = _shortened(str(found))
+    return shown if shown.startswith("'") else f"'{shown}'"
 
 
 def _shortened(text: str) -> str:

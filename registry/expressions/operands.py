@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from registry.expressions.constructs import Parentheses
 from registry.expressions.errors import ExpressionTooLarge, InvalidLiteral
 from registry.expressions.limits import CHUNK, INTEGER_MAX, INTEGER_MIN, MAX_VALUES
 from registry.expressions.nodes import Bind, Name
@@ -190,8 +191,5 @@ def joined(operator: str, terms: list[sa.ColumnElement[bool]]) -> sa.ColumnEleme
     """Join conditions by AND or OR into a tree that stays shallow however many there are."""
     join = sa.and_ if operator == "AND" else sa.or_
     while len(terms) > CHUNK:
-        terms = [
-            sa.sql.elements.Grouping(join(*terms[i : i + CHUNK]))
-            for i in range(0, len(terms), CHUNK)
-        ]
+        terms = [Parentheses(join(*terms[i : i + CHUNK])) for i in range(0, len(terms), CHUNK)]
     return join(*terms) if len(terms) > 1 else terms[0]
