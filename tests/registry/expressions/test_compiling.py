@@ -19,7 +19,7 @@ from tests.registry.expressions.exposures import Exposures, exposure, ids, rows
 
 DIALECTS: dict[str, sa.Dialect] = {
     "sqlite": pysqlite.dialect(),
-    "postgresql": psycopg2.dialect(),  # type: ignore[no-untyped-call]
+    "postgresql": psycopg2.dialect(),
     "mariadb": mariadbconnector.dialect(is_mariadb=True),
 }
 
@@ -260,8 +260,12 @@ class Hex(sa.types.TypeDecorator[uuid.UUID]):
     ("column", "text", "bound"),
     [
         (sa.column("x", Upper()), "x = 'abc'", Upper),
-        (sa.column("x", Hex()), f"x = UUID('{uuid.uuid4()}')", Hex),
-        (sa.column("x", sa.Uuid(native_uuid=False)), f"x = UUID('{uuid.uuid4()}')", sa.Uuid),
+        (sa.column("x", Hex()), "x = UUID('3b3e378f-e8f4-43ab-8b4c-b42c9e6a45bf')", Hex),
+        (
+            sa.column("x", sa.Uuid(native_uuid=False)),
+            "x = UUID('f1eddb11-1dfa-4bc7-b3e3-e0226b80a3dd')",
+            sa.Uuid,
+        ),
         (sa.column("x", sa.Integer()), "x = 5", sa.BigInteger),
         (sa.column("x", sa.SmallInteger()), "x = 5.0", sa.BigInteger),
         (sa.column("x", sa.Integer()), "x > 5.5", sa.Double),
