@@ -331,6 +331,10 @@ def query_datasets_sql(
     member = _membership(collections)
     if member is None:
         return None
+    first = find_first and len(collections) > 1
+    if not first and any(c.type != "RUN" for c in collections):
+        # a dataset is in one run, but may be tagged and certified many times
+        member = sa.select(member.c.dataset_id).distinct().subquery("member")
     i = data_id_table.alias("i")
     base = (
         member.join(dataset, dataset.c.id == member.c.dataset_id)
@@ -354,8 +358,8 @@ def query_datasets_sql(
     if any(d not in DIMENSIONS for d in kind.dimensions):
         columns.append(i.c.extra)
     selected: sa.Select[Any]
-    rank = sa.func.row_number().over(partition_by=dataset.c.data_id, order_by=member.c.place)
-    if find_first and len(collections) > 1:
+    if first:
+        rank = sa.func.row_number().over(partition_by=dataset.c.data_id, order_by=member.c.place)
         ranked = (
             sa.select(
                 dataset.c.id,
@@ -381,14 +385,7 @@ def query_datasets_sql(
             sa.select(dataset.c.id, collection.c.name.label("run_name"), *columns)
             .select_from(names.base)
             .where(*conditions)
-            .distinct()
-        )
-        if ordering:
-            selected = selected.add_columns(
-                *(o.label(f"o{n}") for n, (o, _) in enumerate(ordering))
-            )
-        selected = selected.order_by(
-            *(o.desc() if down else o for o, down in ordering), dataset.c.id
+            .order_by(*(o.desc() if down else o for o, down in ordering), dataset.c.id)
         )
     return selected.limit(limit) if limit is not None else selected
 

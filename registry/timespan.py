@@ -127,14 +127,15 @@ class Timespan:
     Raises
     ------
     ValueError
-        If the range is empty or inverted.
+        If the range is inverted, or empty when rounded down to microseconds as stored.
     """
 
     begin: int | None = None
     end: int | None = None
 
     def __post_init__(self) -> None:
-        if self.begin is not None and self.end is not None and self.begin >= self.end:
+        begin, end = self.bounds
+        if begin >= end:
             raise ValueError(
                 "A validity range must begin before it ends, "
                 f"but [{iso(self.begin)}, {iso(self.end)}) does not."

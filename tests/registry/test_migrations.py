@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from registry import Registry, deploy
+from registry.database import open_engine
+from registry.errors import WrongRevision
+from registry.schema import metadata
+from tests.registry import observatory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[sa.Connection]:
+    engine = open_engine(database_url)
+    with engine.connect() as opened:
+        yield opened
+    engine.dispose()
+
+
+def stamp(url: str, statement: str) -> None:
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def test_migrations_make_what_the_code_declares(empty_database_url: str) -> None:
+    assert deploy.current(empty_database_url) is None
+    deploy.upgrade(empty_database_url)
+    assert deploy.current(empty_database_url) == deploy.head()
+    assert deploy.check(empty_database_url) == []
+
+
+def test_check_tells_a_difference(database_url: str) -> None:
+    stamp(database_url, "ALTER TABLE site ADD COLUMN country VARCHAR(8)")
+    differences = deploy.check(database_url)
+    assert len(differences) == 1
+    assert "remove_column" in differences[0]
+    assert "country" in differences[0]
+
+
+def test_upgrade_may_be_repeated_and_keeps_rows_and_identity(empty_database_url: str) -> None:
+    with Registry.create(empty_database_url) as registry:
+        observatory.fill(registry)
+        identity = registry.id
+    deploy.upgrade(empty_database_url)
+    with Registry.connect(empty_database_url) as registry:
+        assert registry.id == identity
+        assert len(registry.query_dimension_records("exposure")) == 4
+
+
+def test_down_to_base_with_rows_leaves_nothing_and_up_again_is_sound(
+    empty_database_url: str,
+) -> None:
+    with Registry.create(empty_database_url) as registry:
+        observatory.fill(registry)
+        registry.register_collection("run")
+        registry.insert_datasets(observatory.RAW, [observatory.raw_id(3)], "run")
+    deploy.downgrade(empty_database_url, "base")
+    assert deploy.current(empty_database_url) is None
+    engine = open_engine(empty_database_url)
+    inspector = sa.inspect(engine)
+    assert inspector.get_table_names() == ["alembic_version"]
+    assert inspector.get_view_names() == []
+    engine.dispose()
+    with Registry.create(empty_database_url) as registry:
+        assert registry.query_dimension_records("exposure") == []
+        observatory.fill(registry)
+    assert deploy.check(empty_database_url) == []
+
+
+def test_empty_database_is_refused_with_the_command_that_creates(empty_database_url: str) -> None:
+    with pytest.raises(WrongRevision, match="skyspine db create ") as caught:
+        Registry.connect(empty_database_url)
+    assert caught.value.current is None
+
+
+def test_unstamped_database_is_refused_with_the_command_that_creates(database_url: str) -> None:
+    stamp(database_url, "DELETE FROM alembic_version")
+    with pytest.raises(WrongRevision, match="skyspine db create "):
+        Registry.connect(database_url)
+
+
+def test_database_behind_is_refused_with_the_command_that_upgrades(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = deploy.head()
+    monkeypatch.setattr(deploy, "head", lambda: "9999")  # the code that comes after this one
+    with pytest.raises(WrongRevision, match="skyspine db upgrade ") as caught:
+        Registry.connect(database_url)
+    assert (caught.value.current, caught.value.head) == (known, "9999")
+
+
+def test_database_ahead_is_refused_and_not_upgraded(database_url: str) -> None:
+    stamp(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(WrongRevision, match="install the version that wrote it"):
+        Registry.connect(database_url)
+    with pytest.raises(WrongRevision, match="install the version that wrote it"):
+        deploy.upgrade(database_url)
+    assert deploy.current(database_url) == "9999"
+
+
+def test_every_table_column_and_constraint_is_described() -> None:
+    undescribed = [t.name for t in metadata.tables.values() if not t.comment]
+    undescribed += [str(c) for t in metadata.tables.values() for c in t.columns if not c.comment]
+    assert undescribed == []
+    unnamed = [
+        f"{t.name}: {c}" for t in metadata.tables.values() for c in t.constraints if not c.name
+    ]
+    assert unnamed == []
+
+
+# SQLAlchemy cannot reflect the period that MariaDB's constraint needs
+@pytest.mark.filterwarnings("ignore:Unknown schema content:sqlalchemy.exc.SAWarning")
+def test_comments_reach_the_database(connection: sa.Connection) -> None:
+    inspector = sa.inspect(connection)
+    described = connection.dialect.supports_comments
+    for table in metadata.tables.values():
+        if described:
+            assert inspector.get_table_comment(table.name)["text"] == table.comment
+        for column in inspector.get_columns(table.name):
+            if described and column["name"] in table.c:
+                assert column["comment"] == table.c[column["name"]].comment
+            assert not described or column["comment"], (table.name, column["name"])
+
+
+def test_every_view_is_installed(connection: sa.Connection) -> None:
+    assert sorted(sa.inspect(connection).get_view_names()) == [
+        "calibration_coverage",
+        "dataset_summary",
+        "provenance_edge",
+        "replica_health",
+        "run_summary",
+    ]
+    assert deploy.view_names() == sorted(sa.inspect(connection).get_view_names())
+
+
+def test_sql_of_the_schema_is_written_without_a_server(empty_database_url: str) -> None:
+    text = deploy.sql(empty_database_url)
+    assert "CREATE TABLE" in text
+    assert "no_overlap_calibration" in text
+    assert all(f"CREATE VIEW {name}" in text for name in deploy.view_names())
+    assert deploy.current(empty_database_url) is None
