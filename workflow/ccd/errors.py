@@ -11,8 +11,7 @@
                     ├── MissingCard (LookupError)    no header card says what is needed
                     ├── FrameMismatch (ValueError)   shapes or units of two frames differ
                     ├── TooFewFrames (ValueError)    not enough frames are left to combine
-                    ├── NoSkyCoordinates (ValueError)  a WCS is needed, and there is none
-                    └── NoOverlap                    no input reaches the grid of the output
+                    └── NoSkyCoordinates (ValueError)  a WCS is needed, and there is none
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ __all__ = [
     "CcdError",
     "FrameMismatch",
     "MissingCard",
-    "NoOverlap",
     "NoSkyCoordinates",
     "TooFewFrames",
 ]
@@ -100,9 +98,3 @@ class NoSkyCoordinates(CcdError, ValueError):
     """A WCS is needed here, and the image has none."""
 
     code = "no-sky-coordinates"
-
-
-class NoOverlap(CcdError):
-    """No input reaches the grid of the output."""
-
-    code = "no-overlap"

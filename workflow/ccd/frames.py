@@ -115,18 +115,20 @@ def make_frame(
 
     Returns
     -------
-    astropy.nddata.CCDData
-        With the mask planes recorded in its header if it has a mask.
+    butler.exposure.Exposure
+        A CCDData that keeps the mask's planes, which are recorded in its header.
     """
     from astropy.io.fits import Header
-    from astropy.nddata import CCDData, VarianceUncertainty
+    from astropy.nddata import VarianceUncertainty
+
+    from butler.exposure import Exposure
 
     kept = header.copy() if isinstance(header, Header) else Header(header)
     for key in (*_LAYOUT_CARDS, *_SECTION_CARDS, *(_wcs_cards(kept) if wcs is not None else ())):
         kept.remove(key, ignore_missing=True, remove_all=True)
     if mask is not None:
         record_planes(kept)
-    return CCDData(
+    return Exposure(
         np.asarray(data, dtype=dtype),
         unit=unit,
         meta=kept,

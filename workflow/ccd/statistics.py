@@ -16,6 +16,7 @@ from lsst.pex.config import ChoiceField, Config, RangeField
 from workflow.ccd.errors import FrameMismatch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class StatisticsConfig(Config):
         allowed={
             "mean": "their mean",
             "median": "their median",
-            "weighted": "their mean weighted by inverse variance",
+            "weighted": "their mean weighted by inverse variance (of the pixel, or the frame)",
         },
     )
     sigma_clip = RangeField(
@@ -60,6 +61,13 @@ class StatisticsConfig(Config):
             "std": "the standard deviation of the values (cannot reject one of few frames)",
             "error": "the square root of each value's own variance",
         },
+    )
+    signal_fraction = RangeField(
+        "With deviation='error', values nearer to the centre than this part of it are kept, since "
+        "the cores of stars differ by seeing.",
+        float,
+        default=0.0,
+        min=0.0,
     )
     iterations = RangeField("How often clipping is repeated at most.", int, default=1, min=1)
     memory_mb = RangeField("Memory for pixels at one time [MB].", float, default=512.0, min=1.0)
@@ -180,6 +188,8 @@ def combine_stack(
     *,
     scales: NDArray[np.float64] | None = None,
     clip_scaled: bool = True,
+    frames: Sequence[int] | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> Combined:
     """Combine the frames of a stack pixel by pixel.
 
@@ -190,9 +200,14 @@ def combine_stack(
     config : StatisticsConfig
         What to clip and how to combine.
     scales : array of float, shape (frames,), optional
-        Each frame is multiplied by its scale.
+        Each frame that counts is multiplied by its scale.
     clip_scaled : bool
         Whether clipping looks at the scaled values, or at the values as they are.
+    frames : sequence of int, optional
+        Which frames count; all by default.
+    weights : array of float, shape (frames,), optional
+        One weight for each frame that counts, for ``method='weighted'``; by default each pixel has
+        its own, which favours faint pixels if the variance holds the photon noise of sources.
 
     Returns
     -------
@@ -201,7 +216,8 @@ def combine_stack(
         scatter of the values that were kept.  A median's variance is that of the mean times a
         factor between 1 and pi / 2 that depends on the number of values.
     """
-    n = len(stack)
+    chosen = list(range(len(stack)) if frames is None else frames)
+    n = len(chosen)
     factors = np.ones(n) if scales is None else np.asarray(scales, dtype=float)
     data = np.zeros(stack.shape)
     variance = np.full(stack.shape, np.inf)
@@ -211,15 +227,15 @@ def combine_stack(
     block = max(1, int(config.memory_mb * 1e6 / (8 * 6 * n * stack.shape[1])))
     for first in range(0, stack.shape[0], block):
         rows = slice(first, first + block)
-        values = np.array(stack.data[:n, rows])
-        errors = None if stack.variance is None else np.array(stack.variance[:n, rows])
+        values = np.array(stack.data[chosen, rows])
+        errors = None if stack.variance is None else np.array(stack.variance[chosen, rows])
         scaled = values * factors[:, None, None]
         if errors is not None:
             errors *= np.square(factors)[:, None, None]
         clipped = _clipped(scaled if clip_scaled else values, errors, config)
         n_clipped += clipped.sum(axis=(1, 2))
         scaled[clipped] = np.nan
-        data[rows], variance[rows], n_used[rows] = _joined(scaled, errors, config.method)
+        data[rows], variance[rows], n_used[rows] = _joined(scaled, errors, config.method, weights)
     return Combined(data, variance, n_used, n_clipped)
 
 
@@ -268,8 +284,11 @@ def _clipped_by_error(
         for _ in range(config.iterations):
             kept = np.ma.masked_array(values, missing | out)
             centre = (np.ma.median if config.centre == "median" else np.ma.mean)(kept, axis=0)
-            off = (values - centre.filled(np.nan)) / np.sqrt(errors)
-            new = (~missing) & ((off < -low) | (off > high))
+            off = values - centre.filled(np.nan)
+            sigma, slack = np.sqrt(errors), config.signal_fraction * np.abs(centre.filled(0.0))
+            new = (~missing) & ((off < -low * sigma - slack) | (off > high * sigma + slack))
+            # Of two values that differ, nobody knows which one is wrong.
+            new &= (~missing).sum(axis=0) >= 3
             if np.array_equal(new, out):
                 break
             out = new
@@ -277,14 +296,19 @@ def _clipped_by_error(
 
 
 def _joined(
-    values: NDArray[np.float64], errors: NDArray[np.float64] | None, method: str
+    values: NDArray[np.float64],
+    errors: NDArray[np.float64] | None,
+    method: str,
+    frame_weights: NDArray[np.float64] | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int16]]:
     """Return value, variance and number of the values that are not NaN."""
     good = ~np.isnan(values)
     n = good.sum(axis=0)
     some = n > 0
     weights = good.astype(float)
-    if method == "weighted" and errors is not None:
+    if method == "weighted" and frame_weights is not None:
+        weights *= np.asarray(frame_weights)[:, None, None]
+    elif method == "weighted" and errors is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
             weights = np.where(good & (errors > 0) & np.isfinite(errors), 1.0 / errors, 0.0)
         # Where no frame knows its noise, all count the same.
@@ -293,7 +317,7 @@ def _joined(
     total = np.where(some, weights.sum(axis=0), 1.0)
     mean = (weights * np.where(good, values, 0.0)).sum(axis=0) / total
     if errors is not None:
-        known = np.where(weights > 0, errors, 0.0)
+        known = np.where((weights > 0) & np.isfinite(errors), errors, 0.0)
         variance = (np.square(weights) * known).sum(axis=0) / np.square(total)
     else:
         spread = (np.where(good, np.square(values - mean), 0.0)).sum(axis=0)
