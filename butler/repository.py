@@ -91,7 +91,9 @@ class Repository:
         try:
             settings = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
             url = settings["db"]
-        except FileNotFoundError as error:
+            if not isinstance(url, str):
+                raise TypeError
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise RepositoryNotFound(
                 f"{folder} holds no repository; make one with: skyspine create {root}", path=folder
             ) from error

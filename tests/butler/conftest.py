@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, empty_database_url: str) -> Path:
+def repository(tmp_path: Path, database_url: str) -> Path:
     """Folder of a new repository."""
     root = tmp_path / "repo"
-    Butler.create(root, db=empty_database_url).close()
+    Butler.create(root, db=database_url).close()
     return root
 
 
