@@ -91,7 +91,10 @@ def estimate_background(
 
 def _estimated(data: NDArray[Any], bad: NDArray[np.bool_], config: BackgroundConfig) -> Background:
     boxes = [min(config.box_size, n) for n in data.shape]
-    if config.method == "constant" or min(n // b for n, b in zip(data.shape, boxes)) < 2:
+    if (
+        config.method == "constant"
+        or min(n // b for n, b in zip(data.shape, boxes, strict=True)) < 2
+    ):
         level, scatter = sky_statistics(data, bad, config.sigma_clip)
         return Background(np.full(data.shape, level), np.full(data.shape, scatter))
     from astropy.stats import SigmaClip
@@ -116,7 +119,7 @@ def _estimated(data: NDArray[Any], bad: NDArray[np.bool_], config: BackgroundCon
 
 def _fullest_box(bad: NDArray[np.bool_], boxes: list[int]) -> float:
     """Return the least masked fraction of any whole box."""
-    rows, columns = (n // b * b for n, b in zip(bad.shape, boxes))
+    rows, columns = (n // b * b for n, b in zip(bad.shape, boxes, strict=True))
     tiles = bad[:rows, :columns].reshape(rows // boxes[0], boxes[0], columns // boxes[1], boxes[1])
     return float(tiles.mean(axis=(1, 3)).min())
 

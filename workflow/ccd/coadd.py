@@ -8,7 +8,6 @@ count.  Header and table name what went in.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -35,6 +34,8 @@ from workflow.errors import NoWorkFound
 from workflow.task import Struct, SuperTask
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from astropy.nddata import CCDData
     from astropy.table import Table
     from numpy.typing import NDArray

@@ -7,7 +7,7 @@ read one at a time, in the order of observation.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lsst.pex.config import Config, ConfigField, Field, ListField, RangeField
@@ -89,7 +89,7 @@ class _CombineTask(SuperTask, abstract=True):
 
     def run_quantum(self, context: QuantumContext) -> None:
         """Read the frames in the order of observation, combine them, and write the product."""
-        super().run_quantum(cast("QuantumContext", InTimeOrder(context, "raws")))
+        super().run_quantum(InTimeOrder(context, "raws"))
 
     def _selected(self, raws: Sequence[Any]) -> Sequence[Any]:
         """Leave out the first frames, as configured, and check that enough are left."""

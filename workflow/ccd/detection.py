@@ -8,7 +8,7 @@ aperture with its error, shape, and the mask planes that it touches.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from lsst.pex.config import Config, ConfigurableField, Field, ListField, RangeField
@@ -70,7 +70,7 @@ class DetectSourcesTask(SuperTask):
 
     ConfigClass = DetectSourcesConfig
     default_name = "detect"
-    dimensions = _RAW
+    dimensions: ClassVar[tuple[str, ...]] = _RAW
 
     exposure = Input("calexp", "Exposure", _RAW, doc="Image with its sky.")
     sources = Output("sources", "Table", _RAW, doc="One row per source.")

@@ -8,6 +8,7 @@ into patches that share its projection.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -180,8 +181,8 @@ class TanGrid:
         """
         xs = np.linspace(0, self.columns, across + 1).round().astype(int)
         ys = np.linspace(0, self.rows, up + 1).round().astype(int)
-        for y0, y1 in zip(ys[:-1], ys[1:], strict=True):
-            for x0, x1 in zip(xs[:-1], xs[1:], strict=True):
+        for y0, y1 in pairwise(ys):
+            for x0, x1 in pairwise(xs):
                 left, low = max(int(x0) - overlap, 0), max(int(y0) - overlap, 0)
                 right = min(int(x1) + overlap, self.columns)
                 high = min(int(y1) + overlap, self.rows)

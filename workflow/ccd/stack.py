@@ -7,7 +7,7 @@ numbers by which that was decided are noted for every input.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from lsst.pex.config import Config, ConfigField, Field, ListField, RangeField

@@ -71,8 +71,9 @@ class InTimeOrder:
         """Write an output."""
         self._context.put(name, obj)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._context, name)
+    def dimension_record(self, element: str) -> Mapping[str, Any]:
+        """Return a dimension record of the quantum's data ID."""
+        return self._context.dimension_record(element)
 
 
 def input_name(data_id: Mapping[str, Any]) -> str:
