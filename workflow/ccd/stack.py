@@ -57,7 +57,10 @@ class StackConfig(Config):
         "By what exposures are compared: background, noise.", default=["background", "noise"]
     )
     outlier_sigma = RangeField(
-        "An outlier is further from the median of all than so many deviations (robust),", float, 5.0
+        "An outlier is further from the median of all than so many deviations (robust),",
+        float,
+        default=5.0,
+        min=0.0,
     )
     outlier_fraction = RangeField(
         "and further than this part of the median.", float, default=0.05, min=0.0
