@@ -241,7 +241,9 @@ class _Compiler:
         if len(columns) == 2:
             sides = tuple(Operand(Kind.TIME, node, column) for column in columns)
             return Operand(Kind.TIMESPAN, node, value=sides)
-        return Operand(kind_of(columns_of(node.name)[0], columns[0].type), node, columns[0])
+        (column,) = columns
+        kind = Kind.TIME if columns_of(node.name)[0].endswith("_tai_ns") else kind_of(column)
+        return Operand(kind, node, column)
 
     def is_bound(self, node: Node) -> bool:
         """Tell whether a name without a colon stands for a bound value."""

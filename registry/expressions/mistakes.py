@@ -112,7 +112,7 @@ def explain(text: str, error: UnexpectedInput) -> ExpressionSyntaxError:
     start = len(text) if ended else int(getattr(error, "pos_in_stream", 0))
     parser = grammar().parse_interactive(text[:start])
     before = list(parser.exhaust_lexer())
-    accepts: set[str] = parser.accepts()  # type: ignore[no-untyped-call]
+    accepts: set[str] = parser.accepts()
     expected = _words(accepts)
     if token is None:
         mistake = _unreadable(text, start, before)

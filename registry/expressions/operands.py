@@ -160,19 +160,16 @@ def bind_type(operand: Operand, like: Operand | None) -> sa.types.TypeEngine[Any
     return sa.BigInteger()
 
 
-def kind_of(name: str, type_: sa.types.TypeEngine[Any]) -> Kind:
-    """Tell the kind of a column from its name and its type.
+def kind_of(column: sa.ColumnElement[Any]) -> Kind:
+    """Tell the kind of a column from its type, through which decorators are looked.
 
-    Parameters
-    ----------
-    name : str
-        The name as in the schema; integers called `*_tai_ns` are times.
-    type_ : TypeEngine
-        Its SQLAlchemy type; decorators are looked through.
+    Integers are times if the schema calls them `*_tai_ns`, whatever they are called in the query.
     """
+    type_ = column.type
     while isinstance(type_, sa.types.TypeDecorator):
         type_ = type_.impl_instance
     if isinstance(type_, sa.Integer):
+        name = str(getattr(column, "name", ""))
         return Kind.TIME if name.endswith("_tai_ns") else Kind.INTEGER
     for known, kind in (
         (sa.Boolean, Kind.CONDITION),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 metadata = sa.MetaData()
 OPTIONS: dict[str, Any] = MARIADB_OPTIONS
+OPTIONS: dict[str, Any] = MARIADB_OPTIONS
 exposure = sa.Table(
     "exposure",
     metadata,
@@ -44,8 +45,12 @@ LEAP_SECONDS = 37 * SECOND  # TAI - UTC since 2017
 
 TARGETS = (
     "M31", "m31", "M 31", "M31 ", "it's", "raw_1", "rawx1", "raw%1", "50%", "[a]", "]a", "a-b",
-    "a^b", "é", "e", "Ω", "z", "Z", "🔭", "", "|", "a\\b", "*", "?", "line\nbreak", "-1", "%s", ":x",
+    "a^b", "é", "e", "Ω", "z", "Z", "🔭", "", "|", "a\\b", "*", "?", "line\nbreak", "-1", "%s",
+    ":x",
 )  # fmt: skip
+
+
+EXPOSURE_TIMES = (0.0, 0.1, 0.5, 30.0, 2.5, 1e-3, 300.0)
 
 
 EXPOSURE_TIMES = (0.0, 0.1, 0.5, 30.0, 2.5, 1e-3, 300.0)
