@@ -23,6 +23,7 @@ from butler.storage_classes import get_storage_class
 from registry import calibrations, collections, datasets, dimensions
 from registry.errors import (
     Conflict,
+    DatasetExists,
     InUse,
     InvalidDataId,
     SkyspineError,
@@ -246,6 +247,9 @@ def _register(
             return
         for file in ready[0].staged:
             file.abandon()
+        if isinstance(error, DatasetExists):  # another process has taken it in meanwhile
+            result.present.append(ready[0].observation.path)
+            return
         result.errors.append((ready[0].observation.path, error))
         if on_error == "stop":
             raise
@@ -320,7 +324,12 @@ def _stage(butler: Butler, item: _Item, transfer: str) -> None:
     for component, source in components.items():
         if transfer == "direct":
             place = str(source.resolve())
-            size, digest = source.stat().st_size, checksum(source)
+            try:
+                size, digest = source.stat().st_size, checksum(source)
+            except OSError as error:
+                raise IngestError(
+                    f"{source} cannot be read: {error.strerror or error}.", path=source
+                ) from error
             item.new.append(
                 files.NewFile(item.ref.id, component, place, size, digest, formatter.name)
             )

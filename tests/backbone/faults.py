@@ -43,7 +43,8 @@ from butler import Butler, ingest
 ingest.BATCH = 7
 with Butler(sys.argv[1], run=sys.argv[2]) as butler:
     print("open", flush=True)
-    butler.ingest_raws(sys.argv[3:], progress=lambda done, total: print(done, flush=True))
+    taken = butler.ingest_raws(sys.argv[3:], progress=lambda done, total: print(done, flush=True))
+    sys.exit(len(taken.errors))
 """
 
 

@@ -98,3 +98,18 @@ def test_of_two_that_put_the_same_one_wins(butler: Butler) -> None:
         assert got == {"by": winner}
     report = check(butler.registry.database, butler.root, grace=0, checksums=True)
     assert (report.n_files, report.findings) == (20, [])
+
+
+def test_two_that_ingest_the_same_lose_nothing(butler: Butler, test_data: Path) -> None:
+    butler.register_instrument("ohp-t152")
+    frames = sorted((test_data / "ohp-t152-longslit-2022" / "bias").glob("*.fits.gz"))
+    command = [sys.executable, "-c", INGESTS, butler.root, "raw", *frames]
+    children = [
+        subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    for child in children:
+        child.communicate()
+    assert [child.returncode for child in children] == [0, 0]
+    assert len(butler.query_datasets("raw", collections="raw")) == len(frames)
+    report = check(butler.registry.database, butler.root, grace=0, checksums=True)
+    assert (report.n_files, report.findings) == (len(frames), [])
