@@ -1355,12 +1355,13 @@ BEGIN SELECT RAISE(ABORT, 'no_overlap_calibration'); END
 
 # A period of MariaDB takes date-time columns only, and no generated ones: triggers fill them,
 # CHECKs hold them equal.
+# The defaults are never kept, but INSERT ... SELECT asks for them before the triggers come.
 SHADOWS = (("valid_begin_shadow", "valid_begin_tai_ns"), ("valid_end_shadow", "valid_end_tai_ns"))
 AS_DATETIME = "TIMESTAMP'1970-01-01 00:00:00.000000' + INTERVAL ({}{} DIV 1000) MICROSECOND"
 MARIADB_PERIOD = (
     "ALTER TABLE calibration "
     + ", ".join(
-        f"ADD COLUMN IF NOT EXISTS {shadow} DATETIME(6) NOT NULL "
+        f"ADD COLUMN IF NOT EXISTS {shadow} DATETIME(6) NOT NULL DEFAULT '1970-01-01' "
         f"COMMENT 'The same as {column} as a date-time, TAI, kept by triggers'"
         for shadow, column in SHADOWS
     ),

@@ -1,4 +1,4 @@
-"""A small observatory: one camera, two nights, four exposures, and the dataset types of its data."""
+"""A small observatory: one camera, two nights, four exposures and three dataset types."""
 
 from __future__ import annotations
 
