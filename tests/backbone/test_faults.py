@@ -103,7 +103,7 @@ def test_of_two_that_put_the_same_one_wins(butler: Butler) -> None:
 def test_two_that_ingest_the_same_lose_nothing(butler: Butler, test_data: Path) -> None:
     butler.register_instrument("ohp-t152")
     frames = sorted((test_data / "ohp-t152-longslit-2022" / "bias").glob("*.fits.gz"))
-    command = [sys.executable, "-c", INGESTS, butler.root, "raw", *frames]
+    command = [sys.executable, "-c", INGESTS, str(butler.root), "raw", *map(str, frames)]
     children = [
         subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
