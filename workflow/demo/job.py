@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from butler.butler import Butler
 from workflow.demo import pictures
 from workflow.demo.compare import Check, compare
-from workflow.demo.simulate import simulate
+from workflow.demo.simulate import CENTRE, PIXEL_SCALE, simulate
 from workflow.errors import WorkflowError
 from workflow.pipeline import Pipeline
 from workflow.runner import RunReport, run_pipeline
@@ -20,6 +20,20 @@ if TYPE_CHECKING:
 __all__ = ["DemoFailed", "Made", "run_demo", "shipped_pipeline"]
 
 OUTPUT = "demo/out"
+SKYMAP = {
+    "name": "demo",
+    "tracts": [
+        {
+            "id": 0,
+            "ra": CENTRE[0],
+            "dec": CENTRE[1],
+            "scale": PIXEL_SCALE,
+            "size": [540, 540],
+            "patches": [2, 2],
+        }
+    ],
+}
+"""One tract of two by two patches around the field."""
 
 
 class DemoFailed(WorkflowError):
@@ -90,6 +104,7 @@ def run_demo(
     repository = folder / "repo"
     with Butler.create(repository, db) as butler:
         butler.register_instrument("demo")
+        butler.register_skymap(SKYMAP)
         taken = butler.ingest_raws([folder / "frames"], run="DemoCam/raw")
         if taken.errors:
             path, error = taken.errors[0]
@@ -128,10 +143,21 @@ def _draw(butler: Butler, folder: Path) -> list[Path]:
         "One exposure, calibrated",
     )
     made.append(target)
+    coadds = butler.query_datasets("coadd", order_by=["band", "-patch"])
+    target = folder / "coadd.png"
+    pictures.draw_images(
+        {
+            f"band {r.data_id['band']}, patch {r.data_id['patch']}": butler.get(r).data
+            for r in coadds
+        },
+        target,
+        "Coadds of all exposures in each band",
+    )
+    made.append(target)
     target = folder / "calibrations.png"
     pictures.draw_timeline(butler.registry.report("calibration_coverage"), target)
     made.append(target)
-    ref = butler.query_datasets("sources", where="detector = 1", limit=1)[0]
+    ref = butler.query_datasets("coadd", where="band = 'r' AND patch = 0")[0]
     target = folder / "provenance.png"
     pictures.draw_history(ref, butler.registry.provenance.ancestors(ref.id), target)
     made.append(target)
