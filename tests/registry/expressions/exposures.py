@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 metadata = sa.MetaData()
 OPTIONS: dict[str, Any] = MARIADB_OPTIONS
-OPTIONS: dict[str, Any] = MARIADB_OPTIONS
 exposure = sa.Table(
     "exposure",
     metadata,
@@ -48,9 +47,6 @@ TARGETS = (
     "a^b", "é", "e", "Ω", "z", "Z", "🔭", "", "|", "a\\b", "*", "?", "line\nbreak", "-1", "%s",
     ":x",
 )  # fmt: skip
-
-
-EXPOSURE_TIMES = (0.0, 0.1, 0.5, 30.0, 2.5, 1e-3, 300.0)
 
 
 EXPOSURE_TIMES = (0.0, 0.1, 0.5, 30.0, 2.5, 1e-3, 300.0)
