@@ -22,6 +22,7 @@ from butler.formatters.fits_header import (
     unit_of,
     wcs_cards,
 )
+from butler.formatters.fits_pixels import read_pixels
 
 if TYPE_CHECKING:
     import os
@@ -112,7 +113,7 @@ class FitsImageFormatter(Formatter):
             image = _image_hdu_of(hdus)
             cut = _cut(parameters["bbox"], image.shape, path) if "bbox" in parameters else None
             if part == "image":
-                return _pixels(image, cut)
+                return read_pixels(image, cut)
             if part == "header":
                 return _header(hdus, image, cut)
             if part == "wcs":
@@ -220,13 +221,6 @@ def _named(hdus: HDUList, names: Any) -> Any:
     return None, ""
 
 
-def _pixels(hdu: Any, cut: _CUT | None) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = hdu.data if cut is None else hdu.section[(..., *cut)]
-    if not array.dtype.isnative:
-        array = array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
-    return array
-
-
 def _cut(bbox: Any, shape: tuple[int, ...], path: str) -> _CUT:
     ny, nx = (1, *shape)[-2:]
     try:
@@ -296,7 +290,7 @@ def _uncertainty(hdus: HDUList, image: Any, cut: _CUT | None) -> NDUncertainty |
 def _aligned(hdu: Any, image: Any, cut: _CUT | None) -> npt.NDArray[Any]:
     if hdu.shape != image.shape:
         raise ValueError(f"its {hdu.name} is {hdu.shape} and its image {image.shape}")
-    return _pixels(hdu, cut)
+    return read_pixels(hdu, cut)
 
 
 def _variance(uncertainty: NDUncertainty, path: str) -> NDUncertainty:
@@ -317,7 +311,7 @@ def _exposure(hdus: HDUList, image: Any, cut: _CUT | None) -> CCDData:
     header = _header(hdus, image, cut)
     wcs = _wcs(image, cut)
     exposure = Exposure(
-        _pixels(image, cut),
+        read_pixels(image, cut),
         unit=unit_of(image.header),
         mask=_mask(hdus, image, cut),
         uncertainty=_uncertainty(hdus, image, cut),
@@ -326,7 +320,7 @@ def _exposure(hdus: HDUList, image: Any, cut: _CUT | None) -> CCDData:
     )
     psf = next((hdu for hdu in hdus[1:] if hdu.name == "PSFIMAGE"), None)
     if psf is not None:
-        exposure.psf = _pixels(psf, None)
+        exposure.psf = read_pixels(psf)
     return exposure
 
 

@@ -95,7 +95,7 @@ def test_keys_beyond_the_dimensions_identify_too(runs: Registry) -> None:
 def test_find_goes_through_collections_in_order(runs: Registry) -> None:
     def run_of(number: int, *collections: str) -> str | None:
         ref = runs.find_dataset("raw", raw_id(number), collections)
-        return ref and ref.run
+        return None if ref is None else ref.run
 
     assert run_of(3, "all", "redo") == "all"
     assert run_of(3, "redo", "all") == "redo"

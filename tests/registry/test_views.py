@@ -180,9 +180,7 @@ def test_provenance_edge_is_a_row_per_input_and_output(
         made = connection.execute(sa.select(quantum.c.id).where(quantum.c.state == "done"))
         assert {plain(e["quantum_id"]) for e in edges} == {made.scalar_one().hex}
     keys = ("output_type", "input_type", "input_connection", "task_label", "run")
-    assert {tuple(e[k] for k in keys) for e in edges} == {
-        ("bias", "raw", "raws", "combine", "out")
-    }
+    assert {tuple(e[k] for k in keys) for e in edges} == {("bias", "raw", "raws", "combine", "out")}
 
 
 def test_run_summary_counts_quanta_by_state(filled: Registry, ran: DatasetRef) -> None:

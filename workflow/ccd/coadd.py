@@ -80,8 +80,9 @@ class CoaddConfig(Config):
         "Cards with the magnitude of a flux of 1 in the exposure.", default=["MAGZERO"]
     )
     zero_point_record = Field[str](
-        "Name of a number in the exposure record (or its extra facts) that is used instead.",
-        optional=True,
+        "Name of a number in the exposure record (or its extra facts) that is used instead, if "
+        "the record has it; '' for none.",
+        default="zero_point",
     )
     exposure_time_keys = ListField[str](
         "Cards with the exposure time [s].", default=["EXPTIME", "EXPOSURE"]

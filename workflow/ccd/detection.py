@@ -11,7 +11,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from lsst.pex.config import Config, ConfigurableField, Field, ListField, RangeField
+from lsst.pex.config import ChoiceField, Config, ConfigurableField, Field, ListField, RangeField
 
 from workflow.ccd.background import BackgroundTask
 from workflow.ccd.frames import header_number, robust_sigma, variance_of
@@ -45,6 +45,14 @@ class DetectSourcesConfig(Config):
     n_pixels = RangeField("Least number of connected pixels.", int, default=5, min=1)
     psf_fwhm = RangeField(
         "FWHM of the Gaussian that the image is filtered with [pixel].", float, 2.5, min=0.5
+    )
+    noise = ChoiceField[str](
+        doc="What the noise of a pixel is.",
+        default="variance",
+        allowed={
+            "variance": "the square root of the image's variance, if it has one",
+            "scatter": "the scatter about the sky around it, for detectors that leave structure",
+        },
     )
     deblend = Field[bool]("Separate touching sources.", default=True)
     deblend_contrast = RangeField(
@@ -103,7 +111,7 @@ class DetectSourcesTask(SuperTask):
         mask = mask_of(exposure)
         ignored = bad_pixels(exposure, self.config.ignored_planes)
         variance = variance_of(exposure)
-        if variance is None:
+        if variance is None or self.config.noise == "scatter":
             variance = np.square(sky.scatter)
         residual = np.where(ignored, 0.0, data - sky.level)
         ratio = _signal_to_noise(residual, variance, ignored, self.config.psf_fwhm)

@@ -70,6 +70,12 @@ class StackConfig(Config):
         "Cards with the exposure time [s].", default=["EXPTIME", "EXPOSURE"]
     )
 
+    def setDefaults(self) -> None:
+        """Clip by each value's own error: few values tell little about their scatter."""
+        self.statistics.deviation = "error"
+        self.statistics.sigma_clip = 5.0
+        self.statistics.signal_fraction = 0.05
+
 
 class _Facts(NamedTuple):
     name: str
