@@ -59,6 +59,7 @@ _KEY_LETTERS = {
 }
 _POSITION = {name: i for i, name in enumerate(DIMENSIONS)}
 _MAX_INT = 2**63 - 1
+_MAX_KEY = 767
 
 
 class DataId(Mapping[str, "str | int"]):
@@ -87,13 +88,19 @@ class DataId(Mapping[str, "str | int"]):
         Raises
         ------
         InvalidDataId
-            If a value has the wrong type or is out of range.
+            If a value has the wrong type or is out of range, or all are too long to be stored.
         """
         if isinstance(mapping, DataId) and not keys:
             return mapping
         merged = {**(mapping or {}), **keys}
         ordered = sorted(merged, key=lambda k: (_POSITION.get(k, 99), k))
-        return cls({k: _checked(k, merged[k]) for k in ordered})
+        made = cls({k: _checked(k, merged[k]) for k in ordered})
+        if ordered and ordered[-1] not in DIMENSIONS and len(made.key) > _MAX_KEY:
+            raise InvalidDataId(
+                f"The values of {', '.join(made.extra)} are too long: a data ID may take "
+                f"{_MAX_KEY} characters, and this one takes {len(made.key)}."
+            )
+        return made
 
     def __getitem__(self, key: str) -> str | int:
         return self._items[key]

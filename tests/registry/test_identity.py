@@ -109,6 +109,7 @@ def test_data_id_is_a_value() -> None:
         {"instrument": "a|b"},
         {"instrument": "a" * 129},
         {"target": 1.5},
+        {"target": "a" * 760},
         {"target": "a\x00b"},
     ],
 )
