@@ -51,14 +51,14 @@ def read_pixels(hdu: Any, cut: tuple[slice, ...] | None = None) -> npt.NDArray[A
         return np.array(mapped[(..., *cut)], native)
     whole = np.empty(hdu.shape, native)
     flat = whole.reshape(-1)
+    piece = np.empty(min(_PIECE, flat.size), stored)
     with Path(name).open("rb") as stream:
         stream.seek(place["datLoc"])
         for start in range(0, flat.size, _PIECE):
-            count = min(_PIECE, flat.size - start)
-            piece = np.fromfile(stream, stored, count)
-            if piece.size < count:
+            part = piece[: flat.size - start]
+            if stream.readinto(part.view(np.uint8).data) < part.nbytes:
                 raise EOFError("it is truncated: it ended while its pixels were read")
-            flat[start : start + count] = piece
+            flat[start : start + part.size] = part
     return whole
 
 
