@@ -136,9 +136,6 @@ class FitsImageFormatter(Formatter):
         if obj.data is None or obj.data.ndim == 0:
             raise self.refuse("it has no pixels", "put an array of at least one axis")
         cards = [Card("EXTNAME", "IMAGE"), Card("BUNIT", _unit_text(obj.unit))]
-        blank = obj.meta.get("BLANK")
-        if blank is not None and obj.data.dtype.kind in "iu":
-            cards.append(Card("BLANK", blank))
         return _hdu(ImageHDU, self._storable(obj.data, "pixels"), cards + projection)
 
     def _mask_hdu(self, obj: CCDData) -> ImageHDU:

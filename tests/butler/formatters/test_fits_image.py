@@ -236,6 +236,13 @@ class TestFitsImage(FormatterContract):
         assert FITS.read(path).mask.dtype == np.dtype(dtype)
         assert np.array_equal(FITS.read(path, "mask"), put.mask)
 
+    def test_integers_with_a_blank_value_stay_integers(self, path: Path) -> None:
+        put = CCDData(np.arange(4, dtype=np.int16), unit="adu", meta=fits.Header({"BLANK": 2}))
+        FITS.write(put, path)
+        got = FITS.read(path)
+        assert (got.data.dtype, got.header["BLANK"]) == (np.int16, 2)
+        assert np.array_equal(got.data, put.data)
+
     def test_the_caller_keeps_his_array_and_header(self, path: Path) -> None:
         put = self.example()
         put.data.flags.writeable = False
