@@ -41,6 +41,15 @@ OPERATORS = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+COMPARABLE = (
+    *NUMERIC,
+    Kind.STRING,
+    Kind.CONDITION,
+    Kind.TIME,
+    Kind.UTC,
+    Kind.UUID,
+    Kind.ANY,
+)
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?", re.ASCII)
 
 
@@ -104,16 +113,21 @@ def _matching(scope: Scope, left: Operand, right: Operand, node: Node) -> tuple[
 
 def _require_comparable(scope: Scope, operand: Operand) -> None:
     """Refuse kinds that cannot be compared with anything, each with what to write instead."""
-    what = {
-        Kind.NULL: "Nothing is equal to NULL, not even NULL; write IS NULL or IS NOT NULL.",
-        Kind.LIST: f"{scope.shown(operand)} is a list; use IN ({scope.shown(operand)[1:-1]}).",
-        Kind.TIMESPAN: f"{scope.shown(operand)} is a timespan; "
-        "use OVERLAPS, or compare its begin or end.",
-        Kind.REGION: f"{scope.shown(operand)} is a region; use OVERLAPS.",
-        Kind.BINARY: f"{scope.shown(operand)} is binary data, which cannot be compared.",
-    }.get(operand.kind)
-    if what is not None:
-        raise TypeMismatch(what, operand.node.start, operand.node.end)
+    if operand.kind in COMPARABLE:
+        return
+    shown = scope.shown(operand)
+    match operand.kind:
+        case Kind.NULL:
+            what = "Nothing is equal to NULL, not even NULL; write IS NULL or IS NOT NULL."
+        case Kind.LIST:
+            what = f"{shown} is a list; use IN ({shown[1:-1]})."
+        case Kind.TIMESPAN:
+            what = f"{shown} is a timespan; use OVERLAPS, or compare its begin or end."
+        case Kind.REGION:
+            what = f"{shown} is a region; use OVERLAPS."
+        case _:
+            what = f"{shown} is {operand.what}, which cannot be compared."
+    raise TypeMismatch(what, operand.node.start, operand.node.end)
 
 
 def _as_date(operand: Operand) -> Operand:

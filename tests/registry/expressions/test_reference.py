@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from registry import Timespan
+from registry import Timespan, expressions
 from registry.expressions import ExpressionError, compile_where, parse
 from registry.expressions.limits import (
     MAX_DEPTH,
@@ -102,3 +105,12 @@ def test_the_page_names_every_format_scale_and_limit() -> None:
     limits = PAGE.split("## Limits")[1].split("\n## ")[0].replace(",", "")
     for number in (MAX_TEXT // 1024, MAX_PARENTHESES, MAX_NAME, MAX_PATTERN, MAX_VALUES, MAX_DEPTH):
         assert str(number) in limits
+
+
+def test_examples_in_docstrings_run() -> None:
+    attempted = 0
+    for module in pkgutil.iter_modules(expressions.__path__, "registry.expressions."):
+        failed, tried = doctest.testmod(importlib.import_module(module.name))
+        assert failed == 0, module.name
+        attempted += tried
+    assert attempted > 5
