@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 
 from butler import Butler
@@ -45,6 +46,7 @@ def test_ohp_nights(processed: tuple[Butler, RunReport], test_data: Path) -> Non
         ("combineBias", "done"): 3,
         ("combineFlat", "done"): 2,
         ("isr", "done"): 20,
+        ("stack", "done"): 4,
         ("superBias", "done"): 1,
     }
 
@@ -117,3 +119,93 @@ def answers(butler: Butler) -> None:
     )
     assert taken_away is None
     assert butler.find_dataset("bias", exposure=20220921020539, detector=0) == first_bias
+
+
+def test_tircam2_stack_leaves_out_the_outlier(
+    tmp_path: Path, empty_database_url: str, test_data: Path
+) -> None:
+    root = tmp_path / "repo"
+    with Butler.create(root, empty_database_url) as butler:
+        butler.register_instrument("tircam2")
+        taken = butler.ingest_raws([test_data / "dot-tircam2-ic310-2022"], run="raw")
+        assert (len(taken.refs), taken.errors) == (13, [])
+    pipeline = Pipeline.from_yaml(shipped_pipeline("tircam2"))
+    report = run_pipeline(root, pipeline, inputs=["raw"], output="out")
+    assert report.succeeded
+    with Butler(root, collections="out") as butler:
+        [stack] = butler.query_datasets("stack")
+        inputs = butler.get("stack_inputs", stack.data_id)
+        assert list(inputs["outlier"]) == [True, False, False, False, False]
+        assert inputs["background"][0] - np.median(inputs["background"][1:]) > 30
+        assert len(butler.get("stack_sources", stack.data_id)) > 0
+
+        frames = [
+            butler.get(r).data for r in butler.query_datasets("calexp", order_by=["exposure"])
+        ]
+        pairs = [frames[i] - frames[j] for i in range(1, 5) for j in range(i + 1, 5)]
+        single = np.median([_sigma(p) for p in pairs]) / np.sqrt(2)
+        halves = (frames[1] + frames[3]) / 2 - (frames[2] + frames[4]) / 2
+        assert abs(_sigma(halves) / single - 1) < 0.15
+
+
+def _sigma(image: np.ndarray) -> float:
+    return float(1.4826 * np.median(np.abs(image - np.median(image))))
+
+
+def test_phosim_visits_match_on_the_sky(
+    tmp_path: Path, empty_database_url: str, test_data: Path
+) -> None:
+    root = tmp_path / "repo"
+    with Butler.create(root, empty_database_url) as butler:
+        butler.register_instrument("obs-test")
+        folder = test_data / "lsst-obs-test-phosim"
+        taken = butler.ingest_raws([folder / "raw", folder / "defects"], run="raw")
+        assert (len(taken.refs), taken.errors) == (4, [])
+    report = run_pipeline(
+        root,
+        Pipeline.from_yaml(shipped_pipeline("obs-test") + "#isr,detect"),
+        inputs=["raw", "obs_test/calib"],
+        output="out",
+    )
+    assert report.succeeded
+    with Butler(root, collections="out") as butler:
+        sources = {r.data_id["exposure"]: butler.get(r) for r in butler.query_datasets("sources")}
+    bright = {n: t[np.asarray(t["snr"]) > 20] for n, t in sources.items()}
+    places = {n: SkyCoord(t["ra"], t["dec"], unit="deg") for n, t in bright.items()}
+    _, apart, _ = places[1].match_to_catalog_sky(places[2])
+    near = apart.arcsec < 1
+    assert near.sum() > 0.7 * len(places[1])
+    assert np.median(apart.arcsec[near]) < 0.1
+
+
+def test_calexps_of_two_cameras_are_coadded_per_band(
+    tmp_path: Path, empty_database_url: str, test_data: Path
+) -> None:
+    root = tmp_path / "repo"
+    with Butler.create(root, empty_database_url) as butler:
+        for camera in ("90prime", "mosaic3"):
+            butler.register_instrument(camera)
+        field = {"id": 0, "ra": 217.4559, "dec": 34.8797, "scale": 0.4, "size": [80, 80]}
+        butler.register_skymap({"name": "legacy", "tracts": [field]})
+        folder = test_data / "legacysurvey-mosaic3-90prime-calexp"
+        taken = butler.ingest_raws([folder], run="calexp")
+        assert (len(taken.refs), taken.errors) == (8, [])
+        triplet = butler.get(taken.refs[0])
+        assert type(triplet.uncertainty).__name__ == "InverseVariance"
+        assert triplet.mask is not None
+    pipeline = Pipeline.from_yaml(shipped_pipeline("calexps"))
+    report = run_pipeline(root, pipeline, inputs=["calexp"], output="out")
+    assert report.succeeded
+    with Butler(root, collections="out") as butler:
+        coadds = {r.data_id["band"]: r for r in butler.query_datasets("coadd")}
+        made_from = {
+            band: {
+                (e.input.data_id["instrument"], e.input.data_id["visit"])
+                for e in butler.registry.provenance.ancestors(ref.id)
+            }
+            for band, ref in coadds.items()
+        }
+        assert {band: len(visits) for band, visits in made_from.items()} == {"g": 3, "r": 3, "z": 2}
+        assert {i for i, _ in made_from["z"]} == {"Mosaic3"}
+        for ref in coadds.values():
+            assert np.isfinite(butler.get(ref).data).any()
