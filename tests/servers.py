@@ -224,7 +224,7 @@ class MariaDB(PrivateServer):
             f"--socket={self.folder / 'sock'}", f"--pid-file={self.folder / 'pid'}",
             f"--init-file={self.folder / 'init.sql'}", "--skip-name-resolve", "--skip-log-bin",
             "--character-set-server=utf8mb4", "--collation-server=utf8mb4_nopad_bin",
-            "--max-connections=200", "--innodb-buffer-pool-size=128M",
+            f"--tmpdir={self.folder}", "--max-connections=200", "--innodb-buffer-pool-size=128M",
             "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync",
             "--skip-innodb-doublewrite", "--skip-innodb-file-per-table",
         ]  # fmt: skip
