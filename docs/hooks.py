@@ -37,7 +37,7 @@ def schema() -> str:
                 keys = ["PK"] if c.primary_key else []
                 keys += [f"→ `{k.target_fullname}`" for k in c.foreign_keys]
                 null = "" if c.nullable and not c.primary_key else " not null"
-                kind = str(c.type).split("(")[0].lower()
+                kind = str(c.type).partition("(")[0].lower()
                 parts.append(f"| `{c.name}` | {kind}{null} | {' '.join(keys)} | {c.comment} |")
             parts.append("")
     return "\n".join(parts)
