@@ -1,4 +1,4 @@
-"""Pages that are made from the code: the data dictionary, the views, the commands, the camera keys."""
+"""Pages that are made from the code: data dictionary, views, commands, keys of a camera."""
 
 from __future__ import annotations
 
