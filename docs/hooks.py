@@ -71,7 +71,7 @@ def commands() -> str:
     parts = []
 
     def tell(command: click.Command, path: str, parent: click.Context | None) -> None:
-        context = click.Context(command, info_name=path.split()[-1], parent=parent)
+        context = click.Context(command, info_name=path.rsplit(maxsplit=1)[-1], parent=parent)
         parts.append(f"## `{path}`\n\n```text\n{command.get_help(context)}\n```\n")
         if isinstance(command, click.Group) and command is not root:
             for name in command.list_commands(context):
