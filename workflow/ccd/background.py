@@ -90,7 +90,8 @@ def estimate_background(
 
 
 def _estimated(data: NDArray[Any], bad: NDArray[np.bool_], config: BackgroundConfig) -> Background:
-    boxes = [min(config.box_size, n) for n in data.shape]
+    # Boxes that divide the image evenly leave no narrow rest at its upper borders.
+    boxes = [-(-n // max(1, round(n / config.box_size))) for n in data.shape]
     if (
         config.method == "constant"
         or min(n // b for n, b in zip(data.shape, boxes, strict=True)) < 2
@@ -101,8 +102,10 @@ def _estimated(data: NDArray[Any], bad: NDArray[np.bool_], config: BackgroundCon
     from photutils.background import Background2D, MedianBackground, StdBackgroundRMS
 
     usable = 100.0 * _fullest_box(bad, boxes)
+    # Interpolation flattens at the borders what slopes: the slope is taken out before.
+    plane = _plane(data, bad, boxes)
     found = Background2D(
-        np.where(bad, 0.0, data),
+        np.where(bad, 0.0, data - plane),
         boxes,
         mask=bad,
         # At least the best box must be usable, or nothing could be estimated at all.
@@ -113,8 +116,33 @@ def _estimated(data: NDArray[Any], bad: NDArray[np.bool_], config: BackgroundCon
         bkg_rms_estimator=StdBackgroundRMS(),
     )
     return Background(
-        np.asarray(found.background, dtype=float), np.asarray(found.background_rms, dtype=float)
+        plane + np.asarray(found.background, dtype=float),
+        np.asarray(found.background_rms, dtype=float),
     )
+
+
+def _plane(data: NDArray[Any], bad: NDArray[np.bool_], boxes: list[int]) -> NDArray[np.float64]:
+    """Fit a plane to the medians of boxes, those far off left out."""
+    height, width = data.shape
+    rows = range(0, height, boxes[0])
+    columns = range(0, width, boxes[1])
+    points = []
+    for y in rows:
+        for x in columns:
+            place = np.s_[y : y + boxes[0], x : x + boxes[1]]
+            values = data[place][~bad[place]]
+            if values.size:
+                points.append((1.0, x + boxes[1] / 2, y + boxes[0] / 2, np.median(values)))
+    table = np.array(points)
+    kept = np.ones(len(table), dtype=bool)
+    terms = np.zeros(3)
+    for _ in range(3):
+        terms = np.linalg.lstsq(table[kept, :3], table[kept, 3], rcond=None)[0]
+        off = np.abs(table[:, 3] - table[:, :3] @ terms)
+        kept = off <= 3.0 * 1.4826 * np.median(off) + 1e-9
+    across, up = np.arange(width), np.arange(height)[:, np.newaxis]
+    fitted: NDArray[np.float64] = terms[0] + terms[1] * across + terms[2] * up
+    return fitted
 
 
 def _fullest_box(bad: NDArray[np.bool_], boxes: list[int]) -> float:

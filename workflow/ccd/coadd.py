@@ -313,9 +313,11 @@ class CoaddTask(SuperTask):
         return np.array([entry.weight for entry in entries])
 
     def _unit(self, first: CCDData) -> Any:
+        from astropy.units import second
+
         if self.config.scaling == "zero_point":
             return "nJy" if self.config.zero_point == AB_NANOJANSKY else ""
-        return first.unit / "s" if self.config.scaling == "exposure_time" else first.unit
+        return first.unit / second if self.config.scaling == "exposure_time" else first.unit
 
     def _table(self, entries: list[_Entry], n_clipped: NDArray[np.int64]) -> Table:
         from astropy.table import Table

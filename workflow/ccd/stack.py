@@ -160,6 +160,8 @@ class StackTask(SuperTask):
         FrameMismatch
             If shapes or units differ.
         """
+        from astropy.units import second
+
         config = self.config
         names = list(names or (str(i) for i in range(len(calexps))))
         facts: list[_Facts] = []
@@ -188,7 +190,7 @@ class StackTask(SuperTask):
         mask[combined.n_used < len(kept) - known] |= bit("CLIPPED")
         result = make_frame(
             combined.data,
-            unit=first.unit / "s" if config.per_second else first.unit,
+            unit=first.unit / second if config.per_second else first.unit,
             header=first.meta,
             variance=combined.variance,
             mask=mask,

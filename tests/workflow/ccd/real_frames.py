@@ -9,12 +9,13 @@ import numpy as np
 from butler.exposure import Exposure
 from butler.formatters import get_formatter
 from workflow.ccd.frames import make_frame
-from workflow.ccd.grid import TanGrid
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from workflow.ccd.grid import TanGrid
 
 
 def read(path: Path) -> Exposure:
