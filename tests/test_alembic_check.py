@@ -17,9 +17,9 @@ def skyspine(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_upgraded_database_has_no_difference_to_the_code(empty_database_url: str) -> None:
-    behind = skyspine("db", "check", empty_database_url)
-    assert behind.returncode == 1, behind
-    assert "db upgrade" in behind.stdout + behind.stderr
+    empty = skyspine("db", "check", empty_database_url)
+    assert empty.returncode == 1, empty
+    assert "db create" in empty.stdout + empty.stderr
     upgraded = skyspine("db", "upgrade", empty_database_url)
     assert upgraded.returncode == 0, upgraded
     checked = skyspine("db", "check", empty_database_url)
