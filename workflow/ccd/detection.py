@@ -95,7 +95,8 @@ class DetectSourcesTask(SuperTask):
         ----------
         exposure : astropy.nddata.CCDData
             With variance and mask, if it has them; without variance, the scatter of the sky is
-            taken.
+            taken. Where the sky scatters more over the width of a star than the variance says,
+            errors are scaled up accordingly.
 
         Returns
         -------
@@ -115,10 +116,13 @@ class DetectSourcesTask(SuperTask):
             variance = np.square(sky.scatter)
         residual = np.where(ignored, 0.0, data - sky.level)
         ratio = _signal_to_noise(residual, variance, ignored, self.config.psf_fwhm)
-        # Noise that is correlated, or not as expected, must not raise the number of sources.
+        # Noise that is correlated (as in a coadd), or larger than the variance says, must neither
+        # raise the number of sources nor make their errors too small.
         scale = float(robust_sigma(ratio[~ignored])) if not ignored.all() else 1.0
         self.metadata["noise_scale"] = scale
-        segments = self._segments(ratio / max(scale, 1.0), ignored, mask)
+        ratio /= max(scale, 1.0)
+        variance = variance * max(scale, 1.0) ** 2
+        segments = self._segments(ratio, ignored, mask)
         if segments is None:
             sources = _empty_catalogue()
         else:

@@ -46,6 +46,8 @@ SATURATION = 60000
 """[adu]"""
 N_STARS = 160
 N_COSMIC_RAYS = 12
+BRIGHTEST = (30.0, 35.0, 14.2, 13.9)
+"""A star that saturates: east and north of the centre [arcsec], magnitudes in g and r."""
 
 _TYPES = {"bias": "BIAS", "dark": "DARK", "flat": "FLAT", "science": "OBJECT"}
 _DITHERS = ((0.0, 0.0), (7.3, -4.9), (-6.1, 8.2))
@@ -84,12 +86,15 @@ class Truth:
     detectors : dict of int to dict
         By number: bias [adu], gain [electron/adu], read_noise [electron], dark [electron/s],
         response (array, shape (256, 256)).
+    cosmic_rays : astropy.table.Table
+        exposure, detector, x, y (pixel, counted from 0), electrons, of each pixel that was hit.
     n_files : int
         Raw files written.
     """
 
     stars: Table
     detectors: dict[int, dict[str, Any]]
+    cosmic_rays: Table
     n_files: int
 
 
@@ -101,7 +106,7 @@ def simulate(
     Parameters
     ----------
     folder : Path
-        ``raw/<night>/*.fits`` and ``defects/*.ecsv`` are made in it, and ``truth/stars.ecsv``.
+        ``raw/<night>/*.fits`` and ``defects/*.ecsv`` are made in it, and ``truth/*.ecsv``.
     seed : int
         The same seed gives the same files.
     progress : callable, optional
@@ -127,11 +132,19 @@ def simulate(
         )
         boxes.write(folder / "defects" / f"defects_D{d.number}.ecsv", overwrite=True)
     plan = [(night, n, *what) for night in NIGHTS for n, what in enumerate(_plan(night), 1)]
+    hits: list[tuple[int, int, int, int, float]] = []
     for done, (night, seq, kind, name, dither) in enumerate(plan, 1):
         for d in detectors:
-            _write(folder, night, seq, kind, name, dither, d, stars, rng)
+            new = _write(folder, night, seq, kind, name, dither, d, stars, rng)
+            hits += [(night * 10000 + seq, d.number, *hit) for hit in new]
         if progress is not None:
             progress(done, len(plan))
+    cosmic_rays = Table(
+        rows=hits,
+        names=("exposure", "detector", "x", "y", "electrons"),
+        dtype=(np.int64, int, int, int, float),
+    )
+    cosmic_rays.write(folder / "truth" / "cosmic_rays.ecsv", overwrite=True)
     facts = {
         d.number: {
             "bias": d.bias,
@@ -142,7 +155,7 @@ def simulate(
         }
         for d in detectors
     }
-    return Truth(stars, facts, len(plan) * len(detectors))
+    return Truth(stars, facts, cosmic_rays, len(plan) * len(detectors))
 
 
 def _plan(night: int) -> list[tuple[str, str | None, tuple[float, float]]]:
@@ -184,10 +197,14 @@ def _stars(rng: np.random.Generator) -> Table:
     ra = CENTRE[0] + rng.uniform(-half, half, N_STARS) / np.cos(np.deg2rad(CENTRE[1]))
     dec = CENTRE[1] + rng.uniform(-half, half, N_STARS)
     mag = 22.0 - rng.exponential(1.6, N_STARS).clip(0.0, 5.5)
-    return Table(
+    stars = Table(
         {"ra": ra, "dec": dec, "mag_g": mag + rng.normal(0.5, 0.2, N_STARS), "mag_r": mag},
         units={"ra": "deg", "dec": "deg", "mag_g": "mag", "mag_r": "mag"},
     )
+    east, north, mag_g, mag_r = BRIGHTEST
+    east_deg = east / 3600 / np.cos(np.deg2rad(CENTRE[1]))
+    stars.add_row((CENTRE[0] + east_deg, CENTRE[1] + north / 3600, mag_g, mag_r))
+    return stars
 
 
 def _write(
@@ -200,7 +217,8 @@ def _write(
     detector: _Detector,
     stars: Table,
     rng: np.random.Generator,
-) -> None:
+) -> list[tuple[int, int, float]]:
+    """Write one raw file and return its cosmic rays: x, y, electrons."""
     from astropy.io import fits
 
     seconds = {"bias": 0.0, "dark": DARK_TIME, "flat": 5.0, "science": EXPOSURE_TIME}[kind]
@@ -212,8 +230,7 @@ def _write(
         light += FILTERS[name][2]
         light += _starlight(header, stars, name)
     electrons = rng.poisson(light * detector.response + detector.dark * seconds).astype(float)
-    if kind in ("dark", "science"):
-        _add_cosmic_rays(electrons, rng)
+    hits = _add_cosmic_rays(electrons, rng) if kind in ("dark", "science") else []
     for x, width in detector.bad_columns:
         electrons[:, x : x + width] = 0.0 if x % 2 else 80000.0
     pixels = np.full((SIZE, SIZE + OVERSCAN), detector.bias)
@@ -223,6 +240,7 @@ def _write(
     target = folder / "raw" / str(night) / f"democam_{night}_{seq:04d}_D{detector.number}.fits"
     target.parent.mkdir(parents=True, exist_ok=True)
     fits.PrimaryHDU(raw, header).writeto(target, overwrite=True)
+    return hits
 
 
 def _header(
@@ -323,12 +341,18 @@ def _starlight(header: Header, stars: Table, name: str) -> NDArray[np.float64]:
     return image
 
 
-def _add_cosmic_rays(electrons: NDArray[np.float64], rng: np.random.Generator) -> None:
-    """Add short tracks of a few pixels."""
+def _add_cosmic_rays(
+    electrons: NDArray[np.float64], rng: np.random.Generator
+) -> list[tuple[int, int, float]]:
+    """Add short tracks of a few pixels; return x, y and electrons of each pixel."""
+    hits = []
     for _ in range(rng.poisson(N_COSMIC_RAYS)):
         x, y = rng.uniform(5, SIZE - 5, 2)
         angle, length = rng.uniform(0, np.pi), rng.integers(1, 6)
         for step in range(length):
             i, j = int(x + step * np.cos(angle)), int(y + step * np.sin(angle))
             if 0 <= i < SIZE and 0 <= j < SIZE:
-                electrons[j, i] += rng.uniform(800, 5000)
+                added = rng.uniform(800, 5000)
+                electrons[j, i] += added
+                hits.append((i, j, added))
+    return hits
