@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,20 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_history", "draw_images", "draw_timeline"]
 
-_COLOURS = {"bias": "#4c72b0", "dark": "#55555f", "flat": "#dd8452", "defects": "#937860"}
+_COLOURS = {
+    "bias": "#4c72b0",
+    "dark": "#55555f",
+    "flat": "#dd8452",
+    "defects": "#937860",
+    "calexp": "#2e8b57",
+}
+_SHORT = {
+    "detector": "det",
+    "exposure": "exp",
+    "day_obs": "night",
+    "physical_filter": "",
+    "band": "",
+}
 
 
 def _new(width: float, height: float) -> Any:
@@ -102,56 +116,107 @@ def draw_timeline(coverage: pd.DataFrame, target: Path) -> None:
 
 
 def draw_history(ref: DatasetRef, edges: Sequence[Edge], target: Path) -> None:
-    """Draw what a dataset was made from, a column for each step; raw frames are counted."""
-    level = {ref.id: 0}
+    """Draw what a dataset was made from, a column for each step, oldest left.
+
+    Parameters
+    ----------
+    ref : DatasetRef
+        The dataset, drawn at the right.
+    edges : sequence of Edge
+        Its ancestors, in any order. Raw frames are counted where they were read.
+    target : Path
+        PNG file.
+    """
+    raw: Counter[Any] = Counter()
+    labels, kinds = {ref.id: _label(ref)}, {ref.id: ref.dataset_type.name}
+    lines: set[tuple[Any, Any]] = set()
     for edge in edges:
-        if edge.output.id in level:
-            level[edge.input.id] = max(level.get(edge.input.id, 0), level[edge.output.id] + 1)
-    nodes: dict[Any, tuple[int, str]] = {ref.id: (0, _label(ref))}
-    counted: dict[Any, int] = {}
-    lines: set[tuple[Any, Any, str]] = set()
-    for edge in edges:
-        key: Any = edge.input.id
+        labels[edge.output.id] = _label(edge.output)
+        kinds[edge.output.id] = edge.output.dataset_type.name
         if edge.input.dataset_type.name == "raw":
-            key = ("raw", edge.output.id)
-            counted[key] = counted.get(key, 0) + 1
-            nodes[key] = (level.get(edge.output.id, 0) + 1, "")
-        else:
-            nodes[key] = (level.get(key, 1), _label(edge.input))
-        lines.add((key, edge.output.id, edge.task_label))
-    for key, n in counted.items():
-        nodes[key] = (nodes[key][0], f"{n} raw")
-    columns: dict[int, list[Any]] = {}
-    for key, (depth, _) in nodes.items():
-        columns.setdefault(depth, []).append(key)
-    tallest = max(len(c) for c in columns.values())
+            raw[edge.output.id] += 1
+            continue
+        labels[edge.input.id] = _label(edge.input)
+        kinds[edge.input.id] = edge.input.dataset_type.name
+        lines.add((edge.input.id, edge.output.id))
+    columns = _columns(ref.id, list(labels), lines)
+    height = max(len(column) for column in columns)
     place = {
-        key: (-depth, (i - (len(keys) - 1) / 2) * tallest / max(len(keys), 1))
-        for depth, keys in columns.items()
-        for i, key in enumerate(keys)
+        node: (float(-depth), (i + 0.5) * height / len(column) - height / 2)
+        for depth, column in enumerate(columns)
+        for i, node in enumerate(column)
     }
-    figure = _new(3.4 * len(columns) + 1, 0.55 * tallest + 2)
+    figure = _new(3.0 * len(columns) + 1, 0.62 * height + 1.2)
     axes = figure.add_subplot()
-    for source, output, _ in lines:
-        (x0, y0), (x1, y1) = place[source], place[output]
-        axes.plot([x0, x1], [y0, y1], color="#b0b0b0", lw=0.8, zorder=1)
-    for key, (_, text) in nodes.items():
+    for source, output in lines:
+        x, y = _curve(place[source], place[output])
+        axes.plot(x, y, color=_COLOURS.get(kinds[source], "#8c8c8c"), lw=0.9, alpha=0.6, zorder=1)
+    for node, text in labels.items():
+        counted = f"\nfrom {raw[node]} raw" if raw[node] else ""
         axes.text(
-            *place[key],
-            text,
+            *place[node],
+            text + counted,
             ha="center",
             va="center",
-            fontsize=7,
+            fontsize=7.5,
             zorder=2,
-            bbox={"boxstyle": "round", "fc": "#eef3fa", "ec": "#4c72b0", "lw": 0.8},
-        )
-    axes.set_xlim(-len(columns) + 0.4, 0.6)
-    axes.set_ylim(-tallest / 2 - 0.6, tallest / 2 + 0.6)
+            bbox={"boxstyle": "round", "fc": "white", "lw": 1.1,
+                  "ec": _COLOURS.get(kinds[node], "#333333")},
+        )  # fmt: skip
+    axes.set_xlim(-len(columns) + 0.5, 0.5)
+    axes.set_ylim(-height / 2 - 0.2, height / 2 + 0.2)
     axes.axis("off")
-    axes.set_title(f"What {_label(ref)} was made from".replace("\n", " "), fontsize=10)
+    axes.set_title(f"What {_label(ref)} was made from".replace("\n", " "), fontsize=11)
     figure.savefig(target, dpi=110)
 
 
+def _columns(root: Any, nodes: list[Any], lines: set[tuple[Any, Any]]) -> list[list[Any]]:
+    """Put nodes into columns by their longest way to the root, ordered so that few lines cross.
+
+    Layers and the barycentre sweeps of Sugiyama, Tagawa & Toda (1981).
+    """
+    depth = dict.fromkeys(nodes, 0)
+    for _ in nodes:
+        deeper = {s: depth[o] + 1 for s, o in lines if depth[s] <= depth[o]}
+        if not deeper:
+            break
+        depth.update(deeper)
+    columns = [[n for n in nodes if depth[n] == d] for d in range(max(depth.values()) + 1)]
+    columns = [column for column in columns if column]
+    neighbours: dict[Any, list[Any]] = {node: [] for node in nodes}
+    for source, output in lines:
+        neighbours[source].append(output)
+        neighbours[output].append(source)
+    for column in columns:
+        column.sort(key=str)
+    for _ in range(12):
+        rank = {n: i / len(column) for column in columns for i, n in enumerate(column)}
+        for column in [*columns, *columns[::-1]]:
+            middle = {
+                n: sum(rank[m] for m in neighbours[n]) / len(neighbours[n])
+                if neighbours[n]
+                else rank[n]
+                for n in column
+            }
+            column.sort(key=middle.__getitem__)
+            rank.update({n: i / len(column) for i, n in enumerate(column)})
+    return columns if columns[0] == [root] else [[root], *columns]
+
+
+def _curve(
+    start: tuple[float, float], end: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a line that leaves and arrives horizontally."""
+    t = np.linspace(0.0, 1.0, 40)
+    bend = t * t * (3.0 - 2.0 * t)
+    return start[0] + (end[0] - start[0]) * t, start[1] + (end[1] - start[1]) * bend
+
+
 def _label(ref: DatasetRef) -> str:
-    values = ", ".join(str(v) for k, v in ref.data_id.items() if k not in ("instrument", "skymap"))
+    """Name a dataset in two lines: its type, and its keys without what all have in common."""
+    values = ", ".join(
+        f"{_SHORT.get(k, k)} {v}".strip()
+        for k, v in ref.data_id.items()
+        if k not in ("instrument", "skymap")
+    )
     return f"{ref.dataset_type.name}\n{values}"
