@@ -44,6 +44,8 @@ class BadSection(CcdError, ValueError):
 
     code = "bad-section"
 
+    code = "bad-section"
+
     def __init__(self, section: str, problem: str) -> None:
         self.section = section
         super().__init__(
@@ -54,6 +56,8 @@ class BadSection(CcdError, ValueError):
 
 class MissingCard(CcdError, LookupError):
     """No header card says what is needed."""
+
+    code = "missing-card"
 
     code = "missing-card"
 
@@ -73,6 +77,8 @@ class FrameMismatch(CcdError, ValueError):
 
     code = "frame-mismatch"
 
+    code = "frame-mismatch"
+
     def __init__(self, what: str, first: object, second: object, remedy: str = "") -> None:
         self.first = first
         self.second = second
@@ -86,6 +92,8 @@ class TooFewFrames(CcdError, ValueError):
 
     code = "too-few-frames"
 
+    code = "too-few-frames"
+
     def __init__(self, n_frames: int, skipped: int, minimum: int) -> None:
         self.n_frames = n_frames
         super().__init__(
@@ -96,5 +104,7 @@ class TooFewFrames(CcdError, ValueError):
 
 class NoSkyCoordinates(CcdError, ValueError):
     """A WCS is needed here, and the image has none."""
+
+    code = "no-sky-coordinates"
 
     code = "no-sky-coordinates"

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workflow.ccd.errors import FrameMismatch
-from workflow.ccd.frames import header_number, image_of, variance_of
+from workflow.ccd.frames import image_of, variance_of
 from workflow.ccd.planes import bad_pixels, bit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from astropy.nddata import CCDData
     from astropy.table import Table
     from numpy.typing import NDArray
@@ -276,17 +274,6 @@ def interpolate_rows(
             plane[row, holes] = np.interp(columns[holes], columns[good], plane[row, good])
         filled[row] = holes
     return filled
-
-
-def exposure_seconds(header: Any, keys: Sequence[str]) -> float:
-    """Read the exposure time from a header [s].
-
-    Raises
-    ------
-    MissingCard
-        If none of the cards has a number.
-    """
-    return header_number(header, keys, "exposure time")
 
 
 def _checked(
