@@ -44,8 +44,6 @@ class BadSection(CcdError, ValueError):
 
     code = "bad-section"
 
-    code = "bad-section"
-
     def __init__(self, section: str, problem: str) -> None:
         self.section = section
         super().__init__(
@@ -56,8 +54,6 @@ class BadSection(CcdError, ValueError):
 
 class MissingCard(CcdError, LookupError):
     """No header card says what is needed."""
-
-    code = "missing-card"
 
     code = "missing-card"
 
@@ -77,8 +73,6 @@ class FrameMismatch(CcdError, ValueError):
 
     code = "frame-mismatch"
 
-    code = "frame-mismatch"
-
     def __init__(self, what: str, first: object, second: object, remedy: str = "") -> None:
         self.first = first
         self.second = second
@@ -92,8 +86,6 @@ class TooFewFrames(CcdError, ValueError):
 
     code = "too-few-frames"
 
-    code = "too-few-frames"
-
     def __init__(self, n_frames: int, skipped: int, minimum: int) -> None:
         self.n_frames = n_frames
         super().__init__(
@@ -104,7 +96,5 @@ class TooFewFrames(CcdError, ValueError):
 
 class NoSkyCoordinates(CcdError, ValueError):
     """A WCS is needed here, and the image has none."""
-
-    code = "no-sky-coordinates"
 
     code = "no-sky-coordinates"
