@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
 
-from registry import calibrations, collections, datasets, deploy, dimensions, provenance, reports
+from registry import calibrations, collections, datasets, deploy, dimensions, reports
 from registry.database import Database
 from registry.identity import DataId, DatasetRef, DatasetType
+from registry.provenance.door import Provenance
 from registry.schema.identity import repository
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from registry.collections import Collection
-    from registry.provenance import Edge
     from registry.timespan import Timespan
 
 __all__ = ["Provenance", "Registry"]
@@ -272,37 +272,3 @@ class Registry:
             if isinstance(dataset_type, DatasetType)
             else self.dataset_type(dataset_type)
         )
-
-
-class Provenance:
-    """Questions about what made what, on one registry."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-
-    def ancestors(self, *ids: uuid.UUID, depth: int | None = None) -> list[Edge]:
-        """Walk to everything that datasets were made from; see `registry.provenance.ancestors`."""
-        with self._registry.read() as connection:
-            return provenance.ancestors(connection, ids, depth)
-
-    def descendants(self, *ids: uuid.UUID, depth: int | None = None) -> list[Edge]:
-        """Walk to everything that was made from datasets; see `registry.provenance.descendants`."""
-        with self._registry.read() as connection:
-            return provenance.descendants(connection, ids, depth)
-
-    def makers(self, *ids: uuid.UUID) -> dict[uuid.UUID, dict[str, Any]]:
-        """Tell which quantum made datasets; see `registry.provenance.makers`."""
-        with self._registry.read() as connection:
-            return provenance.makers(connection, ids)
-
-    def packages(self, environment_id: int) -> dict[str, str]:
-        """List the package versions of an environment."""
-        with self._registry.read() as connection:
-            return provenance.packages(connection, environment_id)
-
-    def config_history(
-        self, run: str, label: str | None = None, field: str | None = None
-    ) -> list[dict[str, Any]]:
-        """List the values that configurations had; see `registry.provenance.config_history`."""
-        with self._registry.read() as connection:
-            return provenance.config_history(connection, run, label, field)

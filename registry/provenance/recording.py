@@ -1,7 +1,6 @@
-"""What made this dataset, from what, and what was made of it?
+"""How is recorded what a task does: its software, configuration, quanta, inputs and outputs?
 
-Verbs record environments, configurations, tasks and quanta; questions walk the graph.  A quantum's
-state changes only along `TRANSITIONS`.  Tables: `registry.schema.provenance`.
+A quantum's state changes only along `TRANSITIONS`.  Tables: `registry.schema.provenance`.
 """
 
 from __future__ import annotations
@@ -13,34 +12,27 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry import collections as coll
-from registry.database import CHUNK, canonical_json, insert_rows, rows_of, utc_now
-from registry.datasets import get_refs, insert_data_ids
+from registry.database import canonical_json, insert_rows, rows_of, utc_now
+from registry.datasets import insert_data_ids
 from registry.errors import DefinitionConflict, InvalidState
-from registry.identity import DIMENSIONS, DataId
 from registry.schema import provenance as schema
-from registry.schema.collections import collection
-from registry.schema.identity import data_id
 
 if TYPE_CHECKING:
     import datetime as dt
     import uuid
     from collections.abc import Iterable, Mapping, Sequence
 
-    from registry.identity import DatasetRef
+    from registry.identity import DataId
 
 __all__ = [
     "STATES",
     "TRANSITIONS",
-    "Edge",
     "HistoryEntry",
     "Outcome",
     "QuantumRow",
-    "ancestors",
-    "config_history",
-    "descendants",
+    "block",
     "finish",
     "insert_quanta",
-    "makers",
     "record_config",
     "record_environment",
     "record_task",
@@ -130,30 +122,6 @@ class Outcome:
     metrics: Mapping[str, float]
     exception_class: str | None = None
     exception_message: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """A step in the history of a dataset: ``output`` was made from ``input`` by a quantum.
-
-    Parameters
-    ----------
-    input, output : DatasetRef
-        The two datasets.
-    quantum_id : uuid.UUID
-        What made it.
-    task_label, run : str
-        Task in the pipeline, and its RUN.
-    connection : str
-        Name of the input connection.
-    """
-
-    input: DatasetRef
-    output: DatasetRef
-    quantum_id: uuid.UUID
-    task_label: str
-    run: str
-    connection: str
 
 
 def record_environment(
@@ -434,242 +402,3 @@ def reset(connection: sa.Connection, quantum_ids: Sequence[uuid.UUID]) -> int:
         .values(state="ready", finished_at=None, exception_class=None, exception_message=None)
     )
     return len(found)
-
-
-def outputs_of(connection: sa.Connection, quantum_id: uuid.UUID) -> list[uuid.UUID]:
-    """List the datasets that a quantum made."""
-    out = schema.quantum_output
-    rows = connection.execute(sa.select(out.c.dataset_id).where(out.c.quantum_id == quantum_id))
-    return list(rows.scalars())
-
-
-def ancestors(
-    connection: sa.Connection, ids: Sequence[uuid.UUID], depth: int | None = None
-) -> list[Edge]:
-    """Walk from datasets to everything that they were made from.
-
-    Parameters
-    ----------
-    ids : sequence of UUID
-        Where to start.
-    depth : int, optional
-        At most so many steps.
-
-    Returns
-    -------
-    list of Edge
-        Each step once, nearest first.
-    """
-    return _walk(connection, ids, up=True, depth=depth)
-
-
-def descendants(
-    connection: sa.Connection, ids: Sequence[uuid.UUID], depth: int | None = None
-) -> list[Edge]:
-    """Walk from datasets to everything that was made from them; see `ancestors`."""
-    return _walk(connection, ids, up=False, depth=depth)
-
-
-def walk_sql(
-    connection: sa.Connection, ids: Sequence[uuid.UUID], *, up: bool, depth: int | None = None
-) -> Any:
-    """Write the recursive statement behind `ancestors` and `descendants`."""
-    out, inp = schema.quantum_output, schema.quantum_input
-    given = rows_of(connection, [{"id": i} for i in ids], {"id": sa.Uuid})
-    reached = sa.select(given.c.id.label("dataset_id"), sa.literal(0).label("depth")).cte(
-        "reached", recursive=True
-    )
-    limit = depth if depth is not None else 1_000
-    start_column, end_column = (
-        (out.c.dataset_id, inp.c.dataset_id) if up else (inp.c.dataset_id, out.c.dataset_id)
-    )
-    first, second = (out, inp) if up else (inp, out)
-    step = (
-        sa.select(end_column, reached.c.depth + 1)
-        .join_from(reached, first, start_column == reached.c.dataset_id)
-        .join(second, inp.c.quantum_id == out.c.quantum_id)
-        .where(reached.c.depth < limit)
-    )
-    reached = reached.union(step)
-    near = (
-        sa.select(reached.c.dataset_id, sa.func.min(reached.c.depth).label("depth"))
-        .group_by(reached.c.dataset_id)
-        .subquery("near")
-    )
-    return (
-        sa.select(
-            inp.c.dataset_id.label("input_id"),
-            out.c.dataset_id.label("output_id"),
-            out.c.quantum_id,
-            schema.task.c.label,
-            collection.c.name,
-            inp.c.connection,
-            near.c.depth,
-        )
-        .join_from(near, first, start_column == near.c.dataset_id)
-        .join(second, inp.c.quantum_id == out.c.quantum_id)
-        .join(schema.quantum, schema.quantum.c.id == out.c.quantum_id)
-        .join(schema.task, schema.task.c.id == schema.quantum.c.task_id)
-        .join(collection, collection.c.id == schema.task.c.run_id)
-        .where(near.c.depth < limit)
-        .order_by(near.c.depth, out.c.dataset_id, inp.c.dataset_id)
-    )
-
-
-def _walk(
-    connection: sa.Connection, ids: Sequence[uuid.UUID], *, up: bool, depth: int | None
-) -> list[Edge]:
-    rows = connection.execute(walk_sql(connection, ids, up=up, depth=depth)).all()
-    refs = get_refs(connection, list({i for r in rows for i in (r.input_id, r.output_id)}))
-    return [
-        Edge(refs[r.input_id], refs[r.output_id], r.quantum_id, r.label, r.name, r.connection)
-        for r in rows
-    ]
-
-
-def makers(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, dict[str, Any]]:
-    """Tell for datasets which quantum made them: task, configuration, software, timing.
-
-    Returns
-    -------
-    dict
-        By dataset; those that no quantum made are left out.
-    """
-    out, q, t, e = schema.quantum_output, schema.quantum, schema.task, schema.environment
-    found: dict[uuid.UUID, dict[str, Any]] = {}
-    for start_ in range(0, len(ids), CHUNK):
-        given = rows_of(
-            connection, [{"id": i} for i in ids[start_ : start_ + CHUNK]], {"id": sa.Uuid}
-        )
-        statement = (
-            sa.select(
-                out.c.dataset_id,
-                q.c.id.label("quantum_id"),
-                collection.c.name.label("run"),
-                t.c.label.label("task_label"),
-                t.c.class_name.label("task_class"),
-                t.c.config_id,
-                data_id.c.identity_key.label("quantum_data_id"),
-                q.c.state,
-                q.c.attempt,
-                q.c.started_at,
-                q.c.finished_at,
-                q.c.wall_s,
-                q.c.cpu_s,
-                q.c.max_rss_bytes,
-                q.c.host,
-                q.c.environment_id,
-                e.c.python,
-                e.c.platform,
-                e.c.code_revision,
-            )
-            .join_from(given, out, out.c.dataset_id == given.c.id)
-            .join(q, q.c.id == out.c.quantum_id)
-            .join(t, t.c.id == q.c.task_id)
-            .join(collection, collection.c.id == t.c.run_id)
-            .join(data_id, data_id.c.id == q.c.data_id)
-            .join(e, e.c.id == q.c.environment_id)
-        )
-        for row in connection.execute(statement).mappings():
-            found[row["dataset_id"]] = dict(row)
-    return found
-
-
-def packages(connection: sa.Connection, environment_id: int) -> dict[str, str]:
-    """List the packages of an environment with their versions."""
-    p = schema.environment_package
-    rows = connection.execute(
-        sa.select(p.c.name, p.c.version)
-        .where(p.c.environment_id == environment_id)
-        .order_by(p.c.name)
-    )
-    return dict(rows.all())
-
-
-def config_history(
-    connection: sa.Connection, run: str, label: str | None = None, field: str | None = None
-) -> list[dict[str, Any]]:
-    """List every value that configuration fields of a run had, in the order they were set.
-
-    Parameters
-    ----------
-    run : str
-        A RUN collection, or a CHAINED one whose runs are meant.
-    label : str, optional
-        Only this task.
-    field : str, optional
-        Only this field and what lies below it.
-
-    Returns
-    -------
-    list of dict
-        run, task_label, path, step, value, origin_kind, origin, set_by, set_at.
-    """
-    runs = [c.id for c in coll.flatten(connection, run) if c.type == "RUN"]
-    h, t = schema.config_history, schema.task
-    conditions: list[Any] = [t.c.run_id.in_(runs)]
-    if label is not None:
-        conditions.append(t.c.label == label)
-    if field is not None:
-        below = sa.or_(
-            h.c.path.startswith(field + ".", autoescape=True),
-            h.c.path.startswith(field + "[", autoescape=True),
-        )
-        conditions.append(sa.or_(h.c.path == field, below))
-    rows = connection.execute(
-        sa.select(
-            collection.c.name.label("run"),
-            t.c.label.label("task_label"),
-            h.c.path,
-            h.c.step,
-            h.c.value,
-            h.c.origin_kind,
-            h.c.origin,
-            h.c.set_by,
-            h.c.set_at,
-        )
-        .join(t, t.c.id == h.c.task_id)
-        .join(collection, collection.c.id == t.c.run_id)
-        .where(*conditions)
-        .order_by(collection.c.name, t.c.label, h.c.path, h.c.step)
-    ).mappings()
-    return [dict(r) for r in rows]
-
-
-def quanta_of_run(connection: sa.Connection, run: str) -> list[dict[str, Any]]:
-    """List the quanta of a run: id, task_label, data_id (DataId), state, attempt, host, pid."""
-    run_id = coll.get_collection(connection, run).id
-    q, t = schema.quantum, schema.task
-    statement = (
-        sa.select(
-            q.c.id,
-            t.c.label,
-            q.c.state,
-            q.c.attempt,
-            q.c.host,
-            q.c.pid,
-            q.c.exception_class,
-            q.c.exception_message,
-            *(data_id.c[d] for d in DIMENSIONS),
-            data_id.c.extra,
-        )
-        .join(t, t.c.id == q.c.task_id)
-        .join(data_id, data_id.c.id == q.c.data_id)
-        .where(t.c.run_id == run_id)
-        .order_by(t.c.id, q.c.id)
-    )
-    result = []
-    for row in connection.execute(statement).mappings():
-        keys = {d: row[d] for d in DIMENSIONS if row[d] is not None} | (row["extra"] or {})
-        fields = (
-            "id",
-            "label",
-            "state",
-            "attempt",
-            "host",
-            "pid",
-            "exception_class",
-            "exception_message",
-        )
-        result.append({f: row[f] for f in fields} | {"data_id": DataId.of(keys)})
-    return result
