@@ -34,7 +34,7 @@ the Butler unchanged.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from registry.errors import SkyspineError
 
@@ -89,9 +89,6 @@ class ButlerError(SkyspineError):
         super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
         self.path = path
         self.name = name
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (type(self), self.args, self.__dict__)
 
 
 class RepositoryError(ButlerError):
@@ -224,11 +221,3 @@ class WriteOnly(FormatterError, NotImplementedError):
     """The format can be written and not read back."""
 
     code = "write-only"
-
-
-def _restored(cls: type[ButlerError], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
-    """Rebuild an error in another process, whatever the arguments of its class are."""
-    error = cls.__new__(cls)
-    error.args = args
-    error.__dict__.update(state)
-    return error

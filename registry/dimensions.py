@@ -162,7 +162,7 @@ def _records(table: sa.Table, rows: Any) -> list[dict[str, Any]]:
 class UnknownColumn(UnknownName):
     """A record has a field that its element lacks."""
 
-    code = "unknown-field"
+    code = "unknown-column"
 
     def __init__(self, name: str, known: Iterable[str], *, element: str) -> None:
         self.kind = f"field of {element}"  # type: ignore[misc]

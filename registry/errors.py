@@ -25,7 +25,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -88,6 +88,10 @@ class SkyspineError(Exception):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let errors of every class pass between processes, whatever their arguments are."""
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class RegistryError(SkyspineError):
@@ -283,3 +287,11 @@ class WrongRevision(RegistryError):
                 f"bring it up with: skyspine db upgrade {url}"
             )
         super().__init__(message)
+
+
+def _restored(cls: type[SkyspineError], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
+    """Rebuild an error in another process without calling its class."""
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error

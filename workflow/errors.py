@@ -49,9 +49,6 @@ class WorkflowError(SkyspineError):
 
     code = "workflow"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (type(self), self.args, self.__dict__)
-
 
 class TaskError(WorkflowError):
     """A task could not process its quantum.
@@ -165,7 +162,7 @@ class ConfigurationError(WorkflowError, ValueError):
 class UnknownField(ConfigurationError, LookupError):
     """The configuration has no such field."""
 
-    code = "unknown-field"
+    code = "unknown-config-field"
 
 
 class PipelineError(WorkflowError, ValueError):
@@ -199,11 +196,3 @@ class UnknownLabel(PipelineError, LookupError):
 
 def _first_sentence(cls: type) -> str:
     return (cls.__doc__ or "").strip().splitlines()[0]
-
-
-def _restored(cls: type[WorkflowError], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
-    """Rebuild an error in another process, whatever the arguments of its class are."""
-    error = cls.__new__(cls)
-    error.args = args
-    error.__dict__.update(state)
-    return error

@@ -4,28 +4,28 @@
 
     ButlerError
     └── InstrumentError
-        ├── DefinitionError (ValueError)              a definition has mistakes: file, line, key,
-        what was expected ├── UnknownInstrument (LookupError)           no shipped definition of
-        this name ├── MissingTranslator                         astro-metadata-translator, or its
-        class, is not there ├── UnsafePath (ValueError)                   a path template or its
-        values would leave the repository ├── InconsistentDataId (ValueError)           given and
-        derived key/value pairs contradict each other ├── ConflictingExposure (ValueError)
-        two files of one exposure disagree on what it was └── TranslationError (ValueError)
-        a file could not be translated; carries its path
-            ├── NotFits                               not a FITS file at all
-            ├── TruncatedFits                         the file ends before its header says so
-            ├── UnmatchedFile (LookupError)           its name fits no pattern of the definition
-            ├── WrongInstrument                       the header says that another camera took it
-            ├── MissingCard (LookupError)             a required value has no card, group or column
-            to come from ├── BadValue                              a card or name part cannot be
-            read as what it should be ├── UnknownDetector (LookupError) ├── UnknownFilter
-            (LookupError) ├── IncompleteComposite (LookupError)     parts of a dataset of several
-            files are absent └── FailedCheck                           a cross-check of the
-            definition does not hold
+        ├── DefinitionError (ValueError)        mistakes: file, line, key, what was expected
+        ├── UnknownInstrument (LookupError)     no shipped definition of this name
+        ├── MissingTranslator                   astro-metadata-translator, or its class, is absent
+        ├── UnsafePath (ValueError)             a template or its values leave the repository
+        ├── InconsistentDataId (ValueError)     given and derived key/value pairs contradict
+        ├── ConflictingExposure (ValueError)    two files of one exposure disagree on what it was
+        └── TranslationError (ValueError)       a file could not be translated; carries its path
+            ├── NotFits                         not a FITS file at all
+            ├── TruncatedFits                   the file ends before its header says so
+            ├── UnmatchedFile (LookupError)     its name fits no pattern of the definition
+            ├── WrongInstrument                 the header says that another camera took it
+            ├── MissingCard (LookupError)       a required value has nothing to come from
+            ├── BadValue                        a card or name part cannot be read as it should be
+            ├── UnknownDetector (LookupError)   the definition has no such detector
+            ├── UnknownFilter (LookupError)     nor such a filter
+            ├── IncompleteComposite (LookupError)  parts of a dataset of several files are absent
+            └── FailedCheck                     a cross-check of the definition does not hold
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from butler.errors import ButlerError
@@ -63,6 +63,7 @@ class InstrumentError(ButlerError):
     code = "instrument"
 
 
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One mistake in a definition: where it is and what was expected.
 
@@ -76,12 +77,9 @@ class Problem:
         Line in the file, counted from 1; None when the definition did not come from text.
     """
 
-    __slots__ = ("key", "line", "message")
-
-    def __init__(self, key: str, message: str, line: int | None = None) -> None:
-        self.key = key
-        self.message = message
-        self.line = line
+    key: str
+    message: str
+    line: int | None = None
 
     def __str__(self) -> str:
         place = f"line {self.line}, " if self.line is not None else ""

@@ -3,15 +3,15 @@
 ::
 
     RegistryError
-    └── ExpressionError (ValueError)            the text, the place and what to write instead
-        ├── ExpressionSyntaxError               the text does not follow the grammar ├──
-        UnknownField (UnknownName)          no such dimension, field or bound value ├── UnknownValue
-        (LookupError)          a name is compared with a value that does not exist ├── MissingBind
-        (KeyError)              `:name` without a value in `bind` ├── TypeMismatch (TypeError)
-        the two sides cannot be compared or combined ├── InvalidLiteral                      a
-        number, time, UUID, pattern or region out of range ├── NoRegion (LookupError)
-        `OVERLAPS` asks for a region that is not there └── ExpressionTooLarge
-        beyond the limits stated in `registry.expressions.limits`
+    └── ExpressionError (ValueError)        the text, the place and what to write instead
+        ├── ExpressionSyntaxError           the text does not follow the grammar
+        ├── UnknownField (UnknownName)      no such dimension, field or bound value
+        ├── UnknownValue (LookupError)      a name is compared with a value that does not exist
+        ├── MissingBind (KeyError)          `:name` without a value in `bind`
+        ├── TypeMismatch (TypeError)        the two sides cannot be compared or combined
+        ├── InvalidLiteral                  a number, time, UUID, pattern or region out of range
+        ├── NoRegion (LookupError)          `OVERLAPS` asks for a region that is not there
+        └── ExpressionTooLarge              beyond the limits of `registry.expressions.limits`
 """
 
 from __future__ import annotations

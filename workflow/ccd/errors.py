@@ -55,7 +55,7 @@ class BadSection(CcdError, ValueError):
 class MissingCard(CcdError, LookupError):
     """No header card says what is needed."""
 
-    code = "missing-card"
+    code = "ccd-missing-card"
 
     def __init__(self, what: str, keys: Iterable[str], found: str = "") -> None:
         self.what = what
