@@ -31,6 +31,7 @@ from registry.errors import (
     RegistryError,
     SkyspineError,
 )
+from registry.timespan import BEGINNING, END
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,10 +46,12 @@ __all__ = [
     "kind_of",
     "lock_rows",
     "open_engine",
+    "remembered",
     "rows_of",
     "safe_url",
     "utc_now",
     "violated",
+    "with_timestamps",
 ]
 
 P = ParamSpec("P")
@@ -134,7 +137,35 @@ def open_engine(url: str | sa.URL) -> sa.Engine:
         ) from error
     if backend == "sqlite":
         _set_up_sqlite(engine)
+    for rolled_back in ("rollback", "rollback_savepoint"):
+        sa.event.listen(engine, rolled_back, _forget_remembered)
     return engine
+
+
+def remembered(connection: sa.Connection, question: str, ask: Callable[[], T | None]) -> T | None:
+    """Ask the database once per connection for something that never changes once it is there.
+
+    A rollback forgets everything, since what was remembered may have been undone with it.
+
+    Parameters
+    ----------
+    question : str
+        Names the answer.
+    ask : callable
+        Gives it; None, for nothing there yet, is not remembered.
+    """
+    kept = connection.info.setdefault("remembered", {})
+    if question not in kept:
+        answer = ask()
+        if answer is None:
+            return None
+        kept[question] = answer
+    remembered_answer: T = kept[question]
+    return remembered_answer
+
+
+def _forget_remembered(connection: sa.Connection, *_: Any) -> None:
+    connection.info.pop("remembered", None)
 
 
 def _set_up_sqlite(engine: sa.Engine) -> None:
@@ -528,3 +559,31 @@ def analyze(connection: sa.Connection, *tables: sa.Table) -> None:
 def lock_rows(statement: sa.Select[Any], connection: sa.Connection) -> sa.Select[Any]:
     """Lock the rows of a SELECT until the transaction ends; on SQLite it holds the whole file."""
     return statement if connection.dialect.name == "sqlite" else statement.with_for_update()
+
+
+_TIMESTAMP = re.compile(r"TAI_TIMESTAMP\(((?:[^()]|\([^()]*\))*)\)")
+_TIMESTAMPS = {
+    # whole seconds and the rest apart, because SQLite computes dates in milliseconds
+    "sqlite": (
+        "datetime((({us}) + 9300000000000000) / 1000000 - 9300000000, 'unixepoch')"
+        " || printf('.%06d', (({us}) + 9300000000000000) % 1000000)"
+    ),
+    "postgresql": "TIMESTAMP '1970-01-01 00:00:00' + ({us}) * INTERVAL '1 microsecond'",
+    "mariadb": "TIMESTAMP'1970-01-01 00:00:00.000000' + INTERVAL ({us}) MICROSECOND",
+}
+
+
+def with_timestamps(text: str, dialect: str) -> str:
+    """Write out ``TAI_TIMESTAMP(ns)`` in the text of a view for one database.
+
+    The result is the timestamp of TAI nanoseconds since 1970-01-01T00:00:00 TAI, rounded down to
+    microseconds and in TAI too, or NULL where a range has no limit.  SQLite gives it as text.
+    """
+
+    def written(found: re.Match[str]) -> str:
+        ns = f"NULLIF(NULLIF({found[1]}, {BEGINNING}), {END})"
+        division = "DIV" if dialect == "mariadb" else "/"
+        us = f"({ns} - ({ns} % 1000 + 1000) % 1000) {division} 1000"
+        return f"({_TIMESTAMPS[dialect].format(us=us)})"
+
+    return _TIMESTAMP.sub(written, text)

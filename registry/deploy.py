@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from registry.database import open_engine, safe_url, utc_now
+from registry.database import open_engine, safe_url, utc_now, with_timestamps
 from registry.errors import RegistryError, WrongRevision
 from registry.identity import uuid7
 from registry.schema import metadata
@@ -194,27 +194,42 @@ def view_names() -> list[str]:
     return sorted({path.name.split(".")[0] for path in (_home("sql") / "views").glob("*.sql")})
 
 
-def view_sql(name: str, dialect: str) -> str:
+def view_sql(name: str, dialect: str, revision: str | None = None) -> str:
     """Read the SELECT of a view, in the form for one database.
 
     Parameters
     ----------
     name : str
-        Name of the file below ``sql/views`` without ``.sql``.
+        Name of the file below ``sql/views`` without ``.sql``; later versions of a view are files
+        of their own, ``NAME.<revision>.sql``.
     dialect : str
         Name of the SQLAlchemy dialect; ``NAME.<dialect>.sql`` is taken where it exists.
+    revision : str, optional
+        The revision that installs the version wanted, an empty text for the first version;
+        default the newest.
     """
     folder = _home("sql") / "views"
     dialect = "mariadb" if dialect == "mysql" else dialect
-    native = folder / f"{name}.{dialect}.sql"
-    return (native if native.exists() else folder / f"{name}.sql").read_text(encoding="utf-8")
+    if revision is None:
+        numbers = (path.name.split(".")[1] for path in folder.glob(f"{name}.*.sql"))
+        revision = max((n for n in numbers if n.isdigit()), default="")
+    stem = f"{name}.{revision}" if revision else name
+    native = folder / f"{stem}.{dialect}.sql"
+    text = (native if native.exists() else folder / f"{stem}.sql").read_text(encoding="utf-8")
+    return with_timestamps(text, dialect)
 
 
-def create_view(name: str) -> None:
-    """Install a view; called by migrations."""
+def create_view(name: str, revision: str = "") -> None:
+    """Install a view, in place of its other versions; called by migrations.
+
+    Parameters
+    ----------
+    revision : str
+        The revision that brings this version of the view; empty for the first version.
+    """
     from alembic import op
 
-    body = view_sql(name, op.get_context().dialect.name).replace("%", "%%")
+    body = view_sql(name, op.get_context().dialect.name, revision)
     drop_view(name)
     op.execute(sa.text(f"CREATE VIEW {name} AS\n{body}".replace(":", r"\:")))
 

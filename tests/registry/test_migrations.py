@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -141,9 +142,33 @@ def test_every_view_is_installed(connection: sa.Connection) -> None:
     assert deploy.view_names() == sorted(sa.inspect(connection).get_view_names())
 
 
-def test_sql_of_the_schema_is_written_without_a_server(empty_database_url: str) -> None:
+def test_views_go_back_to_their_older_version_and_forth(database_url: str) -> None:
+    def columns(view: str) -> set[str]:
+        with Registry.connect(database_url) as registry:
+            return set(registry.report(view).columns)
+
+    newest = {view: columns(view) for view in deploy.view_names()}
+    assert {"valid_begin_tai", "valid_end_tai"} <= newest["calibration_coverage"]
+    deploy.downgrade(database_url, "0001")
+    engine = open_engine(database_url)
+    with engine.connect() as connection:
+        older = connection.exec_driver_sql("SELECT * FROM calibration_coverage").keys()
+        assert set(older) == newest["calibration_coverage"] - {"valid_begin_tai", "valid_end_tai"}
+    engine.dispose()
+    deploy.upgrade(database_url)
+    assert {view: columns(view) for view in deploy.view_names()} == newest
+
+
+def test_sql_of_the_schema_is_written_without_a_server_and_makes_it(
+    empty_database_url: str,
+) -> None:
     text = deploy.sql(empty_database_url)
-    assert "CREATE TABLE" in text
-    assert "no_overlap_calibration" in text
-    assert all(f"CREATE VIEW {name}" in text for name in deploy.view_names())
     assert deploy.current(empty_database_url) is None
+    engine = open_engine(empty_database_url)
+    with contextlib.closing(engine.raw_connection()) as connection:
+        cursor = connection.cursor()
+        for statement in filter(str.strip, text.split(";\n\n")):
+            cursor.execute(statement)
+        connection.commit()
+    engine.dispose()
+    assert deploy.check(empty_database_url) == []

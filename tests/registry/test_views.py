@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -137,6 +138,39 @@ def test_calibration_coverage_shows_the_gaps(filled: Registry) -> None:
     assert {(r["collection"], r["dataset_type"], r["instrument"]) for r in found} == {
         ("calib", "bias", "Cam")
     }
+
+
+def timestamp(value: Any) -> dt.datetime | None:
+    """Read a timestamp of a view, which SQLite gives as text."""
+    return None if value is None else dt.datetime.fromisoformat(str(value))
+
+
+def test_timestamps_are_the_tai_nanoseconds_to_the_microsecond(
+    filled: Registry, stored: list[DatasetRef]
+) -> None:
+    epoch = dt.datetime.fromisoformat("1970-01-01")
+    (raw,) = (r for r in rows(filled, "dataset_summary") if r["dataset_type"] == "raw")
+    assert raw["n_datasets"] == len(stored)
+    shown = timestamp(raw["first_ingest_tai"])
+    assert shown == epoch + dt.timedelta(microseconds=raw["first_ingest_tai_ns"] // 1000)
+    assert timestamp(raw["last_ingest_tai"]) == shown
+    filled.register_collection("made")
+    (bias,) = filled.insert_datasets(BIAS, [bias_id(20220920)], "made")
+    bounds = [
+        None,
+        "1899-12-31T23:59:59.999999",
+        "1969-12-31T23:59:58.000001",
+        "1972-06-30T00:00:35",
+        "2022-09-20T12:00:00.123456",
+        None,
+    ]
+    for begin, end in zip(bounds[::2], bounds[1::2], strict=True):
+        filled.certify("calib", [bias], Timespan.parse(begin, end))
+    spans = [
+        tuple(timestamp(r[k]) for k in ("valid_begin_tai", "valid_end_tai"))
+        for r in sorted(rows(filled, "calibration_coverage"), key=lambda r: r["valid_begin_tai_ns"])
+    ]
+    assert spans == list(itertools.pairwise(map(timestamp, bounds)))
 
 
 @pytest.fixture
