@@ -11,6 +11,7 @@ from registry.schema.types import Json, LongText, UtcDateTime, table
 
 NAME = sa.String(128)
 LABEL = sa.String(255)
+CARRIED = "Further facts, as the export of another registry gave them"
 
 instrument = table(
     "instrument",
@@ -23,6 +24,7 @@ instrument = table(
     ),
     sa.Column("detector_max", sa.Integer, comment="Largest detector number plus one"),
     sa.Column("doc", sa.Text, nullable=False, comment="What the camera is"),
+    sa.Column("extra", Json, comment=CARRIED),
     comment="A camera on a telescope.",
 )
 
@@ -72,6 +74,7 @@ detector = table(
     sa.Column("raft", LABEL, comment="Group of detectors that it sits in"),
     sa.Column("nrows", sa.Integer, comment="Rows of a raw frame [pixel]"),
     sa.Column("ncols", sa.Integer, comment="Columns of a raw frame [pixel]"),
+    sa.Column("extra", Json, comment=CARRIED),
     sa.UniqueConstraint("instrument", "full_name"),
     comment="A detector of a camera.",
 )
@@ -101,6 +104,7 @@ day_obs = table(
         nullable=False,
         comment="Noon after (excluded), TAI ns since 1970",
     ),
+    sa.Column("extra", Json, comment=CARRIED),
     sa.CheckConstraint("begin_tai_ns < end_tai_ns", name="range"),
     comment="An observing night, noon to noon at the site.",
 )
@@ -150,6 +154,7 @@ sa.Index(
     "ix_exposure_night", exposure.c.instrument, exposure.c.day_obs, exposure.c.observation_type
 )
 sa.Index("ix_exposure_time", exposure.c.instrument, exposure.c.begin_tai_ns)
+sa.Index("ix_exposure_sky", exposure.c.dec, exposure.c.ra)
 
 visit = table(
     "visit",
@@ -175,6 +180,10 @@ visit = table(
     ),
     sa.Column("ra", sa.Double, comment="Right ascension of the pointing, ICRS [deg]"),
     sa.Column("dec", sa.Double, comment="Declination of the pointing, ICRS [deg]"),
+    sa.Column(
+        "region", sa.LargeBinary, comment="Sky region, if known as a whole; lsst.sphgeom, ICRS"
+    ),
+    sa.Column("extra", Json, comment=CARRIED),
     sa.ForeignKeyConstraint(["instrument", "day_obs"], ["day_obs.instrument", "day_obs.id"]),
     sa.ForeignKeyConstraint(
         ["instrument", "physical_filter"], ["physical_filter.instrument", "physical_filter.name"]
@@ -182,6 +191,23 @@ visit = table(
     sa.CheckConstraint("begin_tai_ns <= end_tai_ns", name="range"),
     comment="Exposures of one pointing that are processed together.",
 )
+
+visit_pixel = table(
+    "visit_pixel",
+    sa.Column("instrument", NAME, primary_key=True, comment="Camera"),
+    sa.Column("visit", sa.BigInteger, primary_key=True, autoincrement=False, comment="The visit"),
+    sa.Column(
+        "pixel_begin",
+        sa.BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        comment="First HEALPix pixel, nested, order 10",
+    ),
+    sa.Column("pixel_end", sa.BigInteger, nullable=False, comment="Last HEALPix pixel plus one"),
+    sa.ForeignKeyConstraint(["instrument", "visit"], ["visit.instrument", "visit.id"]),
+    comment="HEALPix pixel ranges that cover the region of a visit.",
+)
+sa.Index("ix_visit_pixel_range", visit_pixel.c.pixel_begin, visit_pixel.c.pixel_end)
 
 visit_exposure = table(
     "visit_exposure",
@@ -268,6 +294,23 @@ tract = table(
     comment="A piece of sky with one projection.",
 )
 
+tract_pixel = table(
+    "tract_pixel",
+    sa.Column("skymap", NAME, primary_key=True, comment="Tessellation"),
+    sa.Column("tract", sa.Integer, primary_key=True, autoincrement=False, comment="The tract"),
+    sa.Column(
+        "pixel_begin",
+        sa.BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        comment="First HEALPix pixel, nested, order 10",
+    ),
+    sa.Column("pixel_end", sa.BigInteger, nullable=False, comment="Last HEALPix pixel plus one"),
+    sa.ForeignKeyConstraint(["skymap", "tract"], ["tract.skymap", "tract.id"]),
+    comment="HEALPix pixel ranges that cover a tract.",
+)
+sa.Index("ix_tract_pixel_range", tract_pixel.c.pixel_begin, tract_pixel.c.pixel_end)
+
 patch = table(
     "patch",
     sa.Column("skymap", NAME, primary_key=True, comment="Its tessellation"),
@@ -285,6 +328,7 @@ patch = table(
     sa.Column(
         "wcs", Json, nullable=False, comment="FITS WCS cards and shape of the patch's pixel grid"
     ),
+    sa.Column("extra", Json, comment=CARRIED),
     sa.ForeignKeyConstraint(["skymap", "tract"], ["tract.skymap", "tract.id"]),
     comment="A part of a tract, the size of one coadd.",
 )
@@ -336,3 +380,16 @@ overlap = table(
     comment="Which visit-detector regions touch which patches, computed when either is inserted.",
 )
 sa.Index("ix_overlap_patch", overlap.c.skymap, overlap.c.tract, overlap.c.patch)
+
+carried_record = table(
+    "carried_record",
+    sa.Column("element", NAME, primary_key=True, comment="Dimension element, e.g. visit_system"),
+    sa.Column(
+        "record_key",
+        sa.String(255),
+        primary_key=True,
+        comment="Its key values as a JSON list, in the element's order",
+    ),
+    sa.Column("record", Json, nullable=False, comment="The record as the export gave it"),
+    comment="Records of elements that have no table here, kept for registries that have one.",
+)
