@@ -1,4 +1,4 @@
-"""How is a stretch of time written down, compared and shown?
+"""How is a moment or a stretch of time written down, compared and shown?
 
 Times in the registry are TAI nanoseconds since 1970-01-01T00:00:00 TAI in 64-bit integers, and
 every range is half open, ``[begin, end)``.  Conversions to and from `astropy.time.Time` import
@@ -8,14 +8,29 @@ astropy only when called.
 from __future__ import annotations
 
 import datetime as dt
+import re
 import time
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from astropy.time import Time
 
-__all__ = ["BEGINNING", "END", "Timespan", "iso", "parse_time", "tai_now_ns", "tai_ns", "to_time"]
+__all__ = [
+    "BEGINNING",
+    "END",
+    "FORMATS",
+    "SCALES",
+    "YEARS",
+    "Timespan",
+    "exact_ns",
+    "iso",
+    "parse_time",
+    "tai_now_ns",
+    "tai_ns",
+    "to_time",
+]
 
 BEGINNING = -9_223_372_036_854_775_000
 """Begin of a range without a beginning [TAI ns], in whole microseconds for every database."""
@@ -57,14 +72,33 @@ def to_time(ns: int) -> Time:
     return Time(2440587.5 + days, rest / _DAY_NS, format="jd", scale="tai")
 
 
-def parse_time(text: str) -> int:
-    """Read a time as people write it on a command line.
+FORMATS: Final = ("iso", "isot", "yday", "mjd", "jd", "unix", "unix_tai")
+"""Formats of a written time, as `astropy.time` names them."""
+SCALES: Final = ("utc", "tai", "tt", "tdb")
+"""Scales of a written time."""
+YEARS: Final = "times lie between the years 1678 and 2261"
+"""What 64 bits of nanoseconds hold, in words."""
+LONGEST: Final = 100
+"""Longest text of a time [characters]."""
+FARTHEST: Final = 106_751
+"""Days before and after 1970 that 64 bits of nanoseconds hold."""
+
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ].*)?", re.ASCII)
+_YDAY = re.compile(r"\d{4}:\d{3}.*", re.ASCII)
+_NUMERIC = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+
+
+def parse_time(text: str, shown: str = "{}") -> int:
+    """Read a time as people write it: in expressions, on a command line, in Python.
 
     Parameters
     ----------
     text : str
-        ISO 8601 (``2022-09-20``, ``2022-09-20T23:34:00``), optionally followed by ``/utc``,
-        ``/tai`` or ``/tt``; without a scale it is TAI.
+        ``[format/]value[/scale]``, for example ``2022-09-20``, ``2022-09-20T23:34:00/tai`` or
+        ``mjd/59842.5``.  Without a format, a number is an MJD and anything else ISO 8601 or
+        ``year:day``.  Without a scale, dates are UTC, as in FITS headers, and numbers TAI.
+    shown : str
+        How messages write a time: ``{}`` stands for it.
 
     Returns
     -------
@@ -74,23 +108,79 @@ def parse_time(text: str) -> int:
     Raises
     ------
     ValueError
-        If the text is not a time.
+        If it is no time, or one that does not fit into 64 bits of nanoseconds (years 1678 to 2261).
     """
-    body, _, scale = text.partition("/")
+    if len(text) > LONGEST:
+        raise _not_a_time(text, shown)
+    body, form, scale = _parts(text, shown)
+    numeric = _NUMERIC.fullmatch(body) is not None
+    form = form or (
+        "mjd" if numeric else "isot" if "T" in body else "yday" if ":" in body[:5] else "iso"
+    )
+    scale = scale or ("tai" if form in ("mjd", "jd", "unix_tai") else "utc")
+    fits = (
+        numeric
+        if form in ("mjd", "jd", "unix", "unix_tai")
+        else ((_YDAY if form == "yday" else _ISO).fullmatch(body) is not None)
+    )
+    if not fits:
+        raise _not_a_time(text, shown)
     try:
-        if scale.lower() in ("", "tai"):
-            moment = dt.datetime.fromisoformat(body)
-            if moment.tzinfo is not None:
-                raise ValueError("a TAI time has no time zone")
-            return round((moment - _EPOCH) / dt.timedelta(microseconds=1)) * 1000
-        from astropy.time import Time
+        ns = _converted(body, form, scale)
+    except (ValueError, OverflowError) as error:
+        raise _not_a_time(text, shown) from error
+    if ns is None:
+        raise ValueError(f"The time {shown.format(text)} is out of range; {YEARS}.")
+    return ns
 
-        return int(tai_ns(Time(body, scale=scale.lower())))
-    except ValueError as error:
-        raise ValueError(
-            f"'{text}' is not a time: write for example 2022-09-20T23:34:00 "
-            f"or 2022-09-20T23:34:00/utc ({error})."
-        ) from error
+
+def _parts(text: str, shown: str) -> tuple[str, str, str]:
+    """Split a time into its value, its format and its scale; the last two may be empty."""
+    pieces = [piece.strip() for piece in text.split("/")]
+    form = scale = ""
+    if len(pieces) > 1 and pieces[0][:1].isalpha():
+        form = pieces.pop(0).lower()
+        if form not in FORMATS:
+            raise ValueError(f"'{form}' is not a time format; known are {', '.join(FORMATS)}.")
+    if len(pieces) > 1 and not pieces[-1][:1].isdigit():
+        scale = pieces.pop().lower()
+        if scale not in SCALES:
+            raise ValueError(f"'{scale}' is not a time scale; known are {', '.join(SCALES)}.")
+    if len(pieces) != 1:
+        raise _not_a_time(text, shown)
+    return pieces[0], form, scale
+
+
+def _converted(body: str, form: str, scale: str) -> int | None:
+    from astropy.time import Time
+
+    if form == "isot":
+        body, form = body.replace("T", " "), "iso"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return exact_ns(Time(body, format=form, scale=scale))
+
+
+def exact_ns(time: Time) -> int | None:
+    """Convert a single time to TAI nanoseconds; None if they do not fit into 64 bits.
+
+    Dates far from now have no leap seconds announced, of which ERFA warns; the warning is dropped,
+    because the place where it would be shown is far from the text that it is about.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tai = time.tai
+        return int(tai_ns(tai)) if abs(float(tai.jd) - 2440587.5) < FARTHEST else None
+
+
+def _not_a_time(text: str, shown: str) -> ValueError:
+    examples = [
+        shown.format(e) for e in ("2020-01-31T12:00:00/utc", "2020-01-31", "mjd/58879.5/tai")
+    ]
+    start = text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}..."
+    return ValueError(
+        f"'{start}' is not a time; write for example {', '.join(examples[:2])} or {examples[2]}."
+    )
 
 
 def iso(ns: int | None) -> str:
@@ -138,7 +228,7 @@ class Timespan:
         if begin >= end:
             raise ValueError(
                 "A validity range must begin before it ends, "
-                f"but [{iso(self.begin)}, {iso(self.end)}) does not."
+                f"but [{iso(begin)}, {iso(end)}) TAI does not."
             )
 
     @classmethod
@@ -173,4 +263,5 @@ class Timespan:
 
     def __str__(self) -> str:
         begin, end = self.bounds
-        return f"[{iso(begin)}, {iso(end)})"
+        scale = "" if (begin, end) == (BEGINNING, END) else " TAI"
+        return f"[{iso(begin)}, {iso(end)}){scale}"

@@ -17,8 +17,7 @@ from registry.expressions.errors import ExpressionTooLarge, InvalidLiteral, Type
 from registry.expressions.limits import INTEGER_MAX, INTEGER_MIN, MAX_VALUES
 from registry.expressions.nodes import Moment, Range
 from registry.expressions.operands import Kind, Operand
-from registry.expressions.times import YEARS, nanoseconds
-from registry.timespan import Timespan
+from registry.timespan import YEARS, Timespan, exact_ns
 
 if TYPE_CHECKING:
     from registry.expressions.nodes import Node
@@ -155,7 +154,7 @@ def _nanoseconds(name: str, value: Any, node: Node) -> int:
     time = Time(value.astimezone(datetime.UTC), scale="utc") if aware else value
     if not time.isscalar or time.masked:
         raise TypeMismatch(f"The bound time '{name}' is not a single time.", node.start, node.end)
-    ns = nanoseconds(time)
+    ns = exact_ns(time)
     if ns is None:
         raise InvalidLiteral(
             f"The bound time '{name}' is out of range; {YEARS}.", node.start, node.end

@@ -206,10 +206,10 @@ def test_nearest_says_what_is_before_and_after(
         with filled.read() as connection:
             searched = coll.flatten(connection, name)
             key = raw_id(1, detector)
-            return calibrations.nearest(connection, BIAS, key, parse_time(when), searched)
+            return calibrations.nearest(connection, BIAS, key, parse_time(f"{when}/tai"), searched)
 
-    filled.certify("calib", biases[:1], Timespan.parse("2022-09-01", "2022-09-05"))
-    filled.certify("calib", biases[1:], Timespan.parse("2022-09-20T12:00:00", None))
+    filled.certify("calib", biases[:1], Timespan.parse("2022-09-01/tai", "2022-09-05/tai"))
+    filled.certify("calib", biases[1:], Timespan.parse("2022-09-20T12:00:00/tai", None))
     assert told("2022-09-10") == (
         "No bias is valid at 2022-09-10 TAI; the nearest before ends 2022-09-05 ('calib') "
         "and the nearest after begins 2022-09-20T12:00:00 ('calib')."

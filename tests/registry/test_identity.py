@@ -158,6 +158,7 @@ def test_timespan_is_half_open_and_never_empty() -> None:
     assert span.contains(1000)
     assert not span.contains(2000)
     assert str(Timespan()) == "[-inf, +inf)"
+    assert str(Timespan.parse("2022-09-20", None)) == "[2022-09-20T00:00:37, +inf) TAI"
     assert not Timespan(None, 1000).overlaps(Timespan(1000, None))
     for begin, end in ((5000, 5000), (5000, 4000)):
         with pytest.raises(ValueError, match="begin before it ends"):

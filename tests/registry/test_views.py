@@ -165,7 +165,8 @@ def test_timestamps_are_the_tai_nanoseconds_to_the_microsecond(
         None,
     ]
     for begin, end in zip(bounds[::2], bounds[1::2], strict=True):
-        filled.certify("calib", [bias], Timespan.parse(begin, end))
+        span = [None if t is None else f"{t}/tai" for t in (begin, end)]
+        filled.certify("calib", [bias], Timespan.parse(*span))
     spans = [
         tuple(timestamp(r[k]) for k in ("valid_begin_tai", "valid_end_tai"))
         for r in sorted(rows(filled, "calibration_coverage"), key=lambda r: r["valid_begin_tai_ns"])

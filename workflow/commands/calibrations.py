@@ -11,8 +11,8 @@ import click
 @click.argument("dataset_type")
 @click.option("--collections", "-i", required=True, help="Where the datasets are, comma separated.")
 @click.option("--where", default="", help="Only datasets that fulfil this expression.")
-@click.option("--begin", help="Valid from, TAI (or .../utc); without limit by default.")
-@click.option("--end", help="Valid until (excluded), TAI (or .../utc); without limit by default.")
+@click.option("--begin", help="Valid from; UTC, or .../tai. Without limit by default.")
+@click.option("--end", help="Valid until (excluded); UTC, or .../tai. Without limit by default.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be certified.")
 def certify(
     repo: str,

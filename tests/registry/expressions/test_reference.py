@@ -21,7 +21,8 @@ from registry.expressions.limits import (
     MAX_TEXT,
     MAX_VALUES,
 )
-from registry.expressions.times import FORMATS, SCALES
+from registry.expressions.nodes import Comparison, Literal, Moment
+from registry.timespan import FORMATS, SCALES, iso, parse_time
 from tests.registry.expressions.exposures import WithRegions
 from tests.registry.observatory import RAW, raw_id
 
@@ -97,6 +98,16 @@ def test_literals_of_the_page_are_parsed() -> None:
     for literal in literals:
         if "[" not in literal and literal not in ("IN", "dataset_id"):
             assert parse(f"x IN ({literal})").root is not None
+
+
+@pytest.mark.parametrize(("text", "shown"), [row[:2] for row in table("times")])
+def test_times_are_what_the_page_says_wherever_they_are_written(text: str, shown: str) -> None:
+    assert iso(parse_time(text)) == shown.removesuffix("T00:00:00")
+    root = parse(f"x < T'{text}'").root
+    assert isinstance(root, Comparison)
+    assert isinstance(root.right, Literal)
+    assert root.right.value == Moment(parse_time(text))
+    assert Timespan.parse(text, None).begin == parse_time(f"{shown}/tai")
 
 
 def test_the_page_names_every_format_scale_and_limit() -> None:
