@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from butler.instrument.errors import DefinitionError, Problem, UnsafePath
 from butler.instrument.expressions import Expression
+from butler.instrument.footprint import PixelFrame
 from butler.instrument.parts import (
     AUTOMATIC,
     AuxiliarySpec,
@@ -143,6 +144,7 @@ class Builder:
                 s.get("band"),
                 tuple(" ".join(text_of(a).split()) for a in s.get("aliases", [])),
                 s.get("doc", ""),
+                *(_metres(s.get(key)) for key in ("wavelength_min", "wavelength_max")),
             )
             for s in specs
         )
@@ -222,6 +224,7 @@ class Builder:
             components=self._components(spec, (*path, "components"), groups),
             curated=spec.get("curated", False),
             region=spec.get("region", self._spec.get("region", "wcs")) == "wcs",
+            footprint=_pixel_frame(spec.get("footprint", self._spec.get("footprint", {}))),
             identify={
                 str(k): v for k, v in spec.get("identify", self._spec.get("identify", {})).items()
             },
@@ -411,6 +414,11 @@ class Builder:
         return templates
 
 
+def _pixel_frame(spec: Mapping[str, Any]) -> PixelFrame:
+    offset = float(spec.get("crpix1_offset", 0)), float(spec.get("crpix2_offset", 0))
+    return PixelFrame(offset, spec.get("ncols"), spec.get("nrows"))
+
+
 def _groups(pattern: str) -> dict[str, int]:
     return dict(re.compile(pattern).groupindex)
 
@@ -418,3 +426,7 @@ def _groups(pattern: str) -> dict[str, int]:
 def _path_pattern(pattern: str) -> re.Pattern[str]:
     """Let a pattern match the end of a path, from the beginning of a name."""
     return re.compile(rf"(?:.*/)?(?:{pattern})", re.DOTALL)
+
+
+def _metres(nanometres: float | None) -> float | None:
+    return None if nanometres is None else float(nanometres) / 1e9

@@ -9,6 +9,7 @@ https://fits.gsfc.nasa.gov/registry/tpvwcs.html
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from butler.instrument.cards import Header
 
-__all__ = ["footprint"]
+__all__ = ["PixelFrame", "footprint"]
 
 _CELESTIAL = {
     ("RA", "DEC"),
@@ -30,13 +31,32 @@ _CELESTIAL = {
 }
 
 
-def footprint(header: Header) -> NDArray[np.float64] | None:
+@dataclass(frozen=True, slots=True)
+class PixelFrame:
+    """The pixels that see the sky, where they are not those of the file.
+
+    Parameters
+    ----------
+    crpix_offset : tuple of float
+        Added to CRPIX1 and CRPIX2, for cards that count in another frame [pixel].
+    ncols, nrows : int, optional
+        Size of the area once what sees no sky is cut off [pixel]; that of the image by default.
+    """
+
+    crpix_offset: tuple[float, float] = (0.0, 0.0)
+    ncols: int | None = None
+    nrows: int | None = None
+
+
+def footprint(header: Header, frame: PixelFrame | None = None) -> NDArray[np.float64] | None:
     """Compute the sky polygon of an image.
 
     Parameters
     ----------
     header : Header
         Of the unit that holds the image.
+    frame : PixelFrame, optional
+        Which pixels see the sky; those of the image as the header describes them by default.
 
     Returns
     -------
@@ -57,8 +77,10 @@ def footprint(header: Header) -> NDArray[np.float64] | None:
         return None
     from astropy.wcs import WCS, WcsError, Wcsprm
 
-    nx, ny = shape[:2]
+    frame = frame or PixelFrame()
+    nx, ny = frame.ncols or shape[0], frame.nrows or shape[1]
     pixels = np.array([[0.5, 0.5], [nx + 0.5, 0.5], [nx + 0.5, ny + 0.5], [0.5, ny + 0.5]])
+    pixels -= frame.crpix_offset
     text = header.raw or _written(header)
     try:
         # SIP coefficients without '-SIP' in CTYPE: astropy applies them, wcslib need not.

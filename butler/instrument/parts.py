@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from butler.instrument.footprint import PixelFrame
 from butler.instrument.times import DAY_NS
 from registry.identity import DatasetType
 
@@ -81,12 +82,14 @@ class Detector:
 
 @dataclass(frozen=True, slots=True)
 class PhysicalFilter:
-    """A filter of the camera and its common band; no band for what passes no light."""
+    """A filter of the camera: its common band (none: it passes no light) and its passband [m]."""
 
     name: str
     band: str | None = None
     aliases: tuple[str, ...] = ()
     doc: str = ""
+    wavelength_min_m: float | None = None
+    wavelength_max_m: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,8 @@ class FileKind:
         A calibration without exposure.
     region : bool
         Whether a footprint is taken from the header's WCS.
+    footprint : PixelFrame
+        Which pixels it is that of.
     identify : mapping
         Card to the content or contents that it must have.
     rules, extra : mapping of str to Rules
@@ -187,6 +192,7 @@ class FileKind:
     components: Components | None = None
     curated: bool = False
     region: bool = True
+    footprint: PixelFrame = field(default_factory=PixelFrame)
     identify: Mapping[str, Any] = field(default_factory=dict)
     rules: Mapping[str, Rules] = field(default_factory=dict)
     extra: Mapping[str, Rules] = field(default_factory=dict)

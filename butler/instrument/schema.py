@@ -154,6 +154,17 @@ RULES = Either(scalar=Scalar(), mapping=RULE.mapping, sequence=ListOf(RULE, mini
 _TRANSLATE = MapOf(RULES, "value")
 _REGION = Choice("wcs", "none")
 
+_FOOTPRINT = Record(
+    {
+        "crpix1_offset": Key(
+            Number(), "added to CRPIX1, for a card that counts in another frame [pixel] (0)"
+        ),
+        "crpix2_offset": Key(Number(), "added to CRPIX2 [pixel] (0)"),
+        "ncols": Key(Integer(1), "columns that see the sky, without overscan [pixel]"),
+        "nrows": Key(Integer(1), "rows that see the sky [pixel]"),
+    }
+)
+
 _DETECTOR = Record(
     {
         "number": Key(Integer(0), "the detector's number, as in data IDs", required=True),
@@ -173,6 +184,8 @@ _FILTER = Record(
             Text(), "common name of the passband, e.g. g; left out for what passes no light"
         ),
         "aliases": Key(ListOf(Scalar()), "other spellings in headers and file names"),
+        "wavelength_min": Key(Number(0, 1e9), "blue end of the passband, in vacuum [nm]"),
+        "wavelength_max": Key(Number(0, 1e9), "red end of the passband, in vacuum [nm]"),
         "doc": Key(Text(), "what it is"),
     }
 )
@@ -225,6 +238,7 @@ _FILE = Record(
             Boolean(), "a calibration made by people: no exposure is recorded for it (false)"
         ),
         "region": Key(_REGION, "as at the top, for these files"),
+        "footprint": Key(_FOOTPRINT, "as at the top, for these files"),
         "identify": Key(
             MapOf(Either(scalar=Scalar(), sequence=ListOf(Scalar(), minimum=1)), "card"),
             "as at the top",
@@ -239,6 +253,8 @@ DEFINITION = Record(
         "name": Key(Text(maximum=128), "name of the instrument, as in data IDs", required=True),
         "doc": Key(Text(), "what it is, and what is odd about its files", required=True),
         "version": Key(Integer(1), "number of this text, for its author"),
+        "facility": Key(Text(maximum=128), "telescope or observatory, as archives call it"),
+        "field_of_view": Key(Number(0, 360), "diameter of the field of view [deg]"),
         "site": Key(
             Record(
                 {
@@ -315,6 +331,10 @@ DEFINITION = Record(
             "auxiliary tables (FITS, ECSV, CSV) with facts of exposures",
         ),
         "region": Key(_REGION, "footprint on the sky from the header's WCS (wcs), or none"),
+        "footprint": Key(
+            _FOOTPRINT,
+            "which pixels see the sky, where the WCS does not count in those of the file",
+        ),
         "files": Key(
             ListOf(_FILE, minimum=1),
             "kinds of files; the first whose pattern fits counts",

@@ -270,7 +270,7 @@ class Translation:
         if not self._kind.region or observation_type in NOT_ON_SKY or self._kind.curated:
             return None
         try:
-            return footprint(self._headers.data)
+            return footprint(self._headers.data, self._kind.footprint)
         except ValueError as error:
             raise BadValue(
                 self._path,

@@ -11,7 +11,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from butler.instrument.cards import Header, read_headers
-from butler.instrument.footprint import footprint
+from butler.instrument.footprint import PixelFrame, footprint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,8 +39,8 @@ def made(**cards: Any) -> fits.Header:
     return hdu.header
 
 
-def of(header: fits.Header) -> Any:
-    return footprint(Header(0, header.tostring(endcard=False, padding=False).encode()))
+def of(header: fits.Header, frame: PixelFrame | None = None) -> Any:
+    return footprint(Header(0, header.tostring(endcard=False, padding=False).encode()), frame)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,19 @@ def test_projections_distortions_and_frames(cards: dict[str, Any]) -> None:
     separation[:, 0] = (separation[:, 0] + 180) % 360 - 180
     assert np.abs(separation[:, 1]).max() < MAS
     assert np.abs(separation[:, 0] * np.cos(np.radians(of(header)[:, 1]))).max() < MAS
+
+
+@pytest.mark.parametrize(
+    "cards", [{}, SIP, {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", **SIP}]
+)
+def test_pixels_that_are_not_those_of_the_file(cards: dict[str, Any]) -> None:
+    """Rows from 301 on of a larger frame, with eight columns of overscan, which see no sky."""
+    frame = PixelFrame((0.0, -300.0), ncols=992, nrows=800)
+    cut = made(**cards)
+    cut["CRPIX2"] -= 300.0
+    cut["NAXIS1"] = 992
+    assert np.abs(of(made(**cards), frame) - wanted_corners(cut)).max() < MAS
+    assert np.abs(of(made(**cards), frame) - of(made(**cards))).max() > 300 * 0.9e-4
 
 
 def test_units_are_understood_as_hsc_writes_them() -> None:
