@@ -2,7 +2,8 @@
 
 A *skymap definition* is a small mapping (or YAML file): a name, and for each tract its centre,
 pixel scale and size and how many patches it has. Each patch gets a tangent-plane pixel grid of
-its own, as FITS WCS cards, and its region.
+its own, as FITS WCS cards, and its region. `covering` writes the definition that the exposures of
+a repository need.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ import yaml
 from butler.errors import ButlerError
 from registry import dimensions
 from registry.errors import did_you_mean
-from registry.regions import from_vertices
+from registry.regions import decode, from_vertices
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import sqlalchemy as sa
+    from lsst.sphgeom import Region
 
     from registry.registry import Registry
 
-__all__ = ["SkymapError", "patches_of", "register"]
+__all__ = ["SkymapError", "covering", "patches_of", "read", "register"]
 
 _TRACT_KEYS = {"id", "ra", "dec", "scale", "size", "patches"}
 
@@ -54,7 +58,7 @@ def register(registry: Registry, source: Any) -> str:
     SkymapError
         If a key is missing, unknown or has no sensible value.
     """
-    definition = source if isinstance(source, Mapping) else _read(source)
+    definition = source if isinstance(source, Mapping) else read(source)
     name = definition.get("name")
     tracts = definition.get("tracts")
     if not isinstance(name, str) or not isinstance(tracts, list) or not tracts:
@@ -64,7 +68,121 @@ def register(registry: Registry, source: Any) -> str:
     return name
 
 
-def _read(source: Any) -> Mapping[str, Any]:
+def covering(
+    registry: Registry, name: str, scale: float, *, patch_size: int = 2000, border: int = 10
+) -> dict[str, Any]:
+    """Write the definition of a skymap that covers every exposure with coordinates.
+
+    Exposures that overlap, directly or through others, share a tract.
+
+    Parameters
+    ----------
+    name : str
+        Of the skymap.
+    scale : float
+        Size of a pixel [arcsec].
+    patch_size : int
+        Tracts larger than this are divided into patches not larger than this [pixel].
+    border : int
+        Left free around the exposures [pixel].
+
+    Returns
+    -------
+    dict
+        For `register`.
+
+    Raises
+    ------
+    SkymapError
+        If no exposure has a footprint on the sky, or the scale is not positive.
+    """
+    if not scale > 0:
+        raise SkymapError(f"A pixel of {scale} arcsec is none; give a positive --scale.")
+    rows = registry.query_dimension_records("visit_detector_region")
+    if not rows:
+        raise SkymapError(
+            "No exposure in this repository has a footprint on the sky: its headers have no "
+            "celestial coordinates, or the camera's definition says `region: none`."
+        )
+    groups = _connected([((r["instrument"], r["visit"]), decode(r["region"])) for r in rows])
+    tracts = []
+    for number, regions in enumerate(groups):
+        ra, dec, width, height = _extent(regions)
+        nx, ny = (int(side * 3600 / scale) + 2 * border for side in (width, height))
+        tracts.append(
+            {
+                "id": number,
+                "ra": round(ra, 6),
+                "dec": round(dec, 6),
+                "scale": scale,
+                "size": [nx, ny],
+                "patches": [-(-nx // patch_size), -(-ny // patch_size)],
+            }
+        )
+    return {"name": name, "tracts": tracts}
+
+
+def _connected(
+    seen: Sequence[tuple[tuple[str, int], Region]],
+) -> list[list[Region]]:
+    """Group regions that overlap or belong to one visit, in the order in which they come."""
+    groups: list[tuple[set[tuple[str, int]], list[Region]]] = []
+    for visit, region in seen:
+        visits, regions = {visit}, [region]
+        apart = []
+        for group in groups:
+            if visit in group[0] or any(region.overlaps(p) is not False for p in group[1]):
+                visits, regions = visits | group[0], [*group[1], *regions]
+            else:
+                apart.append(group)
+        groups = [*apart, (visits, regions)]
+    return [regions for _, regions in groups]
+
+
+def _extent(regions: Sequence[Region]) -> tuple[float, float, float, float]:
+    """Give the centre (ra, dec) of regions and their width and height around it [deg]."""
+    import numpy as np
+    from astropy.wcs import WCS
+
+    sky = np.array([corner for region in regions for corner in _corners(region)])
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.cdelt = [-1.0, 1.0]
+    centre = sky[0]
+    for _ in range(3):  # the middle of a projection depends on where it is projected from
+        wcs.wcs.crval = centre
+        wcs.wcs.set()
+        flat = wcs.all_world2pix(sky, 0)
+        low, high = flat.min(axis=0), flat.max(axis=0)
+        centre = wcs.all_pix2world([(low + high) / 2], 0)[0]
+    width, height = high - low
+    return float(centre[0]), float(centre[1]), float(width), float(height)
+
+
+def _corners(region: Region) -> list[tuple[float, float]]:
+    """List corners that enclose a region: its own, or those of its bounding box [deg]."""
+    from lsst.sphgeom import ConvexPolygon, LonLat
+
+    if isinstance(region, ConvexPolygon):
+        places = [LonLat(vertex) for vertex in region.getVertices()]
+    else:
+        box = region.getBoundingBox()
+        places = [
+            LonLat(lon, lat)
+            for lon in (box.getLon().getA(), box.getLon().getB())
+            for lat in (box.getLat().getA(), box.getLat().getB())
+        ]
+    return [(p.getLon().asDegrees(), p.getLat().asDegrees()) for p in places]
+
+
+def read(source: Any) -> Mapping[str, Any]:
+    """Read a skymap definition from a YAML file.
+
+    Raises
+    ------
+    SkymapError
+        If it cannot be read, or holds no mapping.
+    """
     try:
         loaded = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
@@ -137,7 +255,7 @@ def patches_of(skymap: str, tract: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _region(grids: list[dict[str, Any]]) -> Any:
-    """Give the polygon of the outer corners of pixel grids that share one projection."""
+    """Give the region of the outer corners of pixel grids that share one projection."""
     from astropy.io.fits import Header
     from astropy.wcs import WCS
 

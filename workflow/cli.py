@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "db": ("databases", "Create, upgrade, inspect the schema of a database."),
     "instrument": ("cameras", "Register cameras."),
     "ingest-raws": ("cameras", "Take raw files in."),
+    "skymap": ("skymaps", "Divide the sky into tracts and patches."),
     "certify": ("calibrations", "Declare over which time calibrations hold."),
     "query-datasets": ("queries", "Find datasets."),
     "query-data-ids": ("queries", "List data IDs."),
