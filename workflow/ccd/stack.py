@@ -49,6 +49,9 @@ class StackConfig(Config):
         "Divide each exposure by its exposure time first, as for exposures of different length.",
         default=False,
     )
+    weight_by_time = Field[bool](
+        "Let exposures count by their exposure time rather than all the same.", default=False
+    )
     subtract_background = Field[bool](
         "Subtract from each exposure its background (one number) first.", default=False
     )
@@ -63,7 +66,13 @@ class StackConfig(Config):
         min=0.0,
     )
     outlier_fraction = RangeField(
-        "and further than this part of the median.", float, default=0.05, min=0.0
+        "and further than this part of the median,", float, default=0.05, min=0.0
+    )
+    outlier_noise = RangeField(
+        "and (a background) further than so many times the noise of a pixel.",
+        float,
+        default=0.25,
+        min=0.0,
     )
     minimum_frames = RangeField("Fewer exposures than this are an error.", int, default=1, min=1)
     exposure_time_keys = ListField[str](
@@ -84,7 +93,9 @@ class _Facts(NamedTuple):
     noise: float
 
 
-def find_outliers(values: NDArray[np.float64], sigma: float, fraction: float) -> NDArray[np.bool_]:
+def find_outliers(
+    values: NDArray[np.float64], sigma: float, fraction: float, least: float = 0.0
+) -> NDArray[np.bool_]:
     """Say which values are unlike the others.
 
     Parameters
@@ -96,6 +107,8 @@ def find_outliers(values: NDArray[np.float64], sigma: float, fraction: float) ->
         far.
     fraction : float
         Nothing nearer to the median than this part of it is an outlier.
+    least : float
+        Nor is anything nearer than this.
 
     Returns
     -------
@@ -110,7 +123,7 @@ def find_outliers(values: NDArray[np.float64], sigma: float, fraction: float) ->
     if len(values) < 3:
         return np.zeros(len(values), dtype=bool)
     centre = np.nanmedian(values)
-    limit = max(sigma * float(robust_sigma(values)), fraction * abs(centre))
+    limit = max(sigma * float(robust_sigma(values)), fraction * abs(centre), least)
     far: NDArray[np.bool_] = ~(np.abs(values - centre) <= limit)
     return far
 
@@ -179,7 +192,9 @@ class StackTask(SuperTask):
             kept = [i for i in range(len(facts)) if not outlier[i]]
             if len(kept) < config.minimum_frames:
                 raise TooFewFrames(len(facts), len(facts) - len(kept), config.minimum_frames)
-            combined = combine_stack(stack, config.statistics, frames=kept)
+            combined = combine_stack(
+                stack, self._statistics(), frames=kept, weights=self._weights(facts, kept)
+            )
             table = self._table(stack, facts, outlier, combined.data)
         table["n_clipped"] = 0
         table["n_clipped"][kept] = combined.n_clipped
@@ -209,7 +224,7 @@ class StackTask(SuperTask):
             calexp.meta,
             config.exposure_time_keys,
             "exposure time",
-            default=None if config.per_second else float("nan"),
+            default=None if config.per_second or config.weight_by_time else float("nan"),
         )
         if config.per_second:
             data, variance = data / seconds, None if variance is None else variance / seconds**2
@@ -221,13 +236,14 @@ class StackTask(SuperTask):
 
     def _outliers(self, facts: list[_Facts]) -> NDArray[np.bool_]:
         """Say which exposures are left out."""
+        config = self.config
         found = np.zeros(len(facts), dtype=bool)
-        if self.config.reject_outliers:
-            for metric in self.config.outlier_metrics:
+        if config.reject_outliers:
+            pixel = float(np.nanmedian([f.noise for f in facts]))
+            for metric in config.outlier_metrics:
                 values = np.array([getattr(f, metric) for f in facts])
-                found |= find_outliers(
-                    values, self.config.outlier_sigma, self.config.outlier_fraction
-                )
+                least = config.outlier_noise * pixel if metric == "background" else 0.0
+                found |= find_outliers(values, config.outlier_sigma, config.outlier_fraction, least)
         for fact, out in zip(facts, found, strict=True):
             if out:
                 self.log.warning(
@@ -237,6 +253,17 @@ class StackTask(SuperTask):
                     fact.noise,
                 )
         return found
+
+    def _statistics(self) -> StatisticsConfig:
+        statistics = StatisticsConfig(**self.config.statistics.toDict())
+        if self.config.weight_by_time:
+            statistics.method = "weighted"
+        return statistics
+
+    def _weights(self, facts: list[_Facts], kept: list[int]) -> NDArray[np.float64] | None:
+        if not self.config.weight_by_time:
+            return None
+        return np.array([facts[i].seconds for i in kept])
 
     def _table(
         self,
