@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from backbone.errors import UnknownEndpoint
-from registry.database import insert_rows
+from registry.database import insert_rows, remembered
 from registry.schema.files import endpoint, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["DIRECT", "ROOT", "Endpoint", "add", "get", "set_up"]
+__all__ = ["DIRECT", "ROOT", "Endpoint", "add", "key_of", "set_up"]
 
 ROOT = "root"
 DIRECT = "direct"
@@ -68,15 +68,18 @@ def add(connection: sa.Connection, name: str, root: str, *, owned: bool, at: str
     insert_rows(connection, endpoint, [row], skip_existing=True)
 
 
-def get(connection: sa.Connection, name: str) -> Endpoint:
-    """Look an endpoint up.
+def key_of(connection: sa.Connection, name: str) -> int:
+    """Give the key of an endpoint in this database.
 
     Raises
     ------
     UnknownEndpoint
         If there is none of this name.
     """
-    row = connection.execute(sa.select(endpoint).where(endpoint.c.name == name)).first()
-    if row is None:
+    asked = sa.select(endpoint.c.id).where(endpoint.c.name == name)
+    key: int | None = remembered(
+        connection, f"endpoint {name}", lambda: connection.execute(asked).scalar()
+    )
+    if key is None:
         raise UnknownEndpoint(f"There is no endpoint '{name}' in this repository.")
-    return Endpoint(row.id, row.name, row.root, bool(row.owned))
+    return key

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from backbone import endpoints
 from backbone.endpoints import Endpoint
 from registry.database import CHUNK, insert_rows, rows_of, utc_now
 from registry.schema.files import endpoint, file, replica
@@ -85,8 +86,19 @@ class Stored:
         return self.endpoint.locate(self.path, repository)
 
 
-def record(connection: sa.Connection, where: Endpoint, files: Sequence[NewFile]) -> None:
-    """Record files with one available replica each."""
+def record(connection: sa.Connection, where: str, files: Sequence[NewFile]) -> None:
+    """Record files with one available replica each.
+
+    Parameters
+    ----------
+    where : str
+        Name of the endpoint.
+
+    Raises
+    ------
+    UnknownEndpoint
+        If there is none of this name.
+    """
     rows = [
         {
             "dataset_id": f.dataset_id,
@@ -99,6 +111,7 @@ def record(connection: sa.Connection, where: Endpoint, files: Sequence[NewFile])
         for f in files
     ]
     insert_rows(connection, file, rows)
+    endpoint_id = endpoints.key_of(connection, where)
     now = utc_now()
     for start in range(0, len(rows), CHUNK):
         keys = rows_of(
@@ -108,7 +121,7 @@ def record(connection: sa.Connection, where: Endpoint, files: Sequence[NewFile])
         )
         new = sa.select(
             file.c.id,
-            sa.literal(where.id),
+            sa.literal(endpoint_id),
             sa.literal("available"),
             sa.literal(now, replica.c.since.type),
         ).join_from(keys, file, (file.c.dataset_id == keys.c.d) & (file.c.component == keys.c.c))

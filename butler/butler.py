@@ -634,11 +634,11 @@ def _record(
     for ref in refs:
         grouped.setdefault((ref.dataset_type, ref.run), []).append(ref)
     for (kind, run), members in grouped.items():
-        collections.register(connection, run, "RUN")
+        target = collections.ensure(connection, run)
         datasets.insert_datasets(
-            connection, kind, [r.data_id for r in members], run, ids=[r.id for r in members]
+            connection, kind, [r.data_id for r in members], target, ids=[r.id for r in members]
         )
-    files.record(connection, endpoints.get(connection, endpoints.ROOT), new)
+    files.record(connection, endpoints.ROOT, new)
     if also is not None:
         also(connection)
     for file in staged:

@@ -351,15 +351,14 @@ def _stage(butler: Butler, item: _Item, transfer: str) -> None:
 def _record(connection: sa.Connection, items: Sequence[_Item], where: str) -> None:
     _insert_dimensions(connection, items)
     for (run, kind), members in _by_run_and_type(items).items():
-        collections.register(connection, run, "RUN")
         datasets.insert_datasets(
             connection,
             kind,
             [i.ref.data_id for i in members],
-            run,
+            collections.ensure(connection, run),
             ids=[i.ref.id for i in members],
         )
-    files.record(connection, endpoints.get(connection, where), [f for i in items for f in i.new])
+    files.record(connection, where, [f for i in items for f in i.new])
     for item in items:
         if item.observation.curated and item.ref.dataset_type.is_calibration:
             begin, end = item.observation.validity or (None, None)

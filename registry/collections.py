@@ -29,6 +29,7 @@ __all__ = [
     "TYPES",
     "Collection",
     "chain",
+    "ensure",
     "flatten",
     "get_collection",
     "query",
@@ -110,6 +111,20 @@ def register(connection: sa.Connection, name: str, type: str = "RUN", doc: str =
     return False
 
 
+def ensure(connection: sa.Connection, name: str, type: str = "RUN") -> Collection:  # noqa: A002
+    """Look a collection up, and register it when it does not exist; errors as `register`."""
+    row = connection.execute(_named(name)).first()
+    if row is None or row.type != type:
+        register(connection, name, type)
+        return get_collection(connection, name)
+    return Collection(row.id, row.name, row.type, row.doc)
+
+
+def _named(name: str) -> sa.Select[tuple[int, str, str, str]]:
+    c = collection.c
+    return sa.select(c.id, c.name, c.type, c.doc).where(c.name == name)
+
+
 def get_collection(connection: sa.Connection, name: str, *, lock: bool = False) -> Collection:
     """Look one up by name.
 
@@ -118,9 +133,7 @@ def get_collection(connection: sa.Connection, name: str, *, lock: bool = False) 
     UnknownCollection
         With the nearest names.
     """
-    statement = sa.select(
-        collection.c.id, collection.c.name, collection.c.type, collection.c.doc
-    ).where(collection.c.name == name)
+    statement = _named(name)
     row = connection.execute(lock_rows(statement, connection) if lock else statement).first()
     if row is None:
         raise UnknownCollection(name, connection.execute(sa.select(collection.c.name)).scalars())

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry import collections as coll
-from registry.database import CHUNK, analyze, insert_missing, insert_rows, kind_of, rows_of, utc_now
+from registry.database import (
+    CHUNK,
+    analyze,
+    insert_missing,
+    insert_rows,
+    kind_of,
+    remembered,
+    rows_of,
+    utc_now,
+)
 from registry.dimensions import element_table, missing_records
 from registry.errors import (
     CollectionTypeError,
@@ -109,7 +118,11 @@ def register_dataset_type(connection: sa.Connection, kind: DatasetType) -> bool:
 
 
 def _type_row(connection: sa.Connection, name: str) -> Any:
-    return connection.execute(sa.select(dataset_type).where(dataset_type.c.name == name)).first()
+    def ask() -> Any:
+        asked = sa.select(dataset_type).where(dataset_type.c.name == name)
+        return connection.execute(asked).first()
+
+    return remembered(connection, f"dataset type {name}", ask)
 
 
 def _kind(row: Any) -> DatasetType:
@@ -186,7 +199,7 @@ def insert_datasets(
     connection: sa.Connection,
     kind: DatasetType,
     data_ids: Iterable[Mapping[str, Any]],
-    run: str,
+    run: str | coll.Collection,
     *,
     ids: Sequence[uuid.UUID] | None = None,
 ) -> list[DatasetRef]:
@@ -198,7 +211,7 @@ def insert_datasets(
         Registered.
     data_ids : iterable of mappings
         Exactly the keys of the dataset type.
-    run : str
+    run : str or Collection
         A RUN collection.
     ids : sequence of UUID, optional
         Identities to give them, as when they come from another repository.
@@ -216,14 +229,14 @@ def insert_datasets(
         If a data ID refers to a record that is not registered.
     """
     checked = [kind.data_id(d) for d in data_ids]
-    target = coll.get_collection(connection, run)
+    target = run if isinstance(run, coll.Collection) else coll.get_collection(connection, run)
     if target.type != "RUN":
         raise CollectionTypeError(
-            f"'{run}' is a {target.type} collection; datasets are inserted into a RUN."
+            f"'{target.name}' is a {target.type} collection; datasets are inserted into a RUN."
         )
     if len(set(checked)) < len(checked):
         twice = next(d for i, d in enumerate(checked) if d in checked[:i])
-        raise DatasetExists(kind.name, run, twice)
+        raise DatasetExists(kind.name, target.name, twice)
     keys = insert_data_ids(connection, checked)
     type_row = _type_row(connection, kind.name)
     if type_row is None or _kind(type_row) != kind:
@@ -249,7 +262,7 @@ def insert_datasets(
         raise
     if len(rows) >= _BULK:
         analyze(connection, data_id, dataset)
-    return [DatasetRef(u, kind, d, run) for u, d in zip(uuids, checked, strict=True)]
+    return [DatasetRef(u, kind, d, target.name) for u, d in zip(uuids, checked, strict=True)]
 
 
 def _existing(

@@ -279,6 +279,27 @@ def _input_rows(
     ]
 
 
+def _moving(before: str, *columns: str, **values: Any) -> sa.Update:
+    """Write the update of one quantum that is in a state; its values are bound by name."""
+    q = schema.quantum
+    bound = {c: sa.bindparam(c, type_=q.c[c].type) for c in columns}
+    this = q.c.id == sa.bindparam("quantum", type_=q.c.id.type)
+    return sa.update(q).where(this, q.c.state == sa.literal(before)).values({**bound, **values})
+
+
+_START = _moving(
+    "ready",
+    *("environment_id", "started_at", "host", "pid"),
+    state="running",
+    attempt=schema.quantum.c.attempt + 1,
+)
+_FINISH = _moving(
+    "running",
+    *("state", "finished_at", "wall_s", "cpu_s", "max_rss_bytes"),
+    *("exception_class", "exception_message", "metadata"),
+)
+
+
 def start(
     connection: sa.Connection, quantum_id: uuid.UUID, environment_id: int, host: str, pid: int
 ) -> None:
@@ -289,19 +310,14 @@ def start(
     InvalidState
         If it is not ready: another process took it.
     """
-    q = schema.quantum
-    moved = connection.execute(
-        sa.update(q)
-        .where(q.c.id == quantum_id, q.c.state == "ready")
-        .values(
-            state="running",
-            attempt=q.c.attempt + 1,
-            environment_id=environment_id,
-            started_at=utc_now(),
-            host=host,
-            pid=pid,
-        )
-    )
+    taken = {
+        "quantum": quantum_id,
+        "environment_id": environment_id,
+        "started_at": utc_now(),
+        "host": host,
+        "pid": pid,
+    }
+    moved = connection.execute(_START, taken)
     if moved.rowcount != 1:
         raise InvalidState(f"The quantum {quantum_id} is not ready; another process has taken it.")
 
@@ -327,21 +343,18 @@ def finish(
     InvalidState
         If the quantum is not running, so that its outputs must not be recorded.
     """
-    q = schema.quantum
-    moved = connection.execute(
-        sa.update(q)
-        .where(q.c.id == quantum_id, q.c.state == "running")
-        .values(
-            state=outcome.state,
-            finished_at=utc_now(),
-            wall_s=outcome.wall_s,
-            cpu_s=outcome.cpu_s,
-            max_rss_bytes=outcome.max_rss_bytes,
-            exception_class=outcome.exception_class,
-            exception_message=outcome.exception_message,
-            metadata=dict(outcome.metadata),
-        )
-    )
+    ended = {
+        "quantum": quantum_id,
+        "state": outcome.state,
+        "finished_at": utc_now(),
+        "wall_s": outcome.wall_s,
+        "cpu_s": outcome.cpu_s,
+        "max_rss_bytes": outcome.max_rss_bytes,
+        "exception_class": outcome.exception_class,
+        "exception_message": outcome.exception_message,
+        "metadata": dict(outcome.metadata),
+    }
+    moved = connection.execute(_FINISH, ended)
     if moved.rowcount != 1:
         raise InvalidState(
             f"The quantum {quantum_id} is no longer running here; its outputs are not recorded."
