@@ -15,7 +15,7 @@ from butler.instrument import InstrumentDefinition, load_shipped, shipped
 from registry import datasets, dimensions
 from registry.database import account, insert_rows, lock_rows, utc_now
 from registry.errors import UnknownDimensionValue
-from registry.schema.dimensions import instrument, instrument_definition
+from registry.schema.dimensions import instrument, instrument_definition, physical_filter
 
 if TYPE_CHECKING:
     from registry.registry import Registry
@@ -77,15 +77,33 @@ def _store(connection: sa.Connection, definition: InstrumentDefinition) -> None:
         connection.execute(
             sa.update(instrument)
             .where(instrument.c.name == definition.name)
-            .values(definition_version=version, doc=record.get("doc") or "")
+            .values({**record, "definition_version": version, "doc": record.get("doc") or ""})
         )
     for element, rows in (
         ("physical_filter", definition.physical_filter_records()),
         ("detector", definition.detector_records()),
     ):
         dimensions.insert_dimension_records(connection, element, rows, "skip")
+    _tell_passbands(connection, definition)
     for spec in definition.dataset_types.values():
         datasets.register_dataset_type(connection, spec.dataset_type)
+
+
+def _tell_passbands(connection: sa.Connection, definition: InstrumentDefinition) -> None:
+    """Write the passbands of filters that an older version of the definition has registered."""
+    edges = ("wavelength_min_m", "wavelength_max_m")
+    rows = [
+        {"_name": f["name"], **{k: f[k] for k in edges}}
+        for f in definition.physical_filter_records()
+    ]
+    mine = sa.and_(
+        physical_filter.c.instrument == definition.name,
+        physical_filter.c.name == sa.bindparam("_name"),
+    )
+    if rows:
+        connection.execute(
+            sa.update(physical_filter).where(mine).values({k: sa.bindparam(k) for k in edges}), rows
+        )
 
 
 def names(registry: Registry) -> list[str]:

@@ -11,6 +11,7 @@ import contextlib
 import datetime as dt
 import getpass
 import json
+import os
 import random
 import re
 import threading
@@ -35,6 +36,7 @@ from registry.timespan import BEGINNING, END
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 __all__ = [
     "Database",
@@ -45,13 +47,17 @@ __all__ = [
     "insert_rows",
     "kind_of",
     "lock_rows",
+    "may_write",
     "open_engine",
     "remembered",
     "rows_of",
     "safe_url",
+    "translated",
+    "standard_strings",
     "utc_now",
     "violated",
     "with_timestamps",
+    "with_types",
 ]
 
 P = ParamSpec("P")
@@ -120,6 +126,8 @@ def open_engine(url: str | sa.URL) -> sa.Engine:
     options: dict[str, Any] = {"json_serializer": canonical_json}
     if backend == "sqlite":
         options["connect_args"] = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+        if not may_write(parsed):
+            options["poolclass"] = sa.NullPool
     else:
         options |= {"pool_pre_ping": True, "isolation_level": "READ COMMITTED"}
     if backend == "postgresql":
@@ -137,6 +145,8 @@ def open_engine(url: str | sa.URL) -> sa.Engine:
         ) from error
     if backend == "sqlite":
         _set_up_sqlite(engine)
+        if not may_write(parsed):
+            sa.event.listen(engine, "do_connect", _read_only)
     for rolled_back in ("rollback", "rollback_savepoint"):
         sa.event.listen(engine, rolled_back, _forget_remembered)
     return engine
@@ -188,6 +198,37 @@ def _set_up_sqlite(engine: sa.Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
+def may_write(url: str | sa.URL) -> bool:
+    """Tell whether this process may write an SQLite database that exists; True for all others.
+
+    SQLite writes its log beside the file, so that it needs the folder too.
+    """
+    folder = database_folder(url)
+    if folder is None:
+        return True
+    file = Path(str(sa.make_url(url).database))
+    effective = os.access in os.supports_effective_ids
+    return not file.exists() or all(
+        os.access(path, os.W_OK, effective_ids=effective) for path in (file, folder)
+    )
+
+
+def _read_only(
+    _dialect: sa.Dialect, _record: Any, arguments: list[Any], options: dict[str, Any]
+) -> None:
+    """Open a file of SQLite that may not be written.
+
+    Readers of a database in WAL mode share a file that one of them makes beside it.  While a writer
+    is at work, it has made it.  When there is none, SQLite is told that the file will not change
+    (immutable): it takes no lock and looks for no log.  No connection is kept, so that each one
+    finds out how things are.
+    """
+    path = Path(arguments[0]).absolute()
+    written = path.with_name(f"{path.name}-wal").exists()
+    arguments[0] = f"{path.as_uri()}?mode=ro{'' if written else '&immutable=1'}"
+    options["uri"] = True
+
+
 class Database:
     """One database: its engine, its transactions, and the translation of its errors.
 
@@ -197,10 +238,20 @@ class Database:
         As `open_engine` takes it.
     writeable : bool
         Whether `begin` and `transact` may be used.
+
+    Raises
+    ------
+    ReadOnly
+        If it is to be writeable, and is a file of SQLite that this process may not write.
     """
 
     def __init__(self, url: str, *, writeable: bool = True) -> None:
         self.url = str(url)
+        if writeable and not may_write(url):
+            raise ReadOnly(
+                f"The database {safe_url(url)} cannot be written: you may not write to its file "
+                "or folder. Open it for reading only, or ask its owner for the permission."
+            )
         self.engine = open_engine(url)
         self.writeable = writeable
         self._enlisted: ContextVar[sa.Connection | None] = ContextVar("enlisted", default=None)
@@ -214,6 +265,20 @@ class Database:
     def in_transaction(self) -> bool:
         """Whether this thread is inside a write transaction."""
         return self._enlisted.get() is not None
+
+    def require_writeable(self) -> None:
+        """Refuse what would change something when the database was opened for reading only.
+
+        Raises
+        ------
+        ReadOnly
+            If so.
+        """
+        if not self.writeable:
+            raise ReadOnly(
+                f"The database {safe_url(self.url)} was opened for reading only; "
+                "open it with writeable=True to change something."
+            )
 
     @contextlib.contextmanager
     def begin(self) -> Iterator[sa.Connection]:
@@ -232,8 +297,7 @@ class Database:
         if current is not None:
             yield current
             return
-        if not self.writeable:
-            raise ReadOnly(f"The repository at {safe_url(self.url)} was opened for reading only.")
+        self.require_writeable()
         with (
             self.translated(),
             self.engine.connect().execution_options(writing=True) as connection,
@@ -283,19 +347,30 @@ class Database:
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 (spreads writers, guards nothing)
         raise AssertionError("unreachable")
 
-    @contextlib.contextmanager
-    def translated(self) -> Iterator[None]:
+    def translated(self) -> AbstractContextManager[None]:
         """Turn the driver's errors into this project's."""
-        try:
-            yield
-        except SkyspineError:
-            raise
-        except sa.exc.DBAPIError as error:
-            raise _translation(error, safe_url(self.url)) from error
-        except sa.exc.TimeoutError as error:
-            raise DatabaseUnavailable(
-                f"No connection to {safe_url(self.url)} became free: {error}"
-            ) from error
+        return translated(self.url)
+
+
+@contextlib.contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Turn the errors of a driver into this project's.
+
+    Parameters
+    ----------
+    url : str
+        What messages call the database; its password is left out.
+    """
+    try:
+        yield
+    except SkyspineError:
+        raise
+    except sa.exc.DBAPIError as error:
+        raise _translation(error, safe_url(url)) from error
+    except sa.exc.TimeoutError as error:
+        raise DatabaseUnavailable(
+            f"No connection to {safe_url(url)} became free: {error}"
+        ) from error
 
 
 def _number(error: BaseException | None) -> int | None:
@@ -385,7 +460,8 @@ def _translation(error: sa.exc.DBAPIError, url: str) -> SkyspineError:
         )
     if sqlite_name == "SQLITE_CANTOPEN":
         return DatabaseUnavailable(
-            f"The database {url} cannot be opened: does its folder exist and may you write there?"
+            f"The database {url} cannot be opened: does its folder exist, and may you write there? "
+            "Where you may only read, it must have been closed by whoever wrote it last."
         )
     if sqlite_name in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
         return DatabaseUnavailable(
@@ -587,3 +663,30 @@ def with_timestamps(text: str, dialect: str) -> str:
         return f"({_TIMESTAMPS[dialect].format(us=us)})"
 
     return _TIMESTAMP.sub(written, text)
+
+
+_MARIADB_CASTS = {"AS DOUBLE PRECISION)": "AS DOUBLE)", "AS BIGINT)": "AS SIGNED)"}
+
+
+def with_types(text: str, dialect: str) -> str:
+    """Write the type names of standard SQL in CASTs as one database spells them."""
+    if dialect == "mariadb":
+        for standard, spelled in _MARIADB_CASTS.items():
+            text = text.replace(standard, spelled)
+    return text
+
+
+def standard_strings(dialect: str) -> tuple[Sequence[str], Sequence[str]]:
+    """Give what to say before and after a statement in which ``||`` joins texts.
+
+    MariaDB takes ``||`` for OR, unless the session is told otherwise; the others need nothing.
+    """
+    if dialect not in ("mysql", "mariadb"):
+        return (), ()
+    return (
+        (
+            "SET @sql_mode_before = @@SESSION.sql_mode",
+            "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',PIPES_AS_CONCAT')",
+        ),
+        ("SET SESSION sql_mode = @sql_mode_before",),
+    )

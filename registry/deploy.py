@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from registry.database import open_engine, safe_url, utc_now, with_timestamps
+from registry import views
+from registry.database import (
+    open_engine,
+    safe_url,
+    standard_strings,
+    translated,
+    utc_now,
+    with_timestamps,
+    with_types,
+)
 from registry.errors import RegistryError, WrongRevision
 from registry.identity import uuid7
 from registry.schema import metadata
@@ -78,7 +87,7 @@ def _revisions() -> set[str]:
 def _connected(url: str) -> Iterator[sa.Connection]:
     engine = open_engine(url)
     try:
-        with engine.connect() as connection:
+        with translated(url), engine.connect() as connection:
             yield connection
     finally:
         engine.dispose()
@@ -216,7 +225,7 @@ def view_sql(name: str, dialect: str, revision: str | None = None) -> str:
     stem = f"{name}.{revision}" if revision else name
     native = folder / f"{stem}.{dialect}.sql"
     text = (native if native.exists() else folder / f"{stem}.sql").read_text(encoding="utf-8")
-    return with_timestamps(text, dialect)
+    return with_types(with_timestamps(text, dialect), dialect)
 
 
 def create_view(name: str, revision: str = "") -> None:
@@ -229,9 +238,18 @@ def create_view(name: str, revision: str = "") -> None:
     """
     from alembic import op
 
-    body = view_sql(name, op.get_context().dialect.name, revision)
+    dialect = op.get_context().dialect
+    body = view_sql(name, dialect.name, revision)
+    before, after = standard_strings(dialect.name)
     drop_view(name)
+    for statement in before:
+        op.execute(statement)
     op.execute(sa.text(f"CREATE VIEW {name} AS\n{body}".replace(":", r"\:")))
+    for statement in after:
+        op.execute(statement)
+    if dialect.name == "postgresql":
+        for statement in views.comments(views.parse(name, body)):
+            op.execute(sa.text(statement.replace(":", r"\:")))
 
 
 def drop_view(name: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from registry import regions
+from registry import footprints, regions
 from registry.database import insert_rows, rows_of
 from registry.errors import (
     Conflict,
@@ -125,6 +125,8 @@ def insert_dimension_records(
             "leave them out, or insert with on_conflict='skip'."
         )
     new = [r for r in records if tuple(r[k] for k in keys) not in existing]
+    if "stc_s" in table.c:
+        new = footprints.with_footprints(new)
     try:
         with connection.begin_nested():
             insert_rows(connection, table, new, skip_existing=on_conflict == "skip")

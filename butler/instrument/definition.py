@@ -354,6 +354,8 @@ class InstrumentDefinition:
             "definition_version": self.version,
             "detector_max": max(d.number for d in self.detectors) + 1,
             "doc": self.doc,
+            "facility": self._spec.get("facility"),
+            "field_of_view_deg": self._spec.get("field_of_view"),
         }
 
     def detector_records(self) -> list[dict[str, Any]]:
@@ -373,7 +375,16 @@ class InstrumentDefinition:
 
     def physical_filter_records(self) -> list[dict[str, Any]]:
         """Give the rows of the physical_filter table."""
-        return [{"instrument": self.name, "name": f.name, "band": f.band} for f in self.filters]
+        return [
+            {
+                "instrument": self.name,
+                "name": f.name,
+                "band": f.band,
+                "wavelength_min_m": f.wavelength_min_m,
+                "wavelength_max_m": f.wavelength_max_m,
+            }
+            for f in self.filters
+        ]
 
     def day_obs_record(self, day_obs: int) -> dict[str, Any]:
         """Give the row of the day_obs table for a night.

@@ -12,6 +12,9 @@ from registry.schema.types import Json, LongText, UtcDateTime, table
 NAME = sa.String(128)
 LABEL = sa.String(255)
 CARRIED = "Further facts, as the export of another registry gave them"
+STC_S = "The region as text for the Virtual Observatory: POLYGON ICRS ra dec ... [deg]"
+CENTER = "of the middle of the region, ICRS [deg]"
+DIAMETER = "Diameter of the smallest circle around the region [deg]"
 
 instrument = table(
     "instrument",
@@ -24,6 +27,8 @@ instrument = table(
     ),
     sa.Column("detector_max", sa.Integer, comment="Largest detector number plus one"),
     sa.Column("doc", sa.Text, nullable=False, comment="What the camera is"),
+    sa.Column("facility", NAME, comment="Telescope or observatory that it is at"),
+    sa.Column("field_of_view_deg", sa.Double, comment="Diameter of its field of view [deg]"),
     sa.Column("extra", Json, comment=CARRIED),
     comment="A camera on a telescope.",
 )
@@ -58,6 +63,8 @@ physical_filter = table(
     ),
     sa.Column("name", NAME, primary_key=True, comment="Name of the filter at the camera"),
     sa.Column("band", NAME, comment="Common name of the passband, e.g. g"),
+    sa.Column("wavelength_min_m", sa.Double, comment="Blue end of the passband, in vacuum [m]"),
+    sa.Column("wavelength_max_m", sa.Double, comment="Red end of the passband, in vacuum [m]"),
     comment="A filter of a camera.",
 )
 
@@ -236,6 +243,10 @@ visit_detector_region = table(
     sa.Column(
         "region", sa.LargeBinary, nullable=False, comment="Sky region, lsst.sphgeom encoding, ICRS"
     ),
+    sa.Column("stc_s", sa.Text, comment=STC_S),
+    sa.Column("center_ra", sa.Double, comment=f"Right ascension {CENTER}"),
+    sa.Column("center_dec", sa.Double, comment=f"Declination {CENTER}"),
+    sa.Column("diameter_deg", sa.Double, comment=DIAMETER),
     sa.ForeignKeyConstraint(["instrument", "visit"], ["visit.instrument", "visit.id"]),
     sa.ForeignKeyConstraint(["instrument", "detector"], ["detector.instrument", "detector.id"]),
     comment="The part of the sky that a detector saw in a visit.",
@@ -325,6 +336,10 @@ patch = table(
     sa.Column(
         "region", sa.LargeBinary, nullable=False, comment="Sky region, lsst.sphgeom encoding, ICRS"
     ),
+    sa.Column("stc_s", sa.Text, comment=STC_S),
+    sa.Column("center_ra", sa.Double, comment=f"Right ascension {CENTER}"),
+    sa.Column("center_dec", sa.Double, comment=f"Declination {CENTER}"),
+    sa.Column("diameter_deg", sa.Double, comment=DIAMETER),
     sa.Column(
         "wcs", Json, nullable=False, comment="FITS WCS cards and shape of the patch's pixel grid"
     ),

@@ -35,6 +35,11 @@ endpoint = table(
         comment="Whether files are made and deleted by this repository",
     ),
     sa.Column("state", sa.String(16), nullable=False, comment="online or offline"),
+    sa.Column(
+        "access_url",
+        sa.String(1024),
+        comment="URL below which readers of the archive get its files, if any",
+    ),
     sa.CheckConstraint("state IN ('online', 'offline')", name="state"),
     comment="Storage under one root.",
 )

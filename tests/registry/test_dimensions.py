@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 
 def test_records_come_back_as_inserted(filled: Registry) -> None:
+    unknown = {"wavelength_min_m": None, "wavelength_max_m": None}
     assert filled.query_dimension_records("physical_filter") == [
-        {"instrument": "Cam", "name": "Ha", "band": None},
-        {"instrument": "Cam", "name": "SDSS g", "band": "g"},
-        {"instrument": "Cam", "name": "SDSS r", "band": "r"},
+        {"instrument": "Cam", "name": "Ha", "band": None, **unknown},
+        {"instrument": "Cam", "name": "SDSS g", "band": "g", **unknown},
+        {"instrument": "Cam", "name": "SDSS r", "band": "r", **unknown},
     ]
     first = filled.query_dimension_records("exposure")[0]
     assert first == {
