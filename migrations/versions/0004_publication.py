@@ -18,7 +18,7 @@ branch_labels = None
 depends_on = None
 
 CENTER = "of the middle of the region, ICRS [deg]"
-FOOTPRINT = {
+FOOTPRINT: dict[str, tuple[sa.types.TypeEngine, str]] = {
     "stc_s": (
         sa.Text(),
         "The region as text for the Virtual Observatory: POLYGON ICRS ra dec ... [deg]",
@@ -27,7 +27,7 @@ FOOTPRINT = {
     "center_dec": (sa.Double(), f"Declination {CENTER}"),
     "diameter_deg": (sa.Double(), "Diameter of the smallest circle around the region [deg]"),
 }
-FACTS = {
+FACTS: dict[str, dict[str, tuple[sa.types.TypeEngine, str]]] = {
     "instrument": {
         "facility": (sa.String(length=128), "Telescope or observatory that it is at"),
         "field_of_view_deg": (sa.Double(), "Diameter of its field of view [deg]"),
