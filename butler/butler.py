@@ -313,7 +313,13 @@ class Butler:
         ----------
         staged : list of StagedFile
             May grow inside.
+
+        Raises
+        ------
+        ReadOnly
+            If the repository was opened for reading only, before any file is made.
         """
+        self.registry.database.require_writeable()
         try:
             yield
         except BaseException as error:
@@ -378,21 +384,18 @@ class Butler:
         component: str | None,
         parameters: Mapping[str, Any] | None,
     ) -> Any:
-        by_component = {c.component: c for c in copies}
-        whole = by_component.get("")
-        if whole is not None:
-            return get_formatter(whole.formatter).read(
-                whole.place(self.root), component, parameters, trusted=self.trusted
+        def reader(copy: files.Stored) -> Callable[[str | None], Any]:
+            return lambda wanted: get_formatter(copy.formatter).read(
+                copy.place(self.root), wanted, parameters, trusted=self.trusted
             )
+
+        parts = {copy.component: reader(copy) for copy in copies}
+        if "" in parts:
+            return parts[""](component)
         storage = get_storage_class(ref.dataset_type.storage_class)
-        parts = {
-            name: get_formatter(copy.formatter).read(
-                copy.place(self.root), None, parameters, trusted=self.trusted
-            )
-            for name, copy in by_component.items()
-        }
-        assembled = storage.assemble(parts)
-        return assembled if component is None else storage.component(assembled, component)
+        if component is not None:
+            return storage.read_component(component, parts)
+        return storage.assemble({name: read(None) for name, read in parts.items()})
 
     def get_deferred(self, *args: Any, **kwargs: Any) -> Deferred:
         """Find a dataset now and read it later; arguments as for `get`."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 from butler import Butler
 from butler.errors import RepositoryExists, RepositoryNotFound
-from registry.errors import DatabaseUnavailable, RegistryError, WrongRevision
+from registry.errors import DatabaseUnavailable, ReadOnly, RegistryError, WrongRevision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,13 @@ try:
         writer.put({"n": 2}, "summary", instrument="DemoCam", detector=2)
 except SkyspineError as error:
     print(error.code, "-", error)
+"""
+READ_FOR_EACH_LINE = """
+import sys
+from butler import Butler
+with Butler(sys.argv[1]) as reader:
+    for run in sys.stdin:
+        print(reader.get("note", collections=run.strip()), flush=True)
 """
 
 
@@ -94,33 +102,108 @@ def test_another_revision_is_refused(repository: Path, database_url: str) -> Non
         Butler(repository)
 
 
-@pytest.fixture
-def protected(tmp_path: Path) -> Iterator[Path]:
-    """A repository that nobody may write to, root apart."""
-    root = tmp_path / "repo"
-    with Butler.create(root) as butler:
+def fill(root: Path, db: str | None = None) -> None:
+    with Butler.create(root, db) as butler:
         butler.register_instrument("demo")
         butler.register_dataset_type("summary", ("instrument", "detector"), "StructuredDataDict")
         butler.put({"n": 1}, "summary", detector=1, run="u/test")
-    # the root itself stays open, since SQLite reads a database in WAL mode with a file beside it
-    everything = list(root.rglob("*"))
+
+
+@contextlib.contextmanager
+def protected(root: Path) -> Iterator[None]:
+    """Let nobody write to a folder and what is below it, root apart."""
+    everything = [root, *root.rglob("*")]
     for place in everything:
         place.chmod(0o555 if place.is_dir() else 0o444)
-    yield root
+    yield
     for place in everything:
         place.chmod(0o755)
 
 
-def test_one_who_may_only_read_gets_and_is_told_why_a_put_fails(protected: Path) -> None:
+def for_anybody(script: str, root: Path) -> list[str]:
+    """Give the command of a script that obeys permissions, whoever runs the tests."""
     without = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    as_anybody = without if os.geteuid() == 0 else []
+    return [*as_anybody, sys.executable, "-c", script, str(root)]
+
+
+def read_and_put(root: Path) -> list[str]:
     done = subprocess.run(
-        [*(without if os.geteuid() == 0 else []), sys.executable, "-c", READ_AND_PUT, protected],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=False,
+        for_anybody(READ_AND_PUT, root), cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
-    assert done.stdout.splitlines()[:1] == ["{'n': 1}"], done.stderr
-    assert done.stdout.splitlines()[1].startswith("write-failed - "), done.stdout
-    assert "ask for permission to write there" in done.stdout
-    assert len(list(protected.rglob("summary_*"))) == 1
+    assert not done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_folder_that_may_only_be_read_is_read_with_its_sqlite(tmp_path: Path) -> None:
+    root = tmp_path / "repo"
+    fill(root)
+    with protected(root):
+        got, refused = read_and_put(root)
+    assert got == "{'n': 1}"
+    assert refused.startswith("read-only - The database sqlite:///"), refused
+    assert "Open it for reading only, or ask its owner for the permission." in refused
+    assert sorted(p.name for p in root.iterdir()) == ["registry.sqlite3", "skyspine.yaml", "u"]
+
+
+def test_a_put_into_a_folder_that_may_only_be_read_leaves_nothing(
+    tmp_path: Path, empty_database_url: str
+) -> None:
+    root = tmp_path / "repo"
+    fill(root, empty_database_url)
+    with protected(root):
+        got, refused = read_and_put(root)
+    assert got == "{'n': 1}"
+    assert refused.startswith("write-failed - "), refused
+    assert "ask for permission to write there" in refused
+    with Butler(root, collections="u/test") as butler:
+        assert len(butler.query_datasets("summary")) == 1
+    assert len(list(root.rglob("summary_*"))) == 1
+
+
+def test_who_may_only_read_sees_what_a_writer_adds(tmp_path: Path) -> None:
+    root = tmp_path / "repo"
+    with Butler.create(root) as butler:
+        butler.register_dataset_type("note", (), "StructuredDataDict")
+        butler.put({"n": 1}, "note", run="one")
+    root.chmod(0o555)
+    (root / "registry.sqlite3").chmod(0o444)
+    reader = subprocess.Popen(
+        for_anybody(READ_FOR_EACH_LINE, root),
+        cwd=CHECKOUT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    asked, answers = reader.stdin, reader.stdout
+    assert asked is not None
+    assert answers is not None
+
+    def told(run: str) -> str:
+        print(run, file=asked, flush=True)
+        return answers.readline().strip()
+
+    with reader:
+        assert told("one") == "{'n': 1}"
+        root.chmod(0o755)
+        (root / "registry.sqlite3").chmod(0o644)
+        with Butler(root, writeable=True) as writer:
+            writer.put({"n": 2}, "note", run="two")
+            root.chmod(0o555)
+            assert told("two") == "{'n': 2}"
+            root.chmod(0o755)
+            writer.put({"n": 3}, "note", run="three")
+        root.chmod(0o555)
+        assert told("three") == "{'n': 3}"
+        asked.close()
+    root.chmod(0o755)
+    assert reader.returncode == 0
+
+
+def test_a_butler_for_reading_refuses_a_put_before_it_makes_a_file(butler: Butler) -> None:
+    with Butler(butler.root) as reader:
+        with pytest.raises(ReadOnly, match="writeable=True"):
+            reader.put({"n": 1}, "summary", instrument="DemoCam", detector=1, run="u/test")
+        with pytest.raises(ReadOnly, match="writeable=True"):
+            reader.collections.register("new")
+    assert not list(butler.root.rglob("summary_*"))
