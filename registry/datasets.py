@@ -339,6 +339,7 @@ def query_datasets_sql(
     find_first: bool = True,
     order_by: Sequence[str] = (),
     limit: int | None = None,
+    connection: sa.Connection | None = None,
 ) -> sa.Select[Any] | None:
     """Write the statement that `query_datasets` runs; None when no collection is searched."""
     member = _membership(collections)
@@ -360,7 +361,7 @@ def query_datasets_sql(
         "run": collection.c.name,
         "ingest_date": dataset.c.ingest_date_tai_ns,
     }
-    names = names_of_data_ids(base, i, kind.dimensions, fields)
+    names = names_of_data_ids(base, i, kind.dimensions, fields, connection)
     conditions = [
         dataset_type.c.name == kind.name,
         *_fixed(names, data_id),
@@ -423,7 +424,9 @@ def query_datasets(
     -------
     list of DatasetRef
     """
-    statement = query_datasets_sql(kind, coll.flatten(connection, collections), **options)
+    statement = query_datasets_sql(
+        kind, coll.flatten(connection, collections), connection=connection, **options
+    )
     if statement is None:
         return []
     return [_ref(kind, row) for row in connection.execute(statement)]
@@ -558,7 +561,7 @@ def query_data_ids(
         Each once.
     """
     if datasets is None:
-        names = names_of_dimensions(dimensions)
+        names = names_of_dimensions(dimensions, connection)
         conditions: list[Any] = []
     else:
         kind = get_dataset_type(connection, datasets)
@@ -571,7 +574,7 @@ def query_data_ids(
             .join(dataset_type, dataset_type.c.id == dataset.c.dataset_type_id)
             .join(i, i.c.id == dataset.c.data_id)
         )
-        names = names_of_data_ids(base, i, kind.dimensions)
+        names = names_of_data_ids(base, i, kind.dimensions, connection=connection)
         conditions = [dataset_type.c.name == datasets]
     columns = [names.column(d).label(d) for d in dimensions]
     conditions += [*_fixed(names, data_id), *_where(names, where, bind)]
@@ -613,7 +616,7 @@ def query_dimension_records(
     list of dict
         Columns as in the table of that name, ordered by key.
     """
-    names = names_of_element(element)
+    names = names_of_element(element, connection)
     table = names.record(element)
     conditions = [*_fixed(names, data_id), *_where(names, where, bind)]
     keys = [o.desc() if down else o for o, down in _ordering(names, order_by)]

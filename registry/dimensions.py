@@ -136,6 +136,8 @@ def insert_dimension_records(
         regions.index_visits(connection, new)
     elif element == "patch" and new:
         regions.index_patches(connection, new)
+    elif element in ("visit", "tract"):
+        regions.index_alone(connection, element, new)
     return len(new)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from registry import sky
+from registry.carried import FIELDS, IMPLIED, RENAMED
 from registry.dimensions import ELEMENTS, element_table
 from registry.errors import UnknownName
 from registry.identity import DIMENSIONS
@@ -17,6 +19,8 @@ from registry.schema import dimensions as schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from lsst.sphgeom import Region
 
 __all__ = ["Names", "names_of_data_ids", "names_of_dimensions", "names_of_element"]
 
@@ -40,6 +44,7 @@ _IMPLIED_BY = {
     "day_obs": ("exposure", "visit"),
     "physical_filter": ("exposure", "visit"),
     "band": ("physical_filter",),
+    **IMPLIED,
 }
 _ALIASES = {"begin": "begin_tai_ns", "end": "end_tai_ns", "name": "full_name"}
 
@@ -55,6 +60,8 @@ class Names:
         Column of each dimension that the rows have.
     fields : mapping
         Further names, such as those of datasets.
+    connection : sqlalchemy.Connection, optional
+        Asked which rows lie in a part of the sky; without it no region can be compared.
     """
 
     def __init__(
@@ -63,12 +70,15 @@ class Names:
         dimensions: Mapping[str, Any],
         fields: Mapping[str, Any] | None = None,
         extra: Any = None,
+        connection: sa.Connection | None = None,
     ) -> None:
+        self.connection = connection
         self.base = base
         self.dimensions = dict(dimensions)
         self.fields = dict(fields or {})
         self.extra = extra
         self._records: dict[str, Any] = {}
+        self._n_regions = 0
 
     def column(self, name: str, position: int = 0) -> Any:
         """Give the column of a name, joining what it needs.
@@ -90,10 +100,52 @@ class Names:
         if not self._reachable(element):
             raise UnknownField(name, self.known_names())
         columns = self.record(element).c
-        for candidate in (field, _ALIASES.get(field, field)):
+        renamed = RENAMED.get(element, {}).get(field, field)
+        for candidate in (field, renamed, _ALIASES.get(field, field)):
             if candidate in columns:
                 return columns[candidate]
+        if field in FIELDS.get(element, {}):
+            return _carried(columns.extra, element, field)
         raise UnknownField(name, self.known_names())
+
+    def region_overlaps(
+        self, name: str, other: Region | str, position: int
+    ) -> sa.ColumnElement[bool] | None:
+        """Give the condition that a row lies in a part of the sky, or touches another row.
+
+        Parameters
+        ----------
+        name : str
+            visit_detector_region, visit, patch or tract, with or without ``.region``, or exposure,
+            whose pointing counts.
+        other : lsst.sphgeom.Region or str
+            Where, or an element of the other kind: observations touch parts of sky maps.
+        position : int
+            Not needed here.
+        """
+        del position
+        element = name.removesuffix(".region")
+        if self.connection is None or not self._has_place(element):
+            return None
+        alias = f"sky{self._n_regions}"
+        self._n_regions += 1
+        if not isinstance(other, str):
+            dimensions = sky.keys_of(element) or ()
+            found = sky.keys_in(self.connection, element, other)
+        else:
+            pair = {element, other.removesuffix(".region")}
+            observed = next((e for e in sky.OBSERVED if e in pair), "")
+            part = next((e for e in sky.SKY if e in pair), "")
+            if not (self._has_place(observed) and self._has_place(part)):
+                return None
+            dimensions = (*(sky.keys_of(observed) or ()), *(sky.keys_of(part) or ()))
+            found = sky.region_pairs(self.connection, observed, part)
+        given = sky.table_of_keys(self.connection, dimensions, found, alias)
+        mine = sa.tuple_(*(self.column(d) for d in dimensions))
+        return mine.in_(sa.select(*(given.c[d] for d in dimensions)))
+
+    def _has_place(self, element: str) -> bool:
+        return all(self._reachable(d) for d in sky.keys_of(element) or ("",))
 
     def known_names(self) -> Sequence[str]:
         """List every name that may be used here."""
@@ -102,6 +154,7 @@ class Names:
         for element in _RECORD_KEYS:
             if element in ELEMENTS and self._reachable(element):
                 known += [f"{element}.{c.name}" for c in ELEMENTS[element].columns]
+                known += [f"{element}.{name}" for name in FIELDS.get(element, ())]
         return sorted(set(known))
 
     def values(self, name: str) -> Sequence[str] | None:
@@ -135,8 +188,19 @@ class Names:
             return self.dimensions[name]
         for element in _IMPLIED_BY.get(name, ()):
             if self._reachable(element):
-                return self.record(element).c[name]
+                return self.column(f"{element}.{name}")
         return None
+
+
+def _carried(extra: Any, element: str, field: str) -> sa.ColumnElement[Any]:
+    """Take a field out of the further facts that an export gave."""
+    found = extra[field]
+    kind = FIELDS[element][field]
+    if kind is str:
+        return found.as_string()  # type: ignore[no-any-return]
+    if kind is bool:
+        return found.as_boolean()  # type: ignore[no-any-return]
+    return found.as_float() if kind is float else found.as_integer()  # type: ignore[no-any-return]
 
 
 class UnknownField(UnknownName):
@@ -147,20 +211,26 @@ class UnknownField(UnknownName):
 
 
 def names_of_data_ids(
-    base: Any, data_id: Any, dimensions: Sequence[str], fields: Mapping[str, Any] | None = None
+    base: Any,
+    data_id: Any,
+    dimensions: Sequence[str],
+    fields: Mapping[str, Any] | None = None,
+    connection: sa.Connection | None = None,
 ) -> Names:
     """Names over rows of ``data_id`` (or an alias of it) of the given dimensions."""
     columns = {
         d: data_id.c[d] if d in DIMENSIONS else data_id.c.extra[d].as_string() for d in dimensions
     }
-    return Names(base, columns, fields, data_id.c.extra)
+    return Names(base, columns, fields, data_id.c.extra, connection)
 
 
-def names_of_dimensions(dimensions: Sequence[str]) -> Names:
+def names_of_dimensions(
+    dimensions: Sequence[str], connection: sa.Connection | None = None
+) -> Names:
     """Names over every combination of records that the given dimensions allow.
 
-    Detectors combine with the exposures or visits of their instrument; visits and detectors meet
-    tracts and patches where their regions overlap.
+    Detectors combine with the exposures or visits of their instrument; visits, alone or with
+    detectors, meet tracts and patches where their regions overlap.
 
     Raises
     ------
@@ -181,9 +251,15 @@ def names_of_dimensions(dimensions: Sequence[str]) -> Names:
         base = table if base is None else base.join(table, condition)
         columns.update({d: table.c[c] for d, c in own.items() if d not in columns})
 
-    if {"visit", "detector"} <= wanted and wanted & {"tract", "patch"}:
-        keys = ("instrument", "visit", "detector", "skymap", "tract", "patch")
-        add(schema.overlap.alias(), {k: k for k in keys})
+    if "visit" in wanted and wanted & {"tract", "patch"}:
+        observed = "visit_detector_region" if "detector" in wanted else "visit"
+        part = "patch" if "patch" in wanted else "tract"
+        keys = (*(sky.keys_of(observed) or ()), *(sky.keys_of(part) or ()))
+        if connection is None or (observed, part) == ("visit_detector_region", "patch"):
+            add(schema.overlap.alias(), {k: k for k in keys})
+        else:
+            pairs = sky.region_pairs(connection, observed, part)
+            add(sky.table_of_keys(connection, keys, pairs, "touching"), {k: k for k in keys})
     if {"visit", "exposure"} <= wanted:
         add(schema.visit_exposure.alias(), {k: k for k in ("instrument", "visit", "exposure")})
     for element in (
@@ -211,15 +287,15 @@ def names_of_dimensions(dimensions: Sequence[str]) -> Names:
     for element in ("instrument", "skymap"):
         if element in wanted and element not in columns:
             add(ELEMENTS[element].alias(), {element: "name"})
-    return Names(base, columns)
+    return Names(base, columns, connection=connection)
 
 
-def names_of_element(element: str) -> Names:
+def names_of_element(element: str, connection: sa.Connection | None = None) -> Names:
     """Names over the records of one dimension element."""
     table = element_table(element).alias(f"{element}_record")
     keys = _RECORD_KEYS.get(element, {c.name: c.name for c in table.primary_key})
     columns = {d: table.c[c] for d, c in keys.items()}
     columns |= {d: table.c[d] for d in DIMENSIONS if d in table.c and d not in columns}
-    names = Names(table, columns)
+    names = Names(table, columns, connection=connection)
     names.adopt(element, table)
     return names

@@ -7,6 +7,7 @@ once, when either side is inserted.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -16,20 +17,24 @@ from registry.schema.dimensions import (
     overlap,
     patch,
     patch_pixel,
+    tract_pixel,
     visit_detector_pixel,
     visit_detector_region,
+    visit_pixel,
 )
+from registry.touching import touch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from lsst.sphgeom import Region
+    from lsst.sphgeom import ConvexPolygon, Region
 
 __all__ = [
     "HEALPIX_ORDER",
     "decode",
     "encode",
     "from_vertices",
+    "index_alone",
     "index_patches",
     "index_visits",
     "pixel_ranges",
@@ -38,9 +43,16 @@ __all__ = [
 HEALPIX_ORDER = 10
 """Order of the index pixels: 3.4 arcmin across."""
 _MAX_RANGES = 16
+_PIXEL_DEG = 58.6
+"""Width of a pixel of order 0."""
+_PIXELS_ACROSS = 8
+"""How many pixels a radius may span before larger pixels are taken."""
+_HEMISPHERE = 80.0
+"""Radius up to which a polygon is covered as such [deg]."""
+_MARGIN_DEG = 1e-7
 
 
-def from_vertices(vertices: Iterable[Sequence[float]]) -> Region:
+def from_vertices(vertices: Iterable[Sequence[float]]) -> ConvexPolygon:
     """Make a convex polygon.
 
     Parameters
@@ -74,25 +86,55 @@ def decode(data: bytes) -> Region:
 def pixel_ranges(region: Region) -> list[tuple[int, int]]:
     """Cover a region by nested HEALPix pixels of order `HEALPIX_ORDER`.
 
+    The cover of a large region is made of larger pixels, so that it takes neither time nor memory.
+
     Returns
     -------
     list of (int, int)
         Half-open ranges of pixel numbers; at most a few, so the cover may be coarser than the
         region.
     """
-    from lsst.sphgeom import HealpixPixelization
-
-    covered = HealpixPixelization(HEALPIX_ORDER).envelope(region)
-    ranges = [(int(begin), int(end)) for begin, end in covered]
+    radius = region.getBoundingCircle().getOpeningAngle().asDegrees()
+    order = HEALPIX_ORDER
+    while order > 0 and _PIXEL_DEG / 2**order * _PIXELS_ACROSS < radius:
+        order -= 1
+    coarser = 2 * (HEALPIX_ORDER - order)
+    ranges = [(b << coarser, e << coarser) for b, e in _cover(region, radius, 2**order)]
     gaps = sorted((ranges[n + 1][0] - ranges[n][1], n) for n in range(len(ranges) - 1))
     closed = {n for _, n in gaps[: max(len(ranges) - _MAX_RANGES, 0)]}
-    merged: list[tuple[int, int]] = []
-    for n, (begin, end) in enumerate(ranges):
-        if n - 1 in closed:
-            merged[-1] = (merged[-1][0], end)
-        else:
-            merged.append((begin, end))
-    return merged
+    begins = [begin for n, (begin, _) in enumerate(ranges) if n - 1 not in closed]
+    ends = [end for n, (_, end) in enumerate(ranges) if n not in closed]
+    return list(zip(begins, ends, strict=True))
+
+
+def _cover(region: Region, radius: float, nside: int) -> list[tuple[int, int]]:
+    """List the ranges of all pixels that a region may touch, and perhaps a few more."""
+    import hpgeom
+    from lsst.sphgeom import Box, ConvexPolygon, LonLat
+
+    kept = {"inclusive": True, "nest": True, "lonlat": True, "return_pixel_ranges": True}
+    found: Any = None
+    if isinstance(region, Box):
+        (west, east), (south, north) = (
+            (side.getA().asDegrees(), side.getB().asDegrees())
+            for side in (region.getLon(), region.getLat())
+        )
+        if region.getLon().isFull():
+            west, east = 0.0, 360.0
+        found = hpgeom.query_box(nside, west, east, south, north, **kept)
+    elif isinstance(region, ConvexPolygon) and radius < _HEMISPHERE:
+        corners = [LonLat(corner) for corner in region.getVertices()]
+        lon = [corner.getLon().asDegrees() for corner in corners]
+        lat = [corner.getLat().asDegrees() for corner in corners]
+        with contextlib.suppress(RuntimeError):  # of a side too short for its library
+            found = hpgeom.query_polygon(nside, lon, lat, **kept)
+    if found is None:
+        if radius >= 2 * _HEMISPHERE:
+            return [(0, 12 * nside**2)]
+        centre = LonLat(region.getBoundingCircle().getCenter())
+        lon0, lat0 = centre.getLon().asDegrees(), centre.getLat().asDegrees()
+        found = hpgeom.query_circle(nside, lon0, lat0, max(radius, 0.0) + _MARGIN_DEG, **kept)
+    return [(int(begin), int(end)) for begin, end in found]
 
 
 _VISIT = ("instrument", "visit", "detector")
@@ -110,6 +152,27 @@ def index_patches(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> 
     regions = {(row["skymap"], row["tract"], row["id"]): decode(row["region"]) for row in rows}
     seen = sa.select(visit_detector_region).subquery("seen")
     _index(connection, patch_pixel, _PATCH, regions, visit_detector_pixel, _VISIT, seen)
+
+
+def index_alone(connection: sa.Connection, element: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Index new regions of visits or tracts; which of them touch is asked when it matters.
+
+    Parameters
+    ----------
+    element : {"visit", "tract"}
+        What the rows are; those without a region are passed over.
+    """
+    index, governor = {
+        "visit": (visit_pixel, "instrument"),
+        "tract": (tract_pixel, "skymap"),
+    }[element]
+    pixels = [
+        {governor: row[governor], element: row["id"], "pixel_begin": begin, "pixel_end": end}
+        for row in rows
+        if row["region"] is not None
+        for begin, end in pixel_ranges(decode(row["region"]))
+    ]
+    insert_rows(connection, index, pixels, skip_existing=True)
 
 
 def _patch_regions() -> sa.Subquery:
@@ -155,6 +218,6 @@ def _index(
         found.extend(
             dict(zip(columns, row, strict=False))
             for row in connection.execute(candidates)
-            if regions[tuple(row[: len(keys)])].overlaps(decode(row.region)) is not False
+            if touch(regions[tuple(row[: len(keys)])], decode(row.region))
         )
     insert_rows(connection, overlap, found, skip_existing=True)

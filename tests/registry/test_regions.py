@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from lsst.sphgeom import DISJOINT, Region, UnitVector3d
+from lsst.sphgeom import DISJOINT, ConvexPolygon, Region, UnitVector3d
 
 from registry import regions
 from registry.schema.dimensions import overlap
 from tests.registry.observatory import noon
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from registry import Registry
 
 CENTRES = [(150.0, 2.2), (0.0, -30.0), (45.0, 89.0)]
 """An ordinary field, one across 0h, and one around the pole; ra, dec [deg]."""
 
 
-def polygon(rng: random.Random, ra: float, dec: float) -> Region:
+def polygon(rng: random.Random, ra: float, dec: float) -> ConvexPolygon:
     """Draw a polygon of 3 to 6 corners on a circle of 0.05 to 0.5 deg, within 1 deg of a place."""
     a, d = math.radians(ra), math.radians(dec)
     north = (-math.sin(d) * math.cos(a), -math.sin(d) * math.sin(a), math.cos(d))
@@ -39,7 +41,7 @@ def polygon(rng: random.Random, ra: float, dec: float) -> Region:
     return regions.from_vertices(corners)
 
 
-def insert_visits(registry: Registry, seen: dict[tuple[int, int], Region]) -> None:
+def insert_visits(registry: Registry, seen: Mapping[tuple[int, int], Region]) -> None:
     begin = noon(20220920)
     registry.insert_dimension_records(
         "visit",
@@ -64,7 +66,7 @@ def insert_visits(registry: Registry, seen: dict[tuple[int, int], Region]) -> No
     )
 
 
-def insert_patches(registry: Registry, patches: dict[int, Region]) -> None:
+def insert_patches(registry: Registry, patches: Mapping[int, Region]) -> None:
     whole = next(iter(patches.values()))
     registry.insert_dimension_records("skymap", [{"name": "sky", "definition": {"made": "here"}}])
     registry.insert_dimension_records("tract", [{"skymap": "sky", "id": 0, "region": whole}])

@@ -1,0 +1,111 @@
+"""What does lsst-daf-butler record about its dimensions that has no column here?
+
+Such facts are carried in the column ``extra`` of a record; expressions read them by name.  Elements
+that have no table here at all are carried whole in the table ``carried_record``.  Names and types
+are those of version 8 of its universe ``daf_butler``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from registry.database import CHUNK, insert_rows, rows_of
+from registry.schema.dimensions import carried_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["FIELDS", "IMPLIED", "RENAMED", "carried_records", "carry"]
+
+FIELDS: dict[str, dict[str, type]] = {
+    "instrument": {
+        "visit_max": int,
+        "visit_system": int,
+        "exposure_max": int,
+        "class_name": str,
+    },
+    "detector": {"name_in_raft": str},
+    "exposure": {
+        "group": str,
+        "seq_start": int,
+        "seq_end": int,
+        "sky_angle": float,
+        "azimuth": float,
+        "zenith_angle": float,
+        "has_simulated": bool,
+        "can_see_sky": bool,
+    },
+    "visit": {
+        "seq_num": int,
+        "observation_reason": str,
+        "science_program": str,
+        "azimuth": float,
+        "zenith_angle": float,
+    },
+    "patch": {"cell_x": int, "cell_y": int},
+}
+"""Fields in ``extra``, by element, with the type of their values."""
+
+RENAMED: dict[str, dict[str, str]] = {"exposure": {"tracking_ra": "ra", "tracking_dec": "dec"}}
+"""Fields that have a column of another name here."""
+
+IMPLIED: dict[str, tuple[str, ...]] = {"group": ("exposure",)}
+"""Dimensions without a column of data IDs that the record of another one names."""
+
+
+def carry(
+    connection: sa.Connection,
+    element: str,
+    keys: Sequence[str],
+    records: Iterable[Mapping[str, Any]],
+) -> int:
+    """Keep records of an element that has no table here; those that are kept already stay.
+
+    Parameters
+    ----------
+    element : str
+        For example visit_system.
+    keys : sequence of str
+        Fields that identify a record.
+    records : iterable of mappings
+        Of values that JSON can hold.
+
+    Returns
+    -------
+    int
+        How many are new.
+    """
+    rows = {
+        json.dumps([record[k] for k in keys], ensure_ascii=False): dict(record)
+        for record in records
+    }
+    known: set[str] = set()
+    names = list(rows)
+    for start in range(0, len(names), CHUNK):
+        part = [{"k": name} for name in names[start : start + CHUNK]]
+        given = rows_of(connection, part, {"k": sa.String})
+        found = sa.select(carried_record.c.record_key).where(
+            carried_record.c.element == element,
+            carried_record.c.record_key.in_(sa.select(given.c.k)),
+        )
+        known.update(connection.execute(found).scalars())
+    new = [
+        {"element": element, "record_key": key, "record": record}
+        for key, record in rows.items()
+        if key not in known
+    ]
+    insert_rows(connection, carried_record, new, skip_existing=True)
+    return len(new)
+
+
+def carried_records(connection: sa.Connection, element: str) -> list[dict[str, Any]]:
+    """List the records of an element that has no table here."""
+    found = connection.execute(
+        sa.select(carried_record.c.record)
+        .where(carried_record.c.element == element)
+        .order_by(carried_record.c.record_key)
+    )
+    return [dict(record) for record in found.scalars()]
