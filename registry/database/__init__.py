@@ -1,0 +1,47 @@
+"""How is each database opened, what can it do, and how are its errors told?
+
+The only package that knows differences between SQLite, PostgreSQL and MariaDB in statements and
+transactions: product code asks for a capability by name (`rows_of`, `insert_missing`,
+`with_timestamps`) and never for a dialect.  `opening` has the engine, `transactions` the
+`Database`, `failures` the translation of errors, `statements` what Python composes, and `texts`
+what stands in files of SQL.
+"""
+
+from __future__ import annotations
+
+from registry.database.failures import kind_of, translated, violated
+from registry.database.opening import may_write, open_engine, remembered, safe_url
+from registry.database.statements import (
+    CHUNK,
+    analyze,
+    canonical_json,
+    insert_missing,
+    insert_rows,
+    lock_rows,
+    rows_of,
+)
+from registry.database.texts import standard_strings, with_timestamps, with_types
+from registry.database.transactions import Database, account, utc_now
+
+__all__ = [
+    "CHUNK",
+    "Database",
+    "account",
+    "analyze",
+    "canonical_json",
+    "insert_missing",
+    "insert_rows",
+    "kind_of",
+    "lock_rows",
+    "may_write",
+    "open_engine",
+    "remembered",
+    "rows_of",
+    "safe_url",
+    "standard_strings",
+    "translated",
+    "utc_now",
+    "violated",
+    "with_timestamps",
+    "with_types",
+]

@@ -1,0 +1,153 @@
+"""What does the error of a driver mean, and what is the user told?"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from registry.database.opening import BUSY_SECONDS, safe_url
+from registry.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    InUse,
+    ReadOnly,
+    RegistryError,
+    SkyspineError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["kind_of", "may_be_repeated", "translated", "violated"]
+
+_RETRYABLE_STATES = {"40001", "40P01", "55P03"}
+_RETRYABLE_NUMBERS = {1020, 1205, 1213}
+
+
+@contextlib.contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Turn the errors of a driver into this project's.
+
+    Parameters
+    ----------
+    url : str
+        What messages call the database; its password is left out.
+    """
+    try:
+        yield
+    except SkyspineError:
+        raise
+    except sa.exc.DBAPIError as error:
+        raise _translation(error, safe_url(url)) from error
+    except sa.exc.TimeoutError as error:
+        raise DatabaseUnavailable(
+            f"No connection to {safe_url(url)} became free: {error}"
+        ) from error
+
+
+def _number(error: BaseException | None) -> int | None:
+    number = getattr(getattr(error, "orig", None), "errno", None)
+    return number if isinstance(number, int) else None
+
+
+def may_be_repeated(error: BaseException | None) -> bool:
+    """Tell whether a verb may be repeated after this error of a driver."""
+    original = getattr(error, "orig", None)
+    if getattr(original, "pgcode", None) in _RETRYABLE_STATES:
+        return True
+    if _number(error) in _RETRYABLE_NUMBERS:
+        return True
+    return getattr(original, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def violated(error: sa.exc.DBAPIError) -> str:
+    """Name the constraint that a statement violated, or give the text of the driver."""
+    original = error.orig
+    diagnosis = getattr(original, "diag", None)
+    if diagnosis is not None and diagnosis.constraint_name:
+        return str(diagnosis.constraint_name)
+    text = str(original)
+    named = re.search(
+        r"for key '(?:\w+\.)?(\w+)'|CONSTRAINT `(\w+)`|constraint failed: (.+)$", text
+    )
+    return next((g for g in named.groups() if g), text) if named else text
+
+
+def kind_of(error: sa.exc.DBAPIError) -> str:
+    """Tell what was violated: unique, foreign, check, overlap, or an empty text."""
+    name = violated(error)
+    if "no_overlap_calibration" in name or "no_overlap_calibration" in str(error.orig):
+        return "overlap"
+    code = getattr(error.orig, "pgcode", None)
+    number = _number(error)
+    sqlite_name = getattr(error.orig, "sqlite_errorname", "")
+    if (
+        code == "23505"
+        or number == 1062
+        or sqlite_name in ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY")
+    ):
+        return "unique"
+    if code == "23503" or number in (1451, 1452) or sqlite_name == "SQLITE_CONSTRAINT_FOREIGNKEY":
+        return "foreign"
+    if (
+        code in ("23514", "23502")
+        or number in (4025, 1048, 1364)
+        or sqlite_name.startswith("SQLITE_CONSTRAINT")
+    ):
+        return "check"
+    return ""
+
+
+def _translation(error: sa.exc.DBAPIError, url: str) -> SkyspineError:
+    kind = kind_of(error)
+    if kind == "foreign":
+        return InUse(
+            "A row that this one refers to is missing, or other rows still refer to it: "
+            f"{violated(error)}."
+        )
+    if kind in ("unique", "overlap", "check"):
+        return Conflict(f"The database refuses this: it violates {violated(error)}.")
+    sqlite_name = getattr(error.orig, "sqlite_errorname", "")
+    first_line = (
+        str(error.orig).strip().splitlines()[0]
+        if str(error.orig).strip()
+        else type(error.orig).__name__
+    )
+    if sqlite_name.startswith("SQLITE_READONLY") or getattr(error.orig, "pgcode", None) == "25006":
+        return ReadOnly(
+            f"The database {url} cannot be written: {first_line}. "
+            "Check the permissions of the file and its folder."
+        )
+    if (
+        sqlite_name == "SQLITE_FULL"
+        or getattr(error.orig, "pgcode", None) == "53100"
+        or _number(error) == 1021
+    ):
+        return DatabaseUnavailable(
+            f"The disk of the database {url} is full; nothing was changed. Make room and repeat."
+        )
+    if sqlite_name.startswith("SQLITE_BUSY"):
+        return DatabaseUnavailable(
+            f"Another process has been writing to {url} for more than {BUSY_SECONDS:.0f} s; "
+            "repeat when it is done."
+        )
+    if sqlite_name == "SQLITE_CANTOPEN":
+        return DatabaseUnavailable(
+            f"The database {url} cannot be opened: does its folder exist, and may you write there? "
+            "Where you may only read, it must have been closed by whoever wrote it last."
+        )
+    if sqlite_name in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
+        return DatabaseUnavailable(
+            f"{url} is not a sound SQLite database ({first_line}); restore it from a backup."
+        )
+    if (
+        isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError))
+        or error.connection_invalidated
+    ):
+        return DatabaseUnavailable(
+            f"The database {url} does not answer as it should: {first_line}. Is its server running?"
+        )
+    return RegistryError(f"The database {url} refused a statement: {first_line}")

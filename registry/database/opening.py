@@ -1,0 +1,168 @@
+"""How is an engine made for each kind of database?"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sqlalchemy as sa
+
+from registry.database.statements import canonical_json
+from registry.errors import RegistryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["BUSY_SECONDS", "may_write", "open_engine", "remembered", "safe_url"]
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 60.0
+"""How long a writer waits for another one on SQLite [s]."""
+
+
+def safe_url(url: str | sa.URL) -> str:
+    """Show a URL without its password."""
+    return sa.make_url(url).render_as_string(hide_password=True)
+
+
+def open_engine(url: str | sa.URL) -> sa.Engine:
+    """Open an engine with this project's settings for its kind of database.
+
+    Parameters
+    ----------
+    url : str or sqlalchemy.URL
+        ``sqlite:///path``, ``postgresql://user@host/database`` or ``mariadb://user@host/database``.
+
+    Raises
+    ------
+    RegistryError
+        If the URL cannot be understood, its kind is not supported or its driver is not installed.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise RegistryError(
+            f"'{url}' is not a database URL; write for example sqlite:///repo/registry.sqlite3 "
+            "or postgresql://user@host/database."
+        ) from error
+    backend = parsed.get_backend_name()
+    if backend not in ("sqlite", "postgresql", "mariadb", "mysql"):
+        raise RegistryError(f"'{backend}' is not supported; use SQLite, PostgreSQL or MariaDB.")
+    driver = {"sqlite": "pysqlite", "postgresql": "psycopg2"}.get(backend, "mariadbconnector")
+    if "+" not in parsed.drivername:
+        parsed = parsed.set(drivername=f"{backend}+{driver}")
+    options: dict[str, Any] = {"json_serializer": canonical_json}
+    if backend == "sqlite":
+        options["connect_args"] = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+        if not may_write(parsed):
+            options["poolclass"] = sa.NullPool
+    else:
+        options |= {"pool_pre_ping": True, "isolation_level": "READ COMMITTED"}
+    if backend == "postgresql":
+        options["executemany_mode"] = "values_plus_batch"
+    try:
+        engine = sa.create_engine(parsed, **options)
+    except ModuleNotFoundError as error:
+        extra = (
+            " Install it with: pip install 'skyspine[mariadb]'"
+            if backend in ("mariadb", "mysql")
+            else ""
+        )
+        raise RegistryError(
+            f"The driver for {backend} is not installed ({error.name}).{extra}"
+        ) from error
+    if backend == "sqlite":
+        _set_up_sqlite(engine)
+        if not may_write(parsed):
+            sa.event.listen(engine, "do_connect", _read_only)
+    for rolled_back in ("rollback", "rollback_savepoint"):
+        sa.event.listen(engine, rolled_back, _forget_remembered)
+    return engine
+
+
+def remembered(connection: sa.Connection, question: str, ask: Callable[[], T | None]) -> T | None:
+    """Ask the database once per connection for something that never changes once it is there.
+
+    A rollback forgets everything, since what was remembered may have been undone with it.
+
+    Parameters
+    ----------
+    question : str
+        Names the answer.
+    ask : callable
+        Gives it; None, for nothing there yet, is not remembered.
+    """
+    kept = connection.info.setdefault("remembered", {})
+    if question not in kept:
+        answer = ask()
+        if answer is None:
+            return None
+        kept[question] = answer
+    remembered_answer: T = kept[question]
+    return remembered_answer
+
+
+def _forget_remembered(connection: sa.Connection, *_: Any) -> None:
+    connection.info.pop("remembered", None)
+
+
+def _set_up_sqlite(engine: sa.Engine) -> None:
+    @sa.event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA cache_size = -65536")
+        with contextlib.suppress(
+            Exception
+        ):  # a read-only file cannot change its journal, and need not
+            cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def begun(connection: sa.Connection) -> None:
+        writing = connection.get_execution_options().get("writing", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def may_write(url: str | sa.URL) -> bool:
+    """Tell whether this process may write an SQLite database that exists; True for all others.
+
+    SQLite writes its log beside the file, so that it needs the folder too.
+    """
+    folder = _folder_of(url)
+    if folder is None:
+        return True
+    file = Path(str(sa.make_url(url).database))
+    effective = os.access in os.supports_effective_ids
+    return not file.exists() or all(
+        os.access(path, os.W_OK, effective_ids=effective) for path in (file, folder)
+    )
+
+
+def _read_only(
+    _dialect: sa.Dialect, _record: Any, arguments: list[Any], options: dict[str, Any]
+) -> None:
+    """Open a file of SQLite that may not be written.
+
+    Readers of a database in WAL mode share a file that one of them makes beside it.  While a writer
+    is at work, it has made it.  When there is none, SQLite is told that the file will not change
+    (immutable): it takes no lock and looks for no log.  No connection is kept, so that each one
+    finds out how things are.
+    """
+    path = Path(arguments[0]).absolute()
+    written = path.with_name(f"{path.name}-wal").exists()
+    arguments[0] = f"{path.as_uri()}?mode=ro{'' if written else '&immutable=1'}"
+    options["uri"] = True
+
+
+def _folder_of(url: str | sa.URL) -> Path | None:
+    """Tell the folder of an SQLite database, or None for a server."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return None
+    return Path(parsed.database).parent

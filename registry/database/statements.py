@@ -1,0 +1,183 @@
+"""Which statements differ between the databases, and how is each composed?"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "CHUNK",
+    "analyze",
+    "canonical_json",
+    "insert_missing",
+    "insert_rows",
+    "lock_rows",
+    "rows_of",
+]
+
+CHUNK = 20_000
+"""Rows sent in one statement."""
+
+
+def canonical_json(value: Any) -> str:
+    """Write JSON in the one form in which equal documents are equal texts."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def insert_missing(
+    connection: sa.Connection, table: sa.Table, source: Any, columns: Sequence[str]
+) -> None:
+    """Insert the rows of a SELECT, leaving out those whose key exists."""
+    statement: Any
+    if connection.dialect.name == "postgresql":
+        statement = (
+            postgresql.insert(table).from_select(list(columns), source).on_conflict_do_nothing()
+        )
+    elif connection.dialect.name == "sqlite":
+        # without WHERE, SQLite takes ON CONFLICT for a join condition
+        guarded = source.where(sa.true()) if source.whereclause is None else source
+        statement = (
+            sqlite.insert(table).from_select(list(columns), guarded).on_conflict_do_nothing()
+        )
+    else:
+        # INSERT IGNORE would hide foreign keys and bad values too; a key set to itself does not
+        key = next(iter(table.primary_key.columns))
+        statement = mysql.insert(table).from_select(list(columns), source)
+        statement = statement.on_duplicate_key_update({key.name: key})
+    connection.execute(statement)
+
+
+def insert_rows(
+    connection: sa.Connection,
+    table: sa.Table,
+    items: Sequence[Mapping[str, Any]],
+    *,
+    skip_existing: bool = False,
+) -> None:
+    """Insert many rows by one prepared statement, optionally leaving out those whose key exists.
+
+    Parameters
+    ----------
+    items : sequence of mappings
+        All with the same keys.
+    skip_existing : bool
+        Whether a row whose key exists is passed over instead of refused.
+    """
+    if not items:
+        return
+    statement: Any = sa.insert(table)
+    if skip_existing and connection.dialect.name == "postgresql":
+        statement = postgresql.insert(table).on_conflict_do_nothing()
+    elif skip_existing and connection.dialect.name == "sqlite":
+        statement = sqlite.insert(table).on_conflict_do_nothing()
+    elif skip_existing:
+        key = next(iter(table.primary_key.columns))
+        statement = mysql.insert(table).on_duplicate_key_update({key.name: key})
+    connection.execute(statement, list(items))
+
+
+_TEXT = sa.String()
+_SQL_TYPES = {
+    "postgresql": {
+        sa.String: "text",
+        sa.BigInteger: "bigint",
+        sa.Double: "double precision",
+        sa.Uuid: "uuid",
+        sa.JSON: "text",
+    },
+    "mariadb": {
+        sa.String: "VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
+        sa.BigInteger: "BIGINT",
+        sa.Double: "DOUBLE",
+        sa.Uuid: "CHAR(32)",
+        sa.JSON: "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
+    },
+}
+
+
+def rows_of(
+    connection: sa.Connection,
+    items: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, Any],
+    name: str = "given",
+) -> sa.Subquery:
+    """Make a table expression of values, sent as one bound parameter.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        Says which database it is for.
+    items : sequence of mappings
+        The values by column name; a missing one is NULL.  UUIDs are sent as they are.
+    columns : mapping
+        SQLAlchemy type (String, BigInteger, Double, Uuid, or JSON given as text; as a class) of
+        each column.
+    name : str
+        Alias of the table; two in one statement need two names.
+
+    Returns
+    -------
+    sqlalchemy.Subquery
+        With the columns named, and ``n``, the position from 0.
+    """
+    document = json.dumps(
+        [{c: _plain(item.get(c)) for c in columns} for item in items], ensure_ascii=False
+    )
+    dialect = "mariadb" if connection.dialect.name == "mysql" else connection.dialect.name
+    if dialect == "sqlite":
+        listed = ", ".join(f"value->>'$.{c}' AS {c}" for c in columns)
+        body = f"SELECT key AS n, {listed} FROM json_each(:{name}_rows)"  # noqa: S608 (names are ours)
+    elif dialect == "postgresql":
+        typed = ", ".join(f"{c} {_SQL_TYPES[dialect][kind]}" for c, kind in columns.items())
+        listed = ", ".join(columns)
+        cast = ", ".join(
+            f"CAST({c} AS json) AS {c}" if k is sa.JSON else c for c, k in columns.items()
+        )
+        body = (
+            f"SELECT n - 1 AS n, {cast} FROM ROWS FROM "  # noqa: S608
+            f"(json_to_recordset(CAST(:{name}_rows AS json)) AS ({typed})) "
+            f"WITH ORDINALITY AS r({listed}, n)"
+        )
+    else:
+        typed = ", ".join(
+            f"{c} {_SQL_TYPES[dialect][kind]} PATH '$.{c}'" for c, kind in columns.items()
+        )
+        listed = ", ".join(
+            f"CAST({c} AS UUID) AS {c}" if k is sa.Uuid else c for c, k in columns.items()
+        )
+        body = (
+            f"SELECT n - 1 AS n, {listed} FROM "  # noqa: S608
+            f"JSON_TABLE(:{name}_rows, '$[*]' COLUMNS (n FOR ORDINALITY, {typed})) AS r"
+        )
+    text = sa.text(body).bindparams(sa.bindparam(f"{name}_rows", document, sa.String))
+    return text.columns(
+        sa.column("n", sa.BigInteger),
+        *(sa.column(c, _TEXT if kind is sa.JSON else kind()) for c, kind in columns.items()),
+    ).subquery(name)
+
+
+def _plain(value: Any) -> Any:
+    return value.hex if isinstance(value, uuid.UUID) else value
+
+
+def analyze(connection: sa.Connection, *tables: sa.Table) -> None:
+    """Refresh the planner's statistics of tables after a bulk load."""
+    preparer = connection.dialect.identifier_preparer
+    names = [preparer.format_table(t) for t in tables]
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"ANALYZE {', '.join(names)}")
+    elif connection.dialect.name == "sqlite":
+        for name in names:
+            connection.exec_driver_sql(f"ANALYZE {name}")
+
+
+def lock_rows(statement: sa.Select[Any], connection: sa.Connection) -> sa.Select[Any]:
+    """Lock the rows of a SELECT until the transaction ends; on SQLite it holds the whole file."""
+    return statement if connection.dialect.name == "sqlite" else statement.with_for_update()
