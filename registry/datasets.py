@@ -14,6 +14,7 @@ from registry import collections as coll
 from registry.database import (
     CHUNK,
     analyze,
+    in_written_order,
     insert_missing,
     insert_rows,
     kind_of,
@@ -502,31 +503,46 @@ def find_dataset(
 def get_refs(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, DatasetRef]:
     """Look datasets up by identity; unknown ones are left out."""
     refs: dict[uuid.UUID, DatasetRef] = {}
+    kinds: dict[str, DatasetType] = {}
+    places: dict[str, list[tuple[str, int | None]]] = {}
+    places_of_all = {d: n for n, d in enumerate(DIMENSIONS)}
     for start in range(0, len(ids), CHUNK):
         given = rows_of(
             connection, [{"id": i} for i in ids[start : start + CHUNK]], {"id": sa.Uuid}
         )
-        rows = connection.execute(
-            sa.select(dataset.c.id, collection.c.name, *_all_columns(), data_id_table.c.extra)
+        statement = (
+            sa.select(
+                dataset.c.id,
+                collection.c.name,
+                dataset_type.c.name,
+                dataset_type.c.dimensions,
+                dataset_type.c.storage_class,
+                dataset_type.c.is_calibration,
+                data_id_table.c.extra,
+                *_all_columns(),
+            )
             .join_from(given, dataset, dataset.c.id == given.c.id)
             .join(collection, collection.c.id == dataset.c.run_id)
             .join(data_id_table, data_id_table.c.id == dataset.c.data_id)
             .join(dataset_type, dataset_type.c.id == dataset.c.dataset_type_id)
-            .add_columns(
-                dataset_type.c.name.label("type_name"),
-                dataset_type.c.dimensions,
-                dataset_type.c.storage_class,
-                dataset_type.c.is_calibration,
-            )
         )
-        for row in rows:
-            kind = DatasetType(
-                row.type_name,
-                tuple(row.dimensions.split(",")) if row.dimensions else (),
-                row.storage_class,
-                bool(row.is_calibration),
-            )
-            refs[row[0]] = _ref(kind, row)
+        for (
+            id_,
+            run,
+            name,
+            dimensions,
+            storage_class,
+            is_calibration,
+            extra,
+            *values,
+        ) in connection.execute(in_written_order(statement)):
+            kind = kinds.get(name)
+            if kind is None:
+                keys = tuple(dimensions.split(",")) if dimensions else ()
+                kind = kinds[name] = DatasetType(name, keys, storage_class, bool(is_calibration))
+                places[name] = [(d, places_of_all.get(d)) for d in kind.dimensions]
+            items = {d: extra[d] if n is None else values[n] for d, n in places[name]}
+            refs[id_] = DatasetRef(id_, kind, DataId(items), run)
     return refs
 
 

@@ -78,6 +78,8 @@ def open_engine(url: str | sa.URL) -> sa.Engine:
         _set_up_sqlite(engine)
         if not may_write(parsed):
             sa.event.listen(engine, "do_connect", _read_only)
+    elif backend != "postgresql":
+        sa.event.listen(engine, "connect", _walk_to_the_end)
     for rolled_back in ("rollback", "rollback_savepoint"):
         sa.event.listen(engine, rolled_back, _forget_remembered)
     return engine
@@ -107,6 +109,13 @@ def remembered(connection: sa.Connection, question: str, ask: Callable[[], T | N
 
 def _forget_remembered(connection: sa.Connection, *_: Any) -> None:
     connection.info.pop("remembered", None)
+
+
+def _walk_to_the_end(connection: Any, _record: Any) -> None:
+    """Let recursive questions end by themselves: MariaDB stops them after 1000 steps, silently."""
+    cursor = connection.cursor()
+    cursor.execute("SET SESSION max_recursive_iterations = 4294967295")
+    cursor.close()
 
 
 def _set_up_sqlite(engine: sa.Engine) -> None:
