@@ -8,7 +8,6 @@ refers to and marks what is lost; it never deletes a recorded copy that is whole
 from __future__ import annotations
 
 import os
-import platform
 import re
 import time
 from dataclasses import dataclass, field
@@ -18,9 +17,10 @@ import sqlalchemy as sa
 
 from backbone import files
 from backbone.endpoints import ROOT, Endpoint
+from backbone.liveness import is_gone
 from backbone.staging import PART, checksum
-from registry import provenance
 from registry.database import rows_of, utc_now
+from registry.provenance import recovery
 from registry.schema.files import endpoint, file, replica
 from registry.schema.provenance import quantum
 
@@ -33,7 +33,7 @@ __all__ = ["Finding", "Report", "check"]
 
 GRACE_SECONDS = 600.0
 """Younger files without a row may belong to an open transaction and are left alone [s]."""
-
+GONE = "The process that ran this quantum is gone; run it again."
 
 MADE_HERE = re.compile(rf"\.?.*_[0-9a-f]{{12}}(\.[A-Za-z0-9.]*)?({re.escape(PART)})?")
 """Names that `backbone.staging.StagedFile` gives."""
@@ -124,7 +124,7 @@ def check(
             .join(endpoint, endpoint.c.id == replica.c.endpoint_id)
         ).all()
         running = connection.execute(
-            sa.select(quantum.c.id, quantum.c.host, quantum.c.pid).where(
+            sa.select(quantum.c.id, quantum.c.host, quantum.c.pid, quantum.c.started_at).where(
                 quantum.c.state == "running"
             )
         ).all()
@@ -158,12 +158,11 @@ def check(
         if repair:
             place.unlink(missing_ok=True)
         report.findings.append(Finding(problem, str(place), repair))
-    gone = [r.id for r in running if r.host == platform.node() and not _alive(r.pid)]
-    report.findings += [Finding("abandoned", f"quantum {i}", repair) for i in gone]
+    gone = [(r.id, r.host, r.pid) for r in running if is_gone(r.host, r.pid, r.started_at)]
+    report.findings += [Finding("abandoned", f"quantum {i}", repair) for i, _, _ in gone]
     if repair:
         database.transact(_mark, lost, deleting)
-        for quantum_id in gone:
-            database.transact(_fail, quantum_id)
+        database.transact(recovery.declare_lost, gone, GONE)
     return report
 
 
@@ -211,18 +210,6 @@ def _strays(repository: Path, known: set[Path]) -> list[tuple[Path, float]]:
     return found
 
 
-def _alive(pid: int | None) -> bool:
-    if pid is None:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def _mark(connection: sa.Connection, lost: list[tuple[int, int, str]], deleting: list[int]) -> None:
     for state in ("lost", "corrupt"):
         keys = [{"k": f} for f, _, s in lost if s == state]
@@ -233,17 +220,3 @@ def _mark(connection: sa.Connection, lost: list[tuple[int, int, str]], deleting:
             .values(state=state, since=utc_now())
         )
     files.end_deletion(connection, deleting)
-
-
-def _fail(connection: sa.Connection, quantum_id: object) -> None:
-    outcome = provenance.Outcome(
-        state="failed",
-        wall_s=0.0,
-        cpu_s=0.0,
-        max_rss_bytes=0,
-        metadata={},
-        metrics={},
-        exception_class="ProcessDied",
-        exception_message="The process that ran this quantum is gone; run it again.",
-    )
-    provenance.finish(connection, quantum_id, outcome)  # type: ignore[arg-type]

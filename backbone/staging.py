@@ -67,9 +67,12 @@ class StagedFile:
     ) -> StagedFile:
         """Stage a file whose name ends in the tail of its dataset's identity.
 
-        No two datasets share a name then, so that removing one can never hit its successor.
+        No two datasets share a name then, so that removing one can never hit its successor.  What
+        an earlier attempt at this very dataset has left when it was killed gives way.
         """
-        return cls(root, f"{stem}_{dataset_id.hex[-12:]}{extension}")
+        staged = cls(root, f"{stem}_{dataset_id.hex[-12:]}{extension}")
+        staged.abandon(settled=False)
+        return staged
 
     def take(self, source: Path, transfer: str) -> None:
         """Bring an existing file to the temporary name.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.databases import Databases, MariaDBDatabases, PostgreSQLDatabases, SQLiteDatabases
+from tests.nursery import Nursery
 from tests.servers import PrivateServers
 
 if TYPE_CHECKING:
@@ -187,6 +188,13 @@ def registry(database_url: str) -> Iterator[Registry]:
     opened = Registry.connect(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Starter of programs that are killed, or do something at the same time as others."""
+    with Nursery() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -9,32 +9,33 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import multiprocessing
+import os
+import platform
 from collections import Counter
-from concurrent import futures
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from backbone.liveness import is_gone
 from butler.butler import Butler
 from registry import calibrations, collections, datasets, provenance
-from registry.errors import UnknownCollection
+from registry.errors import InvalidState, UnknownCollection
 from registry.timespan import Timespan
 from workflow import environment
 from workflow.config_values import class_name, leaf_values, save_text, value_text
 from workflow.errors import WorkflowError
+from workflow.processes import executor
 from workflow.quanta import Quantum, build
-from workflow.worker import Result, Worker, execute, open_worker
 
 if TYPE_CHECKING:
-    import os
     import uuid
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import sqlalchemy as sa
 
     from registry.identity import DataId, DatasetRef
     from workflow.pipeline import Pipeline, PipelineTask
+    from workflow.processes import Here
+    from workflow.worker import Result
 
 __all__ = ["NothingToRun", "RunReport", "run_pipeline"]
 
@@ -123,6 +124,8 @@ def run_pipeline(
     ------
     NothingToRun
         If no task has a quantum.
+    InvalidState
+        If the run to be continued is still at work.
     """
     with Butler(root, writeable=True) as butler:
         runner = _Runner(butler, pipeline, list(inputs), output, where, bind, fail_fast, progress)
@@ -151,16 +154,11 @@ class _Runner:
                 report.states[task.label, "ready"] = len(self._built(task, run, {}, self.inputs))
             return report
         calibs = f"{self.output}/calib"
-        task_ids, environment_id = registry.database.transact(self._record_tasks, run)
         searched = [calibs, *self.inputs] if self._certifies() else self.inputs
-        if self._certifies():
-            registry.register_collection(calibs, "CALIBRATION")
-        registry.chain(self.output, [run, *(c for c in searched if c != self.output)])
+        task_ids, environment_id = registry.database.transact(self._record_run, run, searched)
         made: dict[str, list[DatasetRef]] = {}
         n_quanta = 0
-        with _executor(
-            str(self.butler.root), run, self.pipeline.tasks, environment_id, jobs
-        ) as pool:
+        with executor(self.butler, run, self.pipeline.tasks, environment_id, jobs) as pool:
             for stage in self.pipeline.stages():
                 quanta = self._stage(stage, run, searched, made, task_ids, report)
                 n_quanta += len(quanta)
@@ -190,11 +188,35 @@ class _Runner:
             raise UnknownCollection(
                 self.output, chained, remedy="There is no run to continue; leave --resume out."
             )
-        return chained[self.output].children[0]
+        run = chained[self.output].children[0]
+        with self.butler.registry.read() as connection:
+            quanta = provenance.quanta_of_run(connection, run)
+        at_work = {
+            q["pid"]
+            for q in quanta
+            if q["state"] == "running"
+            and q["host"] == platform.node()
+            and q["pid"] != os.getpid()
+            and not is_gone(q["host"], q["pid"], q["started_at"])
+        }
+        if at_work:
+            listed = ", ".join(map(str, sorted(at_work)))
+            raise InvalidState(
+                f"The run '{run}' is still at work (process {listed}); wait until it has ended, or "
+                "end it, and continue it then."
+            )
+        return run
 
-    def _record_tasks(self, connection: sa.Connection, run: str) -> tuple[dict[str, int], int]:
+    def _record_run(
+        self, connection: sa.Connection, run: str, searched: Sequence[str]
+    ) -> tuple[dict[str, int], int]:
         """Register the run, its dataset types, tasks, configurations and environment."""
         collections.register(connection, run, "RUN")
+        if self._certifies():
+            collections.register(connection, f"{self.output}/calib", "CALIBRATION")
+        collections.chain(
+            connection, self.output, [run, *(c for c in searched if c != self.output)]
+        )
         for kind in self.pipeline.dataset_types().values():
             if self.pipeline.producer(kind.name) is not None:
                 datasets.register_dataset_type(connection, kind)
@@ -248,6 +270,9 @@ class _Runner:
             earlier = {
                 (q["label"], q["data_id"]): q for q in provenance.quanta_of_run(connection, run)
             }
+            ended = [q["id"] for q in earlier.values() if q["state"] == "done"]
+            outputs = provenance.outputs_of(connection, ended)
+            kept = datasets.get_refs(connection, [d for ids in outputs.values() for d in ids])
         predicted = {k: list(v) for k, v in made.items()}
         ready: list[Quantum] = []
         for task in stage:
@@ -256,8 +281,7 @@ class _Runner:
                 before = earlier.get((quantum.label, quantum.data_id))
                 if before is not None and before["state"] in ("done", "no_work"):
                     self._count(report, quantum, before["state"])
-                    kept = self._kept(before["id"])
-                    for ref in kept:
+                    for ref in (kept[d] for d in outputs.get(before["id"], ())):
                         predicted.setdefault(ref.dataset_type.name, []).append(ref)
                         made.setdefault(ref.dataset_type.name, []).append(ref)
                     continue
@@ -282,11 +306,6 @@ class _Runner:
                         self.progress(quantum.label, "ready")
         return ready
 
-    def _kept(self, quantum_id: uuid.UUID) -> list[DatasetRef]:
-        with self.butler.registry.read() as connection:
-            ids = provenance.outputs_of(connection, quantum_id)
-            return list(datasets.get_refs(connection, ids).values())
-
     def _record_quanta(
         self,
         connection: sa.Connection,
@@ -307,7 +326,7 @@ class _Runner:
 
     def _execute(
         self,
-        pool: _Pool,
+        pool: Here,
         quanta: Sequence[Quantum],
         made: dict[str, list[DatasetRef]],
         report: RunReport,
@@ -445,80 +464,3 @@ def _recertify(
     for span, keys in by_span.items():
         calibrations.decertify(connection, name, kind, span, keys)
     calibrations.certify_each(connection, name, ranges)
-
-
-class _Pool:
-    """Executes quanta in this process, one after the other, as they are given."""
-
-    def __init__(self, worker: Worker | None) -> None:
-        self._worker = worker
-        self._waiting: list[Quantum] = []
-        self._stopped = False
-
-    def submit(self, quantum: Quantum) -> None:
-        self._waiting.append(quantum)
-
-    def stop(self) -> None:
-        self._stopped = True
-
-    def run(self, quanta: Sequence[Quantum]) -> Iterator[Result]:
-        self._waiting = list(quanta)
-        while self._waiting and not self._stopped:
-            assert self._worker is not None  # noqa: S101 (for the type checker)
-            yield self._worker.execute(self._waiting.pop(0))
-
-
-class _Processes(_Pool):
-    """Executes quanta in worker processes that stay."""
-
-    def __init__(self, pool: futures.ProcessPoolExecutor) -> None:
-        super().__init__(None)
-        self._pool = pool
-        self._running: dict[futures.Future[Result], Quantum] = {}
-
-    def submit(self, quantum: Quantum) -> None:
-        if not self._stopped:
-            self._running[self._pool.submit(execute, quantum)] = quantum
-
-    def run(self, quanta: Sequence[Quantum]) -> Iterator[Result]:
-        for quantum in quanta:
-            self.submit(quantum)
-        while self._running:
-            done, _ = futures.wait(self._running, return_when=futures.FIRST_COMPLETED)
-            for future in done:
-                quantum = self._running.pop(future)
-                try:
-                    yield future.result()
-                except BrokenProcessPool as error:
-                    what = f"{quantum.label} {quantum.data_id!r}"
-                    raise WorkflowError(
-                        f"A worker process died while it ran {what} (out of memory, or killed). "
-                        "Nothing that was done is lost; continue with --resume."
-                    ) from error
-
-
-class _executor:  # noqa: N801 (used like a function)
-    def __init__(
-        self, root: str, run: str, tasks: Sequence[PipelineTask], environment_id: int, jobs: int
-    ) -> None:
-        self._arguments = (root, run, tasks, environment_id)
-        self._jobs = jobs
-        self._worker: Worker | None = None
-        self._pool: futures.ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> _Pool:
-        if self._jobs <= 1:
-            self._worker = Worker(*self._arguments)
-            return _Pool(self._worker)
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["workflow.worker"])
-        self._pool = futures.ProcessPoolExecutor(
-            self._jobs, mp_context=context, initializer=open_worker, initargs=self._arguments
-        )
-        return _Processes(self._pool)
-
-    def __exit__(self, *_: object) -> None:
-        if self._worker is not None:
-            self._worker.close()
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)

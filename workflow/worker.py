@@ -7,10 +7,13 @@ datasets, provenance and state are recorded in one transaction.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
 import resource
+import signal
+import threading
 import time
 import traceback
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from butler.butler import Butler, Deferred
 from registry import provenance
-from registry.errors import InvalidState
+from registry.errors import DatabaseUnavailable, InvalidState
 from workflow import environment
 from workflow.errors import InvalidQuantum, NoWorkFound
 from workflow.task import Metadata
@@ -26,6 +29,7 @@ from workflow.task import Metadata
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Mapping, Sequence
+    from multiprocessing.connection import Connection
 
     import sqlalchemy as sa
 
@@ -164,7 +168,7 @@ class Worker:
         self._tasks = {t.label: t for t in tasks}
         self._made: dict[str, SuperTask] = {}
         self._environment_id = environment_id
-        self._host = platform.node()
+        self._by = (platform.node(), os.getpid())
 
     def close(self) -> None:
         """Close the connections to the database."""
@@ -174,9 +178,7 @@ class Worker:
         """Run one quantum and record its outcome."""
         database = self.butler.registry.database
         try:
-            database.transact(
-                provenance.start, quantum.id, self._environment_id, self._host, os.getpid()
-            )
+            database.transact(provenance.start, quantum.id, self._environment_id, *self._by)
         except InvalidState as error:
             return Result(quantum, "failed", error=str(error))
         task = self._tasks[quantum.label]
@@ -190,15 +192,29 @@ class Worker:
             made = self._store(quantum, context, outcome)
         except NoWorkFound as nothing:
             outcome = self._outcome("no_work", instance, context, began, cpu, nothing)
-            database.transact(provenance.finish, quantum.id, outcome, (), context.read)
+            self._end(quantum, outcome, context.read)
             return Result(quantum, "no_work", error=str(nothing))
+        except DatabaseUnavailable:
+            raise  # nothing can be recorded, and perhaps all was: a run that is continued finds out
         except Exception as error:  # noqa: BLE001 (whatever a task raises becomes its outcome)
             outcome = self._outcome("failed", instance, context, began, cpu, error)
-            database.transact(provenance.finish, quantum.id, outcome)
+            self._end(quantum, outcome)
             told = f"{type(error).__name__}: {error}"
             _log.debug("%s failed", quantum.id, exc_info=True)
             return Result(quantum, "failed", error=told, trace=traceback.format_exc())
         return Result(quantum, "done", made)
+
+    def _end(
+        self,
+        quantum: Quantum,
+        outcome: provenance.Outcome,
+        read: Sequence[tuple[str, uuid.UUID]] = (),
+    ) -> None:
+        """Record the outcome of a quantum that made nothing."""
+        with contextlib.suppress(InvalidState):  # another process has it now, and tells its own
+            self.butler.registry.database.transact(
+                provenance.finish, quantum.id, outcome, (), read, by=self._by
+            )
 
     def _instance(self, task: PipelineTask) -> SuperTask:
         if task.label not in self._made:
@@ -213,7 +229,7 @@ class Worker:
         outputs = [(name, ref.id) for name, _, ref in context.written]
 
         def finish(connection: sa.Connection) -> None:
-            provenance.finish(connection, quantum.id, outcome, outputs, context.read)
+            provenance.finish(connection, quantum.id, outcome, outputs, context.read, by=self._by)
 
         items = [(obj, ref) for _, obj, ref in context.written]
         self.butler.store(items, {"SKYS_QID": str(quantum.id)}, finish)
@@ -249,15 +265,36 @@ class Worker:
         )
 
 
+_arguments: list[tuple[str, str, Sequence[PipelineTask], int]] = []
 _here: list[Worker] = []
 
 
-def open_worker(root: str, run: str, tasks: Sequence[PipelineTask], environment_id: int) -> None:
-    """Make the worker of this process, once, when the process starts."""
-    environment.current()
-    _here.append(Worker(root, run, tasks, environment_id))
+def open_worker(
+    leash: Connection, root: str, run: str, tasks: Sequence[PipelineTask], environment_id: int
+) -> None:
+    """Prepare this process for the quanta of a run.
+
+    Parameters
+    ----------
+    leash : multiprocessing.connection.Connection
+        This process ends when its other end is closed, as it is when the process that holds it
+        dies: nobody would take the results.
+    root, run, tasks, environment_id
+        See `Worker`.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that runs the pipeline
+    threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
+    _arguments.append((root, run, tasks, environment_id))
+
+
+def _end_with(leash: Connection) -> None:
+    leash.poll(None)
+    os._exit(1)
 
 
 def execute(quantum: Quantum) -> Result:
-    """Run a quantum with the worker of this process."""
+    """Run a quantum with the worker of this process, which is made for the first one."""
+    if not _here:
+        environment.current()
+        _here.append(Worker(*_arguments[0]))
     return _here[0].execute(quantum)

@@ -20,11 +20,23 @@ if TYPE_CHECKING:
 __all__ = ["config_history", "makers", "outputs_of", "packages", "quanta_of_run"]
 
 
-def outputs_of(connection: sa.Connection, quantum_id: uuid.UUID) -> list[uuid.UUID]:
-    """List the datasets that a quantum made."""
+def outputs_of(
+    connection: sa.Connection, quantum_ids: Sequence[uuid.UUID]
+) -> dict[uuid.UUID, list[uuid.UUID]]:
+    """List the datasets that quanta made, by quantum; those that made none are left out."""
     out = schema.quantum_output
-    rows = connection.execute(sa.select(out.c.dataset_id).where(out.c.quantum_id == quantum_id))
-    return list(rows.scalars())
+    made: dict[uuid.UUID, list[uuid.UUID]] = {}
+    for start in range(0, len(quantum_ids), CHUNK):
+        part = [{"q": i} for i in quantum_ids[start : start + CHUNK]]
+        given = rows_of(connection, part, {"q": sa.Uuid})
+        rows = connection.execute(
+            sa.select(out.c.quantum_id, out.c.dataset_id)
+            .join_from(given, out, out.c.quantum_id == given.c.q)
+            .order_by(out.c.dataset_id)
+        )
+        for quantum_id, dataset_id in rows:
+            made.setdefault(quantum_id, []).append(dataset_id)
+    return made
 
 
 def makers(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, dict[str, Any]]:
@@ -137,7 +149,14 @@ def config_history(
 
 
 def quanta_of_run(connection: sa.Connection, run: str) -> list[dict[str, Any]]:
-    """List the quanta of a run: id, task_label, data_id (DataId), state, attempt, host, pid."""
+    """List the quanta of a run.
+
+    Returns
+    -------
+    list of dict
+        id, label, data_id (DataId), state, attempt, host, pid, started_at, exception_class,
+        exception_message.
+    """
     run_id = coll.get_collection(connection, run).id
     q, t = schema.quantum, schema.task
     statement = (
@@ -148,6 +167,7 @@ def quanta_of_run(connection: sa.Connection, run: str) -> list[dict[str, Any]]:
             q.c.attempt,
             q.c.host,
             q.c.pid,
+            q.c.started_at,
             q.c.exception_class,
             q.c.exception_message,
             *(data_id.c[d] for d in DIMENSIONS),
@@ -168,6 +188,7 @@ def quanta_of_run(connection: sa.Connection, run: str) -> list[dict[str, Any]]:
             "attempt",
             "host",
             "pid",
+            "started_at",
             "exception_class",
             "exception_message",
         )

@@ -298,6 +298,10 @@ _FINISH = _moving(
     *("state", "finished_at", "wall_s", "cpu_s", "max_rss_bytes"),
     *("exception_class", "exception_message", "metadata"),
 )
+_FINISH_OWN = _FINISH.where(
+    schema.quantum.c.host == sa.bindparam("own_host", type_=schema.quantum.c.host.type),
+    schema.quantum.c.pid == sa.bindparam("own_pid", type_=schema.quantum.c.pid.type),
+)
 
 
 def start(
@@ -328,6 +332,8 @@ def finish(
     outcome: Outcome,
     outputs: Sequence[tuple[str, uuid.UUID]] = (),
     inputs: Sequence[tuple[str, uuid.UUID]] = (),
+    *,
+    by: tuple[str, int] | None = None,
 ) -> None:
     """Record how a quantum ended, with its outputs, in the transaction that registers them.
 
@@ -337,6 +343,8 @@ def finish(
         What it made.
     inputs : sequence of (connection, dataset UUID)
         What it read beyond the inputs recorded before.
+    by : (host, process), optional
+        Who did it: when the quantum was taken away and given to another, nothing is recorded.
 
     Raises
     ------
@@ -354,7 +362,10 @@ def finish(
         "exception_message": outcome.exception_message,
         "metadata": dict(outcome.metadata),
     }
-    moved = connection.execute(_FINISH, ended)
+    if by is None:
+        moved = connection.execute(_FINISH, ended)
+    else:
+        moved = connection.execute(_FINISH_OWN, {**ended, "own_host": by[0], "own_pid": by[1]})
     if moved.rowcount != 1:
         raise InvalidState(
             f"The quantum {quantum_id} is no longer running here; its outputs are not recorded."

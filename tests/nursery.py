@@ -1,0 +1,188 @@
+"""How can a test start, and kill, many processes within a second?
+
+One process, the nursery, has imported everything and forks a child for each program: a function
+named as `module:function`, whose standard output the test reads. `Child.wait` returns when no
+process is left of it, its workers included (the nursery adopts orphans; Linux only).
+`Moments` counts what a child does to database and files, and kills it at a chosen one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHECKOUT = Path(__file__).parents[1]
+PATIENCE = 60.0  # [s] until a process that should have ended counts as hung
+PR_SET_CHILD_SUBREAPER = 36
+MODULES = ("butler", "butler.formatters.structured", "workflow.runner", "workflow.processes")
+
+
+class Child:
+    """A program that runs; iterating over it gives the lines that it says.
+
+    Attributes
+    ----------
+    pid : int
+        Its process, and the group that its workers are in.
+    """
+
+    def __init__(self, channel: socket.socket, program: str, arguments: tuple[Any, ...]) -> None:
+        self._channel = channel
+        read, write = os.pipe()
+        request = {"program": program, "arguments": arguments}
+        socket.send_fds(channel, [json.dumps(request).encode()], [write])
+        os.close(write)
+        self._said = os.fdopen(read)
+        self.pid = int(channel.recv(64))
+
+    def __iter__(self) -> Iterator[str]:
+        return (line.rstrip("\n") for line in self._said)
+
+    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
+        """Send a signal to the program, or to its workers too, as a terminal does."""
+        with suppress(ProcessLookupError):  # it was quicker
+            (os.killpg if group else os.kill)(self.pid, number)
+
+    def wait(self) -> int:
+        """Wait until it and all that it has started are gone; give its status, -9 when killed."""
+        self._channel.sendall(b"wait")
+        status = int(self._channel.recv(64))
+        self._said.close()
+        return status
+
+
+class Nursery:
+    """The process that forks; one child at a time."""
+
+    def __init__(self) -> None:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel.settimeout(PATIENCE)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.nursery", str(theirs.fileno())],
+                cwd=CHECKOUT,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+
+    def start(self, program: str, *arguments: Any) -> Child:
+        """Start a program; arguments are what JSON can hold, paths as text."""
+        return Child(self._channel, program, arguments)
+
+    def run(self, program: str, *arguments: Any) -> tuple[int, list[str]]:
+        """Run a program to its end; give its status and the lines that it said."""
+        child = self.start(program, *arguments)
+        said = list(child)
+        return child.wait(), said
+
+    def close(self) -> None:
+        """End the nursery."""
+        self._channel.close()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Moments:
+    """Counts what this process does to database and files; dies by SIGKILL at a chosen moment.
+
+    A moment lies before and after each statement, before each commit, before each file is opened
+    for writing, renamed or removed, and when a connection has done its work.
+
+    Parameters
+    ----------
+    last : int
+        At which to die; 0 for none.
+    """
+
+    def __init__(self, last: int) -> None:
+        import sqlalchemy as sa
+
+        self.count = 0
+        self._last = last
+        for event in ("before_cursor_execute", "after_cursor_execute", "commit", "rollback"):
+            sa.event.listen(sa.Engine, event, self._moment)
+        sa.event.listen(sa.pool.Pool, "checkin", self._moment)
+        sys.addaudithook(self._audit)
+
+    def _moment(self, *_: object) -> None:
+        self.count += 1
+        if self.count == self._last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _audit(self, event: str, given: tuple[Any, ...]) -> None:
+        writes = event == "open" and given[2] & (os.O_WRONLY | os.O_RDWR)
+        if writes or event in ("os.rename", "os.remove", "os.mkdir"):
+            self._moment()
+
+
+def main(channel: socket.socket) -> None:
+    """Fork a child for each request, and wait for its end when asked."""
+    for name in MODULES:
+        importlib.import_module(name)
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    pid = 0
+    while True:
+        message, passed, _, _ = socket.recv_fds(channel, 1 << 16, 1)
+        if not message:
+            return
+        if message == b"wait":
+            channel.sendall(str(_reaped(pid)).encode())
+            continue
+        pid = os.fork()
+        if not pid:
+            channel.close()
+            _child(json.loads(message), passed[0])
+        os.close(passed[0])
+        channel.sendall(str(pid).encode())
+
+
+def _reaped(pid: int) -> int:
+    """Wait for every child and every orphan; give the status of one."""
+    status = 0
+    while True:
+        try:
+            ended, how = os.waitpid(-1, 0)
+        except ChildProcessError:
+            return status
+        if ended == pid:
+            status = os.waitstatus_to_exitcode(how)
+
+
+def _child(request: dict[str, Any], output: int) -> None:
+    os.setpgid(0, 0)
+    os.dup2(output, 1)
+    os.close(output)
+    sys.stdout = os.fdopen(1, "w", buffering=1)
+    status = 1
+    try:
+        module, _, name = request["program"].partition(":")
+        status = getattr(importlib.import_module(module), name)(*request["arguments"]) or 0
+    except KeyboardInterrupt:
+        status = 130
+    except Exception:  # noqa: BLE001 (this is the outermost place of the child)
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])))

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import random
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from butler import Butler
+from tests.workflow import faults
+from workflow.overrides import parse_override
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.nursery import Nursery
+
+PROGRAM = "tests.workflow.faults:program"
+
+
+@pytest.fixture
+def butler(tmp_path: Path, database_url: str) -> Iterator[Butler]:
+    """Repository with small frames of two nights."""
+    with Butler.create(tmp_path / "repo", database_url) as made:
+        faults.fill(made)
+        yield made
+
+
+def new_seed() -> int:
+    """A seed of its own for each run, printed when the test fails."""
+    seed = random.SystemRandom().randrange(1_000_000)
+    print(f"seed {seed}")  # noqa: T201
+    return seed
+
+
+@pytest.fixture
+def expected(butler: Butler) -> dict[str, Any]:
+    """What an undisturbed run leaves."""
+    faults.run(butler.root, "calm")
+    return faults.left_by(butler, "calm")
+
+
+@pytest.mark.parametrize(("jobs", "kills"), [(1, 5), (2, 2)])
+def test_a_run_that_is_killed_at_any_moment_is_continued(
+    butler: Butler, nursery: Nursery, expected: dict[str, Any], jobs: int, kills: int
+) -> None:
+    root = str(butler.root)
+    status, said = nursery.run(PROGRAM, root, "calm/too", jobs, 0)
+    assert status == 0, said
+    n_moments = int(said[-1])
+    dice = random.Random(new_seed())
+    for kill in range(kills):
+        last = dice.randint(1 + kill * n_moments // kills, (kill + 1) * n_moments // kills)
+        output = f"killed/{kill}"
+        status, said = nursery.run(PROGRAM, root, output, jobs, last)
+        print(f"killed at {last} of {n_moments}: {said}")  # noqa: T201
+        # with two processes the count of one run is not that of another
+        assert status == -signal.SIGKILL or (jobs == 2 and int(said[-1]) < last)
+        faults.assert_sound(butler, repair=dice.random() < 0.5)
+        faults.resumed(butler, output)
+        faults.assert_sound(butler, repair=True)
+        assert faults.left_by(butler, output) == expected
+
+
+def deadly(folder: Path, times: int) -> dict[str, Any]:
+    """Overrides with which the process of one quantum dies so often."""
+    folder.mkdir()
+    for n in range(times):
+        (folder / str(n)).touch()
+    given = [f"subtract:deadly={folder}", "subtract:at=2"]
+    return {"subtract": [parse_override(text)[1] for text in given]}
+
+
+def test_what_a_dead_worker_had_in_hand_is_done_by_another(
+    butler: Butler, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    overrides = deadly(tmp_path / "deadly", 1)
+    report = faults.run(butler.root, "out", 2, overrides=overrides)
+    assert report.succeeded
+    assert dict(report.states) == faults.STATES
+    assert faults.left_by(butler, "out") == expected
+    faults.assert_sound(butler, repair=False)
+
+
+def test_a_quantum_that_kills_its_worker_fails_alone(butler: Butler, tmp_path: Path) -> None:
+    overrides = deadly(tmp_path / "deadly", 2)
+    report = faults.run(butler.root, "out", 2, overrides=overrides)
+    [failure] = report.failures
+    assert (failure.quantum.label, failure.quantum.data_id["exposure"]) == ("subtract", 2)
+    assert failure.error == "Its worker process died each time (killed, or out of memory)."
+    assert dict(report.states) == {
+        ("level", "done"): 2,
+        ("subtract", "done"): 5,
+        ("subtract", "failed"): 1,
+        ("find", "done"): 4,
+        ("find", "no_work"): 1,
+        ("find", "blocked"): 1,
+        ("gather", "done"): 1,
+    }
+    faults.assert_sound(butler, repair=False)
