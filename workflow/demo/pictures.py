@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from registry.identity import DatasetRef
     from registry.provenance import Edge
 
-__all__ = ["draw_history", "draw_images", "draw_timeline"]
+__all__ = ["draw_history", "draw_images", "draw_spectra", "draw_timeline"]
 
 _COLOURS = {
     "bias": "#4c72b0",
@@ -44,25 +44,75 @@ def _new(width: float, height: float) -> Any:
     return figure
 
 
-def draw_images(images: Mapping[str, NDArray[Any]], target: Path, title: str) -> None:
-    """Draw images side by side, north up as they are, from the 1st to the 99.5th percentile."""
-    columns = min(len(images), 4)
+def draw_images(
+    images: Mapping[str, NDArray[Any]],
+    target: Path,
+    title: str,
+    marks: Mapping[str, tuple[Any, Any]] | None = None,
+) -> None:
+    """Draw images side by side, as they are, from the 1st to the 99.5th percentile.
+
+    Parameters
+    ----------
+    images : mapping of str to array
+        By name. Spectra (more than eight times as wide as high) are stretched and stand one above
+        the other.
+    target : Path
+        PNG file.
+    title : str
+        Above all.
+    marks : mapping of str to (x, y), optional
+        Where to draw circles [pixel, counted from 0], by name of the image.
+    """
+    shapes = [image.shape for image in images.values()]
+    spectra = all(width > 8 * height for height, width in shapes)
+    columns = 1 if spectra else min(len(images), 4)
     rows = -(-len(images) // columns)
-    figure = _new(4.2 * columns, 4.4 * rows)
+    tallest = max(height / width for height, width in shapes)
+    figure = _new(
+        *((11, 1.7 * rows + 0.5) if spectra else (4.2 * columns, 4.2 * tallest * rows + 0.6))
+    )
     figure.suptitle(title)
     for n, (name, image) in enumerate(images.items(), 1):
         axes = figure.add_subplot(rows, columns, n)
         good = image[np.isfinite(image)]
         low, high = np.percentile(good, [1, 99.5]) if good.size else (0, 1)
-        axes.imshow(image, origin="lower", cmap="gray_r", vmin=low, vmax=high)
+        aspect = "auto" if spectra else "equal"
+        axes.imshow(
+            image,
+            origin="lower",
+            cmap="gray_r",
+            vmin=low,
+            vmax=high,
+            aspect=aspect,
+            interpolation="nearest",
+        )
+        for x, y in [marks[name]] if marks and name in marks else []:
+            axes.plot(x, y, "o", mfc="none", mec="#c44e52", ms=6, mew=0.7)
         axes.set_title(name, fontsize=9)
         axes.set_xticks([])
         axes.set_yticks([])
     figure.savefig(target, dpi=110)
 
 
+def draw_spectra(spectra: Mapping[str, NDArray[Any]], target: Path, title: str) -> None:
+    """Draw spectra one above the other, as intensity over the number of the column."""
+    figure = _new(11, 2.0 * len(spectra) + 0.6)
+    figure.suptitle(title)
+    for n, (name, values) in enumerate(spectra.items(), 1):
+        axes = figure.add_subplot(len(spectra), 1, n)
+        axes.plot(values, lw=0.7, color="#2e8b57")
+        axes.set_title(name, fontsize=9)
+        axes.set_xlim(0, len(values) - 1)
+        axes.tick_params(labelsize=7)
+    axes.set_xlabel("column [pixel]", fontsize=8)
+    figure.savefig(target, dpi=110)
+
+
 def draw_timeline(coverage: pd.DataFrame, target: Path) -> None:
     """Draw over which time each calibration holds, from the view calibration_coverage."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
     from registry.timespan import BEGINNING, END
 
     rows = coverage.fillna({"physical_filter": ""})
@@ -81,15 +131,15 @@ def draw_timeline(coverage: pd.DataFrame, target: Path) -> None:
     )
     figure = _new(10, 1.2 + 0.28 * len(keys))
     axes = figure.add_subplot()
-    hour = 3_600_000_000_000
+    day = 86_400_000_000_000
     for r in rows.itertuples():
         y = keys.index((r.dataset_type, r.detector, r.physical_filter))
         begin, end = max(r.valid_begin_tai_ns, low), min(r.valid_end_tai_ns, high)
         gap = r.coverage == "gap"
         axes.barh(
             y,
-            (end - begin) / hour,
-            left=(begin - first) / hour,
+            (end - begin) / day,
+            left=begin / day,
             height=0.7,
             color="white" if gap else _COLOURS.get(r.dataset_type, "#8172b3"),
             edgecolor="#c44e52" if gap else "white",
@@ -98,7 +148,7 @@ def draw_timeline(coverage: pd.DataFrame, target: Path) -> None:
         made = r.made_from_day_obs
         if not gap and made == made and made is not None:  # noqa: PLR0124 (nan)
             axes.text(
-                ((begin + end) / 2 - first) / hour,
+                (begin + end) / 2 / day,
                 y,
                 f"{int(made)}",
                 ha="center",
@@ -109,7 +159,11 @@ def draw_timeline(coverage: pd.DataFrame, target: Path) -> None:
     axes.set_yticks(
         range(len(keys)), [f"{t} {f} det {d}".replace("  ", " ") for t, d, f in keys], fontsize=8
     )
-    axes.set_xlabel("hours since the first validity began")
+    places = AutoDateLocator()
+    axes.xaxis.set_major_locator(places)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(places))
+    axes.set_xlim(low / day, high / day)
+    axes.set_xlabel("TAI")
     axes.set_title("Calibrations: valid (with the night they were made from) and gaps")
     axes.invert_yaxis()
     figure.savefig(target, dpi=110)
