@@ -43,6 +43,7 @@ __all__ = [
     "downgrade",
     "drop_view",
     "head",
+    "query_files",
     "require_head",
     "sql",
     "upgrade",
@@ -201,6 +202,11 @@ def sql(url: str, revision: str = "head") -> str:
 def view_names() -> list[str]:
     """List the reporting views that this version ships."""
     return sorted({path.name.split(".")[0] for path in (_home("sql") / "views").glob("*.sql")})
+
+
+def query_files() -> list[Path]:
+    """List the files of the named questions that this version ships."""
+    return sorted((_home("sql") / "queries").glob("*.sql"))
 
 
 def view_sql(name: str, dialect: str, revision: str | None = None) -> str:

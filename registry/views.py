@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,7 +18,7 @@ from registry.errors import RegistryError
 
 __all__ = ["TYPES", "View", "ViewColumn", "comments", "parse"]
 
-TYPES: dict[str, type[sa.types.TypeEngine[object]]] = {
+TYPES: dict[str, type[sa.types.TypeEngine[Any]]] = {
     "text": sa.String,
     "integer": sa.BigInteger,
     "double": sa.Double,

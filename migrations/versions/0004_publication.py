@@ -6,6 +6,8 @@ wants; regions that exist are told as text.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -18,7 +20,7 @@ branch_labels = None
 depends_on = None
 
 CENTER = "of the middle of the region, ICRS [deg]"
-FOOTPRINT: dict[str, tuple[sa.types.TypeEngine, str]] = {
+FOOTPRINT: dict[str, tuple[sa.types.TypeEngine[Any], str]] = {
     "stc_s": (
         sa.Text(),
         "The region as text for the Virtual Observatory: POLYGON ICRS ra dec ... [deg]",
@@ -27,7 +29,7 @@ FOOTPRINT: dict[str, tuple[sa.types.TypeEngine, str]] = {
     "center_dec": (sa.Double(), f"Declination {CENTER}"),
     "diameter_deg": (sa.Double(), "Diameter of the smallest circle around the region [deg]"),
 }
-FACTS: dict[str, dict[str, tuple[sa.types.TypeEngine, str]]] = {
+FACTS: dict[str, dict[str, tuple[sa.types.TypeEngine[Any], str]]] = {
     "instrument": {
         "facility": (sa.String(length=128), "Telescope or observatory that it is at"),
         "field_of_view_deg": (sa.Double(), "Diameter of its field of view [deg]"),

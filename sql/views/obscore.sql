@@ -143,7 +143,7 @@ SELECT p.product_type AS dataproduct_type,
                         WHEN 'parquet' THEN 'application/vnd.apache.parquet'
                         WHEN 'ecsv' THEN 'text/csv'
                         ELSE 'application/octet-stream' END AS access_format,
-       (f.size_bytes + 999 - (f.size_bytes + 999) % 1000) / 1000 AS access_estsize,
+       CAST((f.size_bytes + 999 - (f.size_bytes + 999) % 1000) / 1000 AS BIGINT) AS access_estsize,
        p.target_name,
        COALESCE(g.center_ra, a.center_ra, p.ra) AS s_ra,
        COALESCE(g.center_dec, a.center_dec, p.dec_) AS s_dec,
@@ -152,10 +152,10 @@ SELECT p.product_type AS dataproduct_type,
        CASE WHEN p.product_type = 'image' THEN e.ncols END AS s_xel1,
        CASE WHEN p.product_type = 'image' THEN e.nrows END AS s_xel2,
        CAST(NULL AS DOUBLE PRECISION) AS s_resolution,
-       40587 + CAST(p.begin_tai_ns - 1000000000 * COALESCE(
+       40587 + CAST(p.begin_tai_ns - CAST(1000000000 AS BIGINT) * COALESCE(
            (SELECT MAX(tai_minus_utc_s) FROM leap WHERE leap.begin_tai_ns <= p.begin_tai_ns), 10
        ) AS DOUBLE PRECISION) / 86400000000000 AS t_min,
-       40587 + CAST(p.end_tai_ns - 1000000000 * COALESCE(
+       40587 + CAST(p.end_tai_ns - CAST(1000000000 AS BIGINT) * COALESCE(
            (SELECT MAX(tai_minus_utc_s) FROM leap WHERE leap.begin_tai_ns <= p.end_tai_ns), 10
        ) AS DOUBLE PRECISION) / 86400000000000 AS t_max,
        p.exposure_time AS t_exptime,
