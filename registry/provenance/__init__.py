@@ -7,7 +7,16 @@ software.  Tables: `registry.schema.provenance`.
 
 from __future__ import annotations
 
-from registry.provenance.graphs import Edge, ancestors, descendants, walk_sql
+from registry.provenance.graphs import (
+    Edge,
+    Graph,
+    Step,
+    ancestors,
+    descendants,
+    graph_of_run,
+    reached_sql,
+    walk,
+)
 from registry.provenance.questions import (
     config_history,
     makers,
@@ -35,23 +44,27 @@ __all__ = [
     "STATES",
     "TRANSITIONS",
     "Edge",
+    "Graph",
     "HistoryEntry",
     "Outcome",
     "QuantumRow",
+    "Step",
     "ancestors",
     "block",
     "config_history",
     "descendants",
     "finish",
+    "graph_of_run",
     "insert_quanta",
     "makers",
     "outputs_of",
     "packages",
     "quanta_of_run",
+    "reached_sql",
     "record_config",
     "record_environment",
     "record_task",
     "reset",
     "start",
-    "walk_sql",
+    "walk",
 ]
