@@ -7,6 +7,8 @@
         ├── UnknownName (LookupError)   no such dataset type, collection, instrument, ...
         │   ├── UnknownDatasetType
         │   ├── UnknownCollection
+        │   ├── UnknownDataset          no dataset has this UUID
+        │   ├── UnknownPackage          no recorded software environment has it
         │   └── UnknownDimensionValue   a data ID names a record that is not registered
         ├── MissingDataset (LookupError)
         ├── InvalidDataId (ValueError)  keys missing, too many, or of the wrong type
@@ -44,9 +46,11 @@ __all__ = [
     "RegistryError",
     "SkyspineError",
     "UnknownCollection",
+    "UnknownDataset",
     "UnknownDatasetType",
     "UnknownDimensionValue",
     "UnknownName",
+    "UnknownPackage",
     "ValidityOverlap",
     "WrongRevision",
     "did_you_mean",
@@ -127,6 +131,21 @@ class UnknownCollection(UnknownName):
     code = "unknown-collection"
     kind = "collection"
     remedy = "`skyspine query-collections REPO` lists what exists."
+
+
+class UnknownDataset(UnknownName):
+    """No dataset has this identity."""
+
+    code = "unknown-dataset"
+    kind = "dataset"
+
+
+class UnknownPackage(UnknownName):
+    """No recorded software environment has this package."""
+
+    code = "unknown-package"
+    kind = "package"
+    remedy = "`skyspine made-with REPO python` tells which environments are recorded."
 
 
 class UnknownDimensionValue(UnknownName):
