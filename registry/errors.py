@@ -230,17 +230,25 @@ class ValidityOverlap(Conflict):
     code = "validity-overlap"
 
     def __init__(
-        self, collection: str, dataset_type: str, pairs: Sequence[tuple[str, str]]
+        self,
+        collection: str,
+        dataset_type: str,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        overlaps: Sequence[Any] = (),
     ) -> None:
         self.collection = collection
         self.dataset_type = dataset_type
         self.pairs = list(pairs)
+        self.overlaps = tuple(overlaps)
         listed = "; ".join(f"{new} overlaps {old}" for new, old in self.pairs[:5])
-        more = f"; and {len(self.pairs) - 5} more" if len(self.pairs) > 5 else ""
+        more = f"; and {len(self.pairs) - 5:,} more" if len(self.pairs) > 5 else ""
+        counted = f", and {len(self.pairs):,} pairs do" if len(self.pairs) > 5 else ""
         super().__init__(
-            f"Validity ranges of {dataset_type} in '{collection}' may not overlap: "
+            f"Validity ranges of {dataset_type} in '{collection}' may not overlap{counted}: "
             f"{listed or 'another process certified one meanwhile'}{more}. "
-            "Decertify the old range first, or choose another."
+            "Decertify the old range first, choose another, or let the overlap be resolved: "
+            "latest, earliest or split."
         )
 
 

@@ -219,9 +219,18 @@ class Registry:
         with self.read() as connection:
             return collections.query(connection, pattern)
 
-    def certify(self, collection: str, refs: Sequence[DatasetRef], timespan: Timespan) -> None:
+    def certify(
+        self,
+        collection: str,
+        refs: Sequence[DatasetRef],
+        timespan: Timespan,
+        *,
+        resolve: str | None = None,
+    ) -> int:
         """Certify calibrations; see `registry.calibrations.certify`."""
-        self.database.transact(calibrations.certify, collection, refs, timespan)
+        return self.database.transact(
+            calibrations.certify, collection, refs, timespan, resolve=resolve
+        )
 
     def decertify(
         self,
@@ -239,13 +248,72 @@ class Registry:
         dataset_type: DatasetType | str,
         observations: Sequence[tuple[Mapping[str, Any], int]],
         collections_: str | Sequence[str],
+        *,
+        facts: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[DatasetRef | None]:
         """Find what holds for many observations; see `registry.calibrations.find_calibrations`."""
         with self.read() as connection:
+            kind = self._kind_in(connection, dataset_type)
             searched = collections.flatten(connection, collections_)
             return calibrations.find_calibrations(
-                connection, self._kind(dataset_type), observations, searched
+                connection, kind, observations, searched, facts=facts
             )
+
+    def explain_calibration(
+        self,
+        dataset_type: DatasetType | str,
+        data_id: Mapping[str, Any],
+        at: int,
+        collections_: str | Sequence[str],
+        *,
+        facts: Mapping[str, Any] | None = None,
+    ) -> calibrations.Explanation:
+        """Say why it is this calibration; see `registry.calibrations.explain_calibration`."""
+        with self.read() as connection:
+            kind = self._kind_in(connection, dataset_type)
+            searched = collections.flatten(connection, collections_)
+            return calibrations.explain_calibration(
+                connection, kind, data_id, at, searched, facts=facts
+            )
+
+    def set_calibration_policy(
+        self,
+        dataset_type: DatasetType | str,
+        selection: str = "valid",
+        *,
+        limit_ns: int | None = None,
+        match: Mapping[str, float | None] | None = None,
+    ) -> None:
+        """Set which calibration of a type may be taken.
+
+        Parameters
+        ----------
+        selection, limit_ns, match
+            As in `registry.calibrations.Policy`.
+        """
+        policy = calibrations.Policy(selection, limit_ns, dict(match or {}))
+        self.database.transact(calibrations.set_policy, self._kind(dataset_type), policy)
+
+    def remove_calibration_policy(self, dataset_type: DatasetType | str) -> bool:
+        """Return a type to plain validity; see `registry.calibrations.remove_policy`."""
+        return self.database.transact(calibrations.remove_policy, self._kind(dataset_type))
+
+    def calibration_policies(self) -> dict[str, calibrations.Policy]:
+        """List the policies by type; see `registry.calibrations.all_policies`."""
+        with self.read() as connection:
+            return calibrations.all_policies(connection)
+
+    def record_calibration_facts(
+        self, facts: Mapping[uuid.UUID, Mapping[str, float | str]]
+    ) -> None:
+        """Store facts of calibrations; see `registry.calibrations.record_facts`."""
+        self.database.transact(calibrations.record_facts, facts)
+
+    def import_calibrations(
+        self, collection: str, ranges: Sequence[calibrations.OldRange], **options: Any
+    ) -> calibrations.Imported:
+        """Certify the ranges of an older registry; see `registry.calibrations.import_ranges`."""
+        return self.database.transact(calibrations.import_ranges, collection, ranges, **options)
 
     def to_dataframe(self, query: Any) -> pd.DataFrame:
         """Run a SELECT (text or SQLAlchemy) and give its rows as a DataFrame."""
@@ -265,6 +333,12 @@ class Registry:
     def provenance(self) -> Provenance:
         """The questions about what made what."""
         return Provenance(self)
+
+    @staticmethod
+    def _kind_in(connection: sa.Connection, dataset_type: DatasetType | str) -> DatasetType:
+        if isinstance(dataset_type, DatasetType):
+            return dataset_type
+        return datasets.get_dataset_type(connection, dataset_type)
 
     def _kind(self, dataset_type: DatasetType | str) -> DatasetType:
         return (
