@@ -35,7 +35,7 @@ coverage: $(VENV)/.test ## Run the tests with branch coverage over all databases
 
 .PHONY: bench
 bench: $(VENV)/.test ## Measure, and print the times
-	$(BIN)/python -m pytest tests/benchmarks -s -p no:xdist --db sqlite
+	$(BIN)/python -m pytest tests/benchmarks --timed -s -p no:xdist --db sqlite
 
 .PHONY: lint
 lint: $(VENV)/.lint ## Check style, types and the direction of imports

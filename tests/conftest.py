@@ -78,6 +78,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="databases to test on, comma-separated (sqlite, postgresql, mariadb; NAME=URL takes a "
         "server that runs already); default: all that can be started",
     )
+    parser.addoption(
+        "--timed", action="store_true", help="run the benchmarks at the size at which they measure"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -188,6 +191,12 @@ def registry(database_url: str) -> Iterator[Registry]:
     opened = Registry.connect(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def timed(pytestconfig: pytest.Config) -> bool:
+    """Whether somebody will read the times that are measured."""
+    return bool(pytestconfig.getoption("--timed"))
 
 
 @pytest.fixture(scope="session")

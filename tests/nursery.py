@@ -12,12 +12,14 @@ import ctypes
 import importlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import traceback
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).parents[1]
 PATIENCE = 60.0  # [s] until a process that should have ended counts as hung
 PR_SET_CHILD_SUBREAPER = 36
-MODULES = ("butler", "butler.formatters.structured", "workflow.runner", "workflow.processes")
+MODULES = ("alembic.command", "butler.formatters.structured", "tests.workflow.faults", "zoneinfo")
 
 
 class Child:
@@ -57,15 +59,18 @@ class Child:
             (os.killpg if group else os.kill)(self.pid, number)
 
     def wait(self) -> int:
-        """Wait until it and all that it has started are gone; give its status, -9 when killed."""
-        self._channel.sendall(b"wait")
+        """Wait until it and all that it has started are gone; give its status, -9 when killed.
+
+        Of several children, the first that is waited for waits for all.
+        """
+        self._channel.sendall(f"wait {self.pid}".encode())
         status = int(self._channel.recv(64))
         self._said.close()
         return status
 
 
 class Nursery:
-    """The process that forks; one child at a time."""
+    """The process that forks."""
 
     def __init__(self) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -133,18 +138,28 @@ class Moments:
             self._moment()
 
 
+def moments_to_die(n_moments: int, kills: int) -> list[int]:
+    """Draw a moment from each of as many equal spans; the seed is shown when the test fails."""
+    seed = random.SystemRandom().randrange(1_000_000)
+    print(f"moments drawn with seed {seed}")  # noqa: T201
+    dice = random.Random(seed)
+    edges = [k * n_moments // kills for k in range(kills + 1)]
+    return [dice.randint(low + 1, high) for low, high in pairwise(edges)]
+
+
 def main(channel: socket.socket) -> None:
     """Fork a child for each request, and wait for its end when asked."""
     for name in MODULES:
         importlib.import_module(name)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    pid = 0
+    ended: dict[int, int] = {}
     while True:
         message, passed, _, _ = socket.recv_fds(channel, 1 << 16, 1)
         if not message:
             return
-        if message == b"wait":
-            channel.sendall(str(_reaped(pid)).encode())
+        if message.startswith(b"wait"):
+            ended |= _reaped()
+            channel.sendall(str(ended.pop(int(message.split()[1]))).encode())
             continue
         pid = os.fork()
         if not pid:
@@ -154,16 +169,14 @@ def main(channel: socket.socket) -> None:
         channel.sendall(str(pid).encode())
 
 
-def _reaped(pid: int) -> int:
-    """Wait for every child and every orphan; give the status of one."""
-    status = 0
-    while True:
-        try:
-            ended, how = os.waitpid(-1, 0)
-        except ChildProcessError:
-            return status
-        if ended == pid:
-            status = os.waitstatus_to_exitcode(how)
+def _reaped() -> dict[int, int]:
+    """Wait for every child and every orphan; give the status of each."""
+    ended = {}
+    with suppress(ChildProcessError):  # none is left
+        while True:
+            pid, how = os.waitpid(-1, 0)
+            ended[pid] = os.waitstatus_to_exitcode(how)
+    return ended
 
 
 def _child(request: dict[str, Any], output: int) -> None:

@@ -1,63 +1,57 @@
-"""What happens when a process dies by SIGKILL at any moment?
-
-Starts a program of puts or of an ingest, kills it when it has said a number of lines that the seed
-chooses, plus a while that the seed chooses, and afterwards asks whether database and files agree.
-"""
+"""Programs of puts and ingests, and what must be so after they were killed at any moment."""
 
 from __future__ import annotations
 
-import select
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from backbone import files
 from backbone.audit import check
+from butler import Butler, ingest
+from registry.errors import DatasetExists
 from registry.schema.identity import dataset
+from tests.nursery import Moments
 
 if TYPE_CHECKING:
-    import random
-
-    from butler import Butler
     from registry.identity import DatasetRef
 
-CHECKOUT = Path(__file__).parents[2]
-
-PUTS = """
-import sys
-from butler import Butler
-with Butler(sys.argv[1], run="u/test") as butler:
-    for n in range(100_000):
-        target = f"{sys.argv[2]}-{n}"
-        value = {"target": target, "text": "x" * 2000}
-        butler.put(value, "summary", instrument="DemoCam", detector=1, target=target)
-        print(target, flush=True)
-"""
-
-INGESTS = """
-import sys
-from butler import Butler, ingest
-ingest.BATCH = 7
-with Butler(sys.argv[1], run=sys.argv[2]) as butler:
-    print("open", flush=True)
-    taken = butler.ingest_raws(sys.argv[3:], progress=lambda done, total: print(done, flush=True))
-    sys.exit(len(taken.errors))
-"""
+N_PUTS = 3
+N_RACES = 20
+KEYS = {"instrument": "DemoCam", "detector": 1}
 
 
-def killed(program: str, *arguments: str | Path, dice: random.Random, lines: int) -> list[str]:
-    """Run a program, kill it, and give the lines that it said."""
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        said = [child.stdout.readline() for _ in range(dice.randint(1, lines))]
-        # the next line, or the end of a span within which the child is in the midst of its work
-        select.select([child.stdout], [], [], dice.uniform(0, 0.03))
-        child.kill()
-        return [*said, *child.stdout]
+def puts(root: str, prefix: str, last: int) -> None:
+    """Put a few datasets, naming each that is done; die at a moment."""
+    moments = Moments(last)
+    with Butler(root, run="u/test") as butler:
+        for n in range(N_PUTS):
+            target = f"{prefix}-{n}"
+            value = {"target": target, "text": "x" * 2000}
+            butler.put(value, "summary", KEYS, target=target)
+            print(target)  # noqa: T201
+    print(moments.count)  # noqa: T201
+
+
+def ingests(root: str, run: str, paths: list[str], last: int) -> int:
+    """Take raw frames in, in batches of seven; die at a moment."""
+    moments = Moments(last)
+    ingest.BATCH = 7
+    with Butler(root, run=run) as butler:
+        taken = butler.ingest_raws(paths)
+    print(moments.count)  # noqa: T201
+    return len(taken.errors)
+
+
+def races(root: str, name: str) -> None:
+    """Put datasets that another process puts at the same time, naming how each race ended."""
+    with Butler(root, run="u/test") as butler:
+        for n in range(N_RACES):
+            try:
+                butler.put({"by": name}, "summary", KEYS, target=str(n))
+                print("won")  # noqa: T201
+            except DatasetExists:
+                print("lost")  # noqa: T201
 
 
 def assert_recovers(butler: Butler) -> list[DatasetRef]:

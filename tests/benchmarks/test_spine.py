@@ -1,4 +1,7 @@
-"""How long do the everyday verbs take?  ``make bench`` prints it; the tests assert results only."""
+"""How long do the everyday verbs take?  ``make bench`` prints it; the tests assert results only.
+
+Without ``--timed`` they run at a small size, to see that they work.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 N_PUTS = 300
 N_RAWS = 1000
 N_QUANTA = 200
+SMALL = 20
+"""How much less is done when nobody reads the times."""
 
 
 def milliseconds(verb: Callable[[int], object], n: int) -> float:
@@ -35,8 +40,9 @@ def milliseconds(verb: Callable[[int], object], n: int) -> float:
     return 1000 * statistics.median(times)
 
 
-def test_put_and_get(tmp_path: Path, empty_database_url: str, backend: str) -> None:
-    with Butler.create(tmp_path / "repo", empty_database_url) as butler:
+def test_put_and_get(tmp_path: Path, database_url: str, backend: str, timed: bool) -> None:
+    n_puts = N_PUTS if timed else N_PUTS // SMALL
+    with Butler.create(tmp_path / "repo", database_url) as butler:
         butler.register_instrument("demo")
         records = [
             {
@@ -57,7 +63,7 @@ def test_put_and_get(tmp_path: Path, empty_database_url: str, backend: str) -> N
                 "begin_tai_ns": i * 10**9,
                 "end_tai_ns": i * 10**9 + 1,
             }
-            for i in range(N_PUTS)
+            for i in range(n_puts)
         ]
         butler.registry.insert_dimension_records("exposure", exposures)
         kind = butler.register_dataset_type(
@@ -75,19 +81,22 @@ def test_put_and_get(tmp_path: Path, empty_database_url: str, backend: str) -> N
                 kind, instrument="DemoCam", detector=1, exposure=1 + i, collections="bench"
             )
 
-        put_ms, get_ms = milliseconds(put, N_PUTS), milliseconds(get, N_PUTS)
-        assert get(N_PUTS - 1) == {"i": N_PUTS - 1}
+        put_ms, get_ms = milliseconds(put, n_puts), milliseconds(get, n_puts)
+        assert get(n_puts - 1) == {"i": n_puts - 1}
         print(f"\n{backend}: put {put_ms:.2f} ms, get by data ID {get_ms:.2f} ms")
 
 
-def test_ingest_of_small_frames(tmp_path: Path, empty_database_url: str, backend: str) -> None:
+def test_ingest_of_small_frames(
+    tmp_path: Path, database_url: str, backend: str, timed: bool
+) -> None:
+    n_raws = N_RAWS if timed else N_RAWS // SMALL
     simulate(tmp_path / "frames")
     first = tmp_path / "frames/raw/20250310/democam_20250310_0001_D1.fits"
     header = fits.getheader(first)
     folder = tmp_path / "many"
     folder.mkdir()
     pixels = np.zeros((16, 16), np.uint16)
-    for n in range(N_RAWS):
+    for n in range(n_raws):
         seq, detector = divmod(n, 4)
         cards = header.copy()
         cards["EXPID"] = 20250310 * 10000 + seq
@@ -95,16 +104,17 @@ def test_ingest_of_small_frames(tmp_path: Path, empty_database_url: str, backend
         cards["CCDNUM"] = detector + 1
         name = f"democam_20250310_{seq:04d}_D{detector + 1}.fits"
         fits.PrimaryHDU(pixels, cards).writeto(folder / name)
-    with Butler.create(tmp_path / "repo", empty_database_url) as butler:
+    with Butler.create(tmp_path / "repo", database_url) as butler:
         butler.register_instrument("demo")
         began = time.perf_counter()
         taken = butler.ingest_raws([folder], run="DemoCam/raw")
         seconds = time.perf_counter() - began
-        assert (len(taken.refs), taken.errors) == (N_RAWS, [])
-    print(f"\n{backend}: {N_RAWS} small frames ingested by copy in {seconds:.2f} s")
+        assert (len(taken.refs), taken.errors) == (n_raws, [])
+    print(f"\n{backend}: {n_raws} small frames ingested by copy in {seconds:.2f} s")
 
 
-def test_overhead_of_a_quantum(tmp_path: Path) -> None:
+def test_overhead_of_a_quantum(tmp_path: Path, timed: bool) -> None:
+    n_quanta = N_QUANTA if timed else N_QUANTA // SMALL
     root = tmp_path / "repo"
     with Butler.create(root) as butler:
         butler.register_instrument("demo")
@@ -120,14 +130,14 @@ def test_overhead_of_a_quantum(tmp_path: Path) -> None:
                 "begin_tai_ns": i,
                 "end_tai_ns": i + 1,
             }
-            for i in range(N_QUANTA)
+            for i in range(n_quanta)
         ]
         butler.registry.insert_dimension_records("exposure", exposures)
         kind = butler.register_dataset_type(
             "before", ("instrument", "detector", "exposure"), "StructuredDataDict"
         )
         with butler.transaction():
-            for i in range(N_QUANTA):
+            for i in range(n_quanta):
                 butler.put(
                     {"i": i}, kind, instrument="DemoCam", detector=1, exposure=1 + i, run="in"
                 )
@@ -144,15 +154,15 @@ def test_overhead_of_a_quantum(tmp_path: Path) -> None:
         report = run_pipeline(
             root, pipeline, inputs=["in"], output=f"out{jobs}", jobs=jobs, progress=note
         )
-        assert dict(report.states) == {("noop", "done"): N_QUANTA}
-        each = 1000 * (moments[-1] - moments[0]) / (N_QUANTA - 1)
+        assert dict(report.states) == {("noop", "done"): n_quanta}
+        each = 1000 * (moments[-1] - moments[0]) / (n_quanta - 1)
         print(f"\nno-op quantum, {jobs} process(es): {each:.2f} ms")
 
 
-def test_start_of_the_command() -> None:
+def test_start_of_the_command(timed: bool) -> None:
     def start(_: int) -> None:
         command = [sys.executable, "-c", "from workflow.cli import main; main()", "--help"]
         told = subprocess.run(command, check=True, capture_output=True, text=True)
         assert "ingest-raws" in told.stdout
 
-    print(f"\nskyspine --help: {milliseconds(start, 5):.0f} ms")
+    print(f"\nskyspine --help: {milliseconds(start, 5 if timed else 1):.0f} ms")

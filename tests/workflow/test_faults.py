@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import random
 import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from butler import Butler
+from tests.nursery import moments_to_die
 from tests.workflow import faults
 from workflow.overrides import parse_override
 
@@ -27,13 +27,6 @@ def butler(tmp_path: Path, database_url: str) -> Iterator[Butler]:
         yield made
 
 
-def new_seed() -> int:
-    """A seed of its own for each run, printed when the test fails."""
-    seed = random.SystemRandom().randrange(1_000_000)
-    print(f"seed {seed}")  # noqa: T201
-    return seed
-
-
 @pytest.fixture
 def expected(butler: Butler) -> dict[str, Any]:
     """What an undisturbed run leaves."""
@@ -48,16 +41,13 @@ def test_a_run_that_is_killed_at_any_moment_is_continued(
     root = str(butler.root)
     status, said = nursery.run(PROGRAM, root, "calm/too", jobs, 0)
     assert status == 0, said
-    n_moments = int(said[-1])
-    dice = random.Random(new_seed())
-    for kill in range(kills):
-        last = dice.randint(1 + kill * n_moments // kills, (kill + 1) * n_moments // kills)
+    for kill, last in enumerate(moments_to_die(int(said[-1]), kills)):
         output = f"killed/{kill}"
         status, said = nursery.run(PROGRAM, root, output, jobs, last)
-        print(f"killed at {last} of {n_moments}: {said}")  # noqa: T201
+        print(f"killed at moment {last}: {said}")  # noqa: T201
         # with two processes the count of one run is not that of another
         assert status == -signal.SIGKILL or (jobs == 2 and int(said[-1]) < last)
-        faults.assert_sound(butler, repair=dice.random() < 0.5)
+        faults.assert_sound(butler, repair=bool(kill % 2))
         faults.resumed(butler, output)
         faults.assert_sound(butler, repair=True)
         assert faults.left_by(butler, output) == expected

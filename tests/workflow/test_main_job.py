@@ -25,11 +25,11 @@ OUT = "OHP/reduced"
 
 @pytest.fixture
 def processed(
-    tmp_path: Path, empty_database_url: str, test_data: Path
+    tmp_path: Path, database_url: str, test_data: Path
 ) -> Iterator[tuple[Butler, RunReport]]:
     """The OHP nights, ingested and processed."""
     root = tmp_path / "repo"
-    with Butler.create(root, empty_database_url) as butler:
+    with Butler.create(root, database_url) as butler:
         butler.register_instrument("ohp-t152")
         taken = butler.ingest_raws([test_data / "ohp-t152-longslit-2022"], run=RAW)
         assert (len(taken.refs), taken.errors) == (90, [])
@@ -122,10 +122,10 @@ def answers(butler: Butler) -> None:
 
 
 def test_tircam2_stack_leaves_out_the_outlier(
-    tmp_path: Path, empty_database_url: str, test_data: Path
+    tmp_path: Path, database_url: str, test_data: Path
 ) -> None:
     root = tmp_path / "repo"
-    with Butler.create(root, empty_database_url) as butler:
+    with Butler.create(root, database_url) as butler:
         butler.register_instrument("tircam2")
         taken = butler.ingest_raws([test_data / "dot-tircam2-ic310-2022"], run="raw")
         assert (len(taken.refs), taken.errors) == (13, [])
@@ -152,11 +152,9 @@ def _sigma(image: np.ndarray) -> float:
     return float(1.4826 * np.median(np.abs(image - np.median(image))))
 
 
-def test_phosim_visits_match_on_the_sky(
-    tmp_path: Path, empty_database_url: str, test_data: Path
-) -> None:
+def test_phosim_visits_match_on_the_sky(tmp_path: Path, database_url: str, test_data: Path) -> None:
     root = tmp_path / "repo"
-    with Butler.create(root, empty_database_url) as butler:
+    with Butler.create(root, database_url) as butler:
         butler.register_instrument("obs-test")
         folder = test_data / "lsst-obs-test-phosim"
         taken = butler.ingest_raws([folder / "raw", folder / "defects"], run="raw")
@@ -179,10 +177,10 @@ def test_phosim_visits_match_on_the_sky(
 
 
 def test_calexps_of_two_cameras_are_coadded_per_band(
-    tmp_path: Path, empty_database_url: str, test_data: Path
+    tmp_path: Path, database_url: str, test_data: Path
 ) -> None:
     root = tmp_path / "repo"
-    with Butler.create(root, empty_database_url) as butler:
+    with Butler.create(root, database_url) as butler:
         for camera in ("90prime", "mosaic3"):
             butler.register_instrument(camera)
         field = {"id": 0, "ra": 217.4559, "dec": 34.8797, "scale": 0.4, "size": [80, 80]}
