@@ -21,7 +21,7 @@ from butler.errors import NoRun
 from butler.formatters import get_formatter
 from butler.repository import Repository
 from butler.storage_classes import get_storage_class
-from registry import calibrations, collections, datasets
+from registry import calibrations, collections, datasets, explaining
 from registry.errors import DatabaseUnavailable, InvalidDataId, MissingDataset
 from registry.identity import DataId, DatasetRef, DatasetType, uuid7
 from registry.registry import Registry
@@ -471,6 +471,23 @@ class Butler:
             order_by=order_by,
             limit=limit,
         )
+
+    def explain_no_datasets(
+        self,
+        dataset_type: str | DatasetType,
+        *,
+        collections: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> str:
+        """Say why `query_datasets` found nothing; see `registry.explaining.explain_no_datasets`."""
+        kind, searched = self._kind(dataset_type), self._searched(collections)
+        with self.registry.read() as connection:
+            return explaining.explain_no_datasets(connection, kind, searched, **options)
+
+    def explain_no_records(self, asked: str | Sequence[str], **options: Any) -> str:
+        """Say why no record or data ID was found; see `registry.explaining.explain_no_records`."""
+        with self.registry.read() as connection:
+            return explaining.explain_no_records(connection, asked, **options)
 
     def query_data_ids(self, dimensions: Sequence[str], **options: Any) -> list[DataId]:
         """List data IDs; see `registry.datasets.query_data_ids`."""

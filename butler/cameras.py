@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from butler.instrument import InstrumentDefinition, load_shipped, shipped
-from registry import datasets, dimensions
+from registry import datasets, dimensions, keys
 from registry.database import account, insert_rows, lock_rows, utc_now
 from registry.errors import UnknownDimensionValue
 from registry.schema.dimensions import instrument, instrument_definition, physical_filter
@@ -85,6 +85,7 @@ def _store(connection: sa.Connection, definition: InstrumentDefinition) -> None:
     ):
         dimensions.insert_dimension_records(connection, element, rows, "skip")
     _tell_passbands(connection, definition)
+    keys.declare_keys(connection, definition.keys)
     for spec in definition.dataset_types.values():
         datasets.register_dataset_type(connection, spec.dataset_type)
 

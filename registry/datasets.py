@@ -32,8 +32,9 @@ from registry.errors import (
     UnknownDatasetType,
 )
 from registry.identity import DIMENSIONS, DataId, DatasetRef, DatasetType, uuid7
+from registry.keys import check_keys
 from registry.names import Names, names_of_data_ids, names_of_dimensions, names_of_element
-from registry.schema.calibrations import calibration
+from registry.schema.calibrations import calibration, calibration_fact
 from registry.schema.collections import collection, tagged
 from registry.schema.identity import data_id, dataset, dataset_type
 from registry.schema.identity import data_id as data_id_table
@@ -185,6 +186,7 @@ def _known_data_ids(connection: sa.Connection, data_ids: Sequence[DataId]) -> di
 def _insert_new_data_ids(connection: sa.Connection, data_ids: Sequence[DataId]) -> None:
     present = [d for d in DIMENSIONS if any(d in i for i in data_ids)]
     types = {**{d: _DATA_ID_TYPES[d] for d in present}, "extra": sa.JSON}
+    check_keys(connection, data_ids)
     given = rows_of(connection, [{**i, "extra": i.extra_json} for i in data_ids], types)
     columns = (*present, "extra")
     try:
@@ -683,6 +685,7 @@ def remove_datasets(connection: sa.Connection, refs: Sequence[DatasetRef]) -> No
         for table, column in (
             (tagged, tagged.c.dataset_id),
             (calibration, calibration.c.dataset_id),
+            (calibration_fact, calibration_fact.c.dataset_id),
             (quantum_output, quantum_output.c.dataset_id),
             (dataset, dataset.c.id),
         ):

@@ -12,10 +12,13 @@ import sqlalchemy as sa
 
 from registry import sky
 from registry.carried import FIELDS, IMPLIED, RENAMED
+from registry.database import json_field
 from registry.dimensions import ELEMENTS, element_table
 from registry.errors import UnknownName
 from registry.identity import DIMENSIONS
+from registry.keys import key_type
 from registry.schema import dimensions as schema
+from registry.schema.collections import collection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +49,8 @@ _IMPLIED_BY = {
     "band": ("physical_filter",),
     **IMPLIED,
 }
+_MAX_VALUES = 1000
+"""Up to so many different values of a field are looked through for one that is like another."""
 _ALIASES = {"begin": "begin_tai_ns", "end": "end_tai_ns", "name": "full_name"}
 
 
@@ -77,6 +82,7 @@ class Names:
         self.dimensions = dict(dimensions)
         self.fields = dict(fields or {})
         self.extra = extra
+        self.explaining = False
         self._records: dict[str, Any] = {}
         self._n_regions = 0
 
@@ -105,7 +111,7 @@ class Names:
             if candidate in columns:
                 return columns[candidate]
         if field in FIELDS.get(element, {}):
-            return _carried(columns.extra, element, field)
+            return json_field(columns.extra, field, FIELDS[element][field])
         raise UnknownField(name, self.known_names())
 
     def region_overlaps(
@@ -158,9 +164,28 @@ class Names:
         return sorted(set(known))
 
     def values(self, name: str) -> Sequence[str] | None:
-        """Give no values: suggestions for values would need a query."""
-        del name
-        return None
+        """List the texts that a name is equal to in some record; None for too many, or a number.
+
+        They are asked for only when it is to be explained why nothing was found.
+        """
+        column = self._kept(name) if self.explaining else None
+        if column is None or self.connection is None or not isinstance(column.type, sa.String):
+            return None
+        asked = sa.select(column).where(column.is_not(None)).distinct().limit(_MAX_VALUES + 1)
+        found = self.connection.execute(asked).scalars().all()
+        return found if len(found) <= _MAX_VALUES else None
+
+    def _kept(self, name: str) -> Any:
+        """Give the column of records that has the values of a name."""
+        if name == "run":
+            return collection.c.name
+        element, dot, field = name.partition(".")
+        if not dot:
+            kept = {"band": schema.physical_filter.c.band}
+            kept |= {e: ELEMENTS[e].c.name for e in ("instrument", "physical_filter", "skymap")}
+            return kept.get(name)
+        columns: Any = ELEMENTS[element].c if element in ELEMENTS else {}
+        return columns.get(field, columns.get(_ALIASES.get(field, field)))
 
     def record(self, element: str) -> Any:
         """Join the records of an element, once, and give their table."""
@@ -192,17 +217,6 @@ class Names:
         return None
 
 
-def _carried(extra: Any, element: str, field: str) -> sa.ColumnElement[Any]:
-    """Take a field out of the further facts that an export gave."""
-    found = extra[field]
-    kind = FIELDS[element][field]
-    if kind is str:
-        return found.as_string()  # type: ignore[no-any-return]
-    if kind is bool:
-        return found.as_boolean()  # type: ignore[no-any-return]
-    return found.as_float() if kind is float else found.as_integer()  # type: ignore[no-any-return]
-
-
 class UnknownField(UnknownName):
     """The expression uses a name that means nothing here."""
 
@@ -218,9 +232,12 @@ def names_of_data_ids(
     connection: sa.Connection | None = None,
 ) -> Names:
     """Names over rows of ``data_id`` (or an alias of it) of the given dimensions."""
-    columns = {
-        d: data_id.c[d] if d in DIMENSIONS else data_id.c.extra[d].as_string() for d in dimensions
-    }
+
+    def extra(key: str) -> Any:
+        kind = str if connection is None else key_type(connection, key)
+        return json_field(data_id.c.extra, key, kind)
+
+    columns = {d: data_id.c[d] if d in DIMENSIONS else extra(d) for d in dimensions}
     return Names(base, columns, fields, data_id.c.extra, connection)
 
 

@@ -18,6 +18,7 @@ from registry.database.statements import (
     in_written_order,
     insert_missing,
     insert_rows,
+    json_field,
     lock_rows,
     rows_of,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "in_written_order",
     "insert_missing",
     "insert_rows",
+    "json_field",
     "kind_of",
     "lock_rows",
     "may_write",

@@ -19,6 +19,7 @@ __all__ = [
     "in_written_order",
     "insert_missing",
     "insert_rows",
+    "json_field",
     "lock_rows",
     "rows_of",
 ]
@@ -177,6 +178,27 @@ def analyze(connection: sa.Connection, *tables: sa.Table) -> None:
     elif connection.dialect.name == "sqlite":
         for name in names:
             connection.exec_driver_sql(f"ANALYZE {name}")
+
+
+def json_field(document: Any, name: str, kind: type) -> sa.ColumnElement[Any]:
+    """Take a value out of a JSON column, to be compared and sorted as its type is.
+
+    Parameters
+    ----------
+    document : sqlalchemy.Column
+        Of an object.
+    name : str
+        Key in it; a missing one gives NULL.
+    kind : {str, int, float, bool}
+        Type of its values; integers have 64 bits.
+    """
+    field = document[name]
+    if kind is int:
+        # as_integer() has 32 bits on PostgreSQL
+        return sa.cast(field.as_string(), sa.BigInteger)
+    if kind is float:
+        return field.as_float()  # type: ignore[no-any-return]
+    return field.as_boolean() if kind is bool else field.as_string()  # type: ignore[no-any-return]
 
 
 def lock_rows(statement: sa.Select[Any], connection: sa.Connection) -> sa.Select[Any]:

@@ -101,6 +101,19 @@ data_id = table(
 )
 sa.Index("ix_data_id_exposure", data_id.c.instrument, data_id.c.exposure, data_id.c.detector)
 
+data_id_key = table(
+    "data_id_key",
+    sa.Column("name", NAME, primary_key=True, comment="Key beyond the dimensions, e.g. target"),
+    sa.Column(
+        "kind",
+        sa.String(8),
+        nullable=False,
+        comment="Type of its values, by which they are compared and sorted: str or int",
+    ),
+    sa.CheckConstraint("kind IN ('str', 'int')", name="kind"),
+    comment="The keys of data IDs that have no column of their own.",
+)
+
 dataset = table(
     "dataset",
     sa.Column("id", sa.Uuid, primary_key=True, comment="Global identity (UUIDv7)"),

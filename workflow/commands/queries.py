@@ -9,6 +9,11 @@ import click
 from workflow.commands.tables import format_option, show
 
 
+def tell(why: str) -> None:
+    """Say on standard error why there are no rows, so that a pipe gets none."""
+    click.echo(why, err=True)
+
+
 def _split(text: str | None) -> list[str]:
     return [part for part in (text or "").split(",") if part]
 
@@ -20,7 +25,7 @@ def _split(text: str | None) -> list[str]:
 @click.option("--where", default="", help="Expression that they fulfil.")
 @click.option("--all", "every", is_flag=True, help="Not only the first of each data ID.")
 @click.option("--order-by", help="Names, comma separated; '-' before one for descending.")
-@click.option("--limit", type=int)
+@click.option("--limit", type=click.IntRange(min=0), help="At most so many.")
 @format_option
 def query_datasets(
     repo: str,
@@ -45,6 +50,9 @@ def query_datasets(
             order_by=_split(order_by),
             limit=limit,
         )
+        if not refs:
+            within = _split(collections)
+            tell(butler.explain_no_datasets(dataset_type, collections=within, where=where))
     rows = [{"id": r.id, "run": r.run, **{d: r.data_id[d] for d in kind.dimensions}} for r in refs]
     show(rows, style, ("id", "run", *kind.dimensions))
 
@@ -55,7 +63,7 @@ def query_datasets(
 @click.option("--where", default="", help="Expression that they fulfil.")
 @click.option("--datasets", help="Only data IDs of datasets of this type.")
 @click.option("--collections", "-i", default="*", show_default=True, help="Comma separated; globs.")
-@click.option("--limit", type=int)
+@click.option("--limit", type=click.IntRange(min=0), help="At most so many.")
 @format_option
 def query_data_ids(
     repo: str,
@@ -74,6 +82,10 @@ def query_data_ids(
         options = {"datasets": datasets, "collections": _split(collections)}
     with Butler(repo) as butler:
         found = butler.query_data_ids(_split(dimensions), where=where, limit=limit, **options)
+        if not found and datasets is not None:
+            tell(butler.explain_no_datasets(datasets, collections=_split(collections), where=where))
+        elif not found:
+            tell(butler.explain_no_records(_split(dimensions), where=where))
     show([dict(d) for d in found], style, _split(dimensions))
 
 
@@ -81,7 +93,7 @@ def query_data_ids(
 @click.argument("repo")
 @click.argument("element")
 @click.option("--where", default="", help="Expression that they fulfil.")
-@click.option("--limit", type=int)
+@click.option("--limit", type=click.IntRange(min=0), help="At most so many.")
 @format_option
 def query_dimension_records(
     repo: str, element: str, where: str, limit: int | None, style: str
@@ -91,6 +103,8 @@ def query_dimension_records(
 
     with Butler(repo) as butler:
         rows = butler.query_dimension_records(element, where=where, limit=limit)
+        if not rows:
+            tell(butler.explain_no_records(element, where=where))
     if style == "table":
         used = [k for k in (rows[0] if rows else {}) if any(r[k] is not None for r in rows)]
         rows = [{k: r[k] for k in used if not isinstance(r[k], bytes)} for r in rows]
