@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["InstrumentDefinition"]
 
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 
 class InstrumentDefinition:
     """A camera: its detectors and filters, and how its files are understood.
@@ -125,7 +127,10 @@ class InstrumentDefinition:
 
     def to_yaml(self) -> str:
         """Write the definition as YAML text that `from_yaml` reads to an equal one."""
-        return yaml.safe_dump(self._spec, sort_keys=False, allow_unicode=True, width=110)
+        written: str = yaml.dump(
+            self._spec, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110
+        )
+        return written
 
     def to_mapping(self) -> dict[str, Any]:
         """Give the definition as plain values (a copy)."""

@@ -35,7 +35,10 @@ _SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
 )
 
 
-class _Loader(yaml.SafeLoader):
+_Fastest: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Fastest):  # type: ignore[misc]
     """Composes nodes only; plain scalars are interpreted here, not by YAML 1.1 rules."""
 
 
@@ -164,7 +167,7 @@ def _scalar(node: Any, path: KeyPath, problems: list[Problem]) -> Any:
     if node.tag != "tag:yaml.org,2002:str":
         problems.append(Problem(key_text(path), f"the tag {node.tag!r} is not allowed here", line))
         return node.value
-    if node.style is None:
+    if not node.style:
         for pattern, convert in _SCALARS:
             if pattern.fullmatch(node.value):
                 return convert(node.value)
