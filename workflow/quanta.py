@@ -8,6 +8,7 @@ records nothing: that is `workflow.runner`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -20,7 +21,7 @@ from registry.schema.dimensions import overlap, visit_exposure
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from butler.butler import Butler
     from workflow.pipeline import PipelineTask
@@ -64,6 +65,11 @@ class _Found:
     refs: list[DatasetRef]
     full: list[list[DataId]]
 
+    @cached_property
+    def of(self) -> dict[DatasetRef, list[DataId]]:
+        """The full data IDs by dataset."""
+        return dict(zip(self.refs, self.full, strict=True))
+
 
 def build(
     butler: Butler,
@@ -74,6 +80,7 @@ def build(
     where: str = "",
     bind: Mapping[str, Any] | None = None,
     made: Mapping[str, Sequence[DatasetRef]],
+    promised: Collection[str] = (),
 ) -> list[Quantum]:
     """Find the quanta of one task.
 
@@ -87,6 +94,9 @@ def build(
         Expression that every dataset from outside the pipeline fulfils.
     made : mapping
         Dataset types that this run makes or made, with their datasets.
+    promised : collection of str
+        Dataset types that will have been certified by then: a prerequisite of one of them is
+        neither looked up nor missed.
 
     Returns
     -------
@@ -105,10 +115,10 @@ def build(
         members, reasons = _grouped(task, found)
         records = _exposure_records(connection, found)
         quanta = [
-            _quantum(task, key, grouped, records, run, reasons.get(key, ""))
+            _quantum(task, key, grouped, found, records, run, reasons.get(key, ""))
             for key, grouped in sorted(members.items(), key=lambda item: item[0].key)
         ]
-        return _with_prerequisites(connection, task, quanta, inputs)
+        return _with_prerequisites(connection, task, quanta, inputs, promised)
 
 
 def _datasets(
@@ -281,6 +291,7 @@ def _quantum(
     task: PipelineTask,
     key: DataId,
     grouped: Mapping[str, list[DatasetRef]],
+    found: Mapping[str, _Found],
     records: Mapping[Any, Mapping[str, Any]],
     run: str,
     problem: str,
@@ -292,10 +303,16 @@ def _quantum(
     ordered = {
         name: tuple(sorted(dict.fromkeys(refs), key=moment)) for name, refs in grouped.items()
     }
-    outputs = {
-        name: (DatasetRef(uuid7(), c.definition(), key.subset(c.definition().dimensions), run),)
-        for name, c in task.connections.outputs.items()
-    }
+    outputs = {}
+    for name, c in task.connections.outputs.items():
+        kind = c.definition()
+        keys = _keys_of_output(kind.dimensions, key, grouped, found)
+        outputs[name] = tuple(DatasetRef(uuid7(), kind, k, run) for k in keys)
+        if not keys and not problem:
+            problem = (
+                f"{name}: which {kind.name} there will be does not follow from the inputs: none "
+                f"has {' and '.join(d for d in kind.dimensions if d not in key)}."
+            )
     facts = {
         name: tuple(
             records[r.data_id.get("instrument"), r.data_id.get("exposure")]
@@ -307,13 +324,38 @@ def _quantum(
     return Quantum(uuid7(), task.label, key, ordered, outputs, facts, problem)
 
 
+def _keys_of_output(
+    wanted: Sequence[str],
+    key: DataId,
+    grouped: Mapping[str, list[DatasetRef]],
+    found: Mapping[str, _Found],
+) -> list[DataId]:
+    """Predict what an output is made for: the quantum itself, or each of its inputs beyond it."""
+    if set(wanted) <= set(key):
+        return [key.subset(wanted)]
+    keys = {
+        full.subset(wanted)
+        for name, refs in grouped.items()
+        for ref in refs
+        for full in found[name].of[ref]
+        if set(wanted) <= set(full) and all(full.get(d, v) == v for d, v in key.items())
+    }
+    return sorted(keys, key=lambda k: k.key)
+
+
 def _with_prerequisites(
-    connection: sa.Connection, task: PipelineTask, quanta: list[Quantum], inputs: Sequence[str]
+    connection: sa.Connection,
+    task: PipelineTask,
+    quanta: list[Quantum],
+    inputs: Sequence[str],
+    promised: Collection[str],
 ) -> list[Quantum]:
     """Look every prerequisite up for all quanta at once."""
     known = {kind.name for kind in datasets.dataset_types(connection)}
     searched = collections.flatten(connection, inputs)
     for name, wanted in task.connections.prerequisites.items():
+        if wanted.dataset_type in promised:
+            continue
         if wanted.dataset_type not in known:
             held: list[DatasetRef | None] = [None] * len(quanta)
         else:

@@ -28,7 +28,7 @@ from workflow.quanta import Quantum, build
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import sqlalchemy as sa
 
@@ -58,6 +58,8 @@ class RunReport:
         (label, state) to number of quanta.
     failures : list of Result
         Quanta that failed.
+    partial : list of Result
+        Quanta that are done without some of their outputs, with the reason.
     blocked : list of (Quantum, str)
         Quanta that could not run, with the reason.
     certified : list of str
@@ -67,6 +69,7 @@ class RunReport:
     run: str
     states: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[Result] = field(default_factory=list)
+    partial: list[Result] = field(default_factory=list)
     blocked: list[tuple[Quantum, str]] = field(default_factory=list)
     certified: list[str] = field(default_factory=list)
 
@@ -110,7 +113,7 @@ def run_pipeline(
     resume : bool
         Continue the last run of ``output``: what is done stays, all else is run.
     dry_run : bool
-        Only count the quanta of the first stage.
+        Only count the quanta, as if each made all its outputs; nothing is recorded.
     fail_fast : bool
         Start nothing more after a failure.
     progress : callable, optional
@@ -150,24 +153,21 @@ class _Runner:
         run = self._last_run() if resume else self._new_run()
         report = RunReport(run)
         if dry_run:
-            for task in self.pipeline.stages()[0]:
-                report.states[task.label, "ready"] = len(self._built(task, run, {}, self.inputs))
+            self._foresee(run, self._earlier(run) if resume else {}, report)
             return report
         calibs = f"{self.output}/calib"
         searched = [calibs, *self.inputs] if self._certifies() else self.inputs
         task_ids, environment_id = registry.database.transact(self._record_run, run, searched)
         made: dict[str, list[DatasetRef]] = {}
-        n_quanta = 0
         with executor(self.butler, run, self.pipeline.tasks, environment_id, jobs) as pool:
             for stage in self.pipeline.stages():
                 quanta = self._stage(stage, run, searched, made, task_ids, report)
-                n_quanta += len(quanta)
                 self._execute(pool, quanta, made, report)
                 for task in stage:
                     self._certify(task, calibs, made, report)
                 if self.fail_fast and report.failures:
                     break
-        if not n_quanta and not resume:
+        if not report.states:
             raise NothingToRun(
                 "No quantum was found: no dataset of "
                 f"{', '.join(self.pipeline.overall_inputs())} in {', '.join(self.inputs)} "
@@ -244,6 +244,7 @@ class _Runner:
         run: str,
         made: Mapping[str, Sequence[DatasetRef]],
         searched: Sequence[str],
+        promised: Collection[str] = (),
     ) -> list[Quantum]:
         return build(
             self.butler,
@@ -253,7 +254,35 @@ class _Runner:
             where=self.where,
             bind={**self.pipeline.parameters, **(self.bind or {})},
             made=made,
+            promised=promised,
         )
+
+    def _earlier(self, run: str) -> dict[tuple[str, DataId], dict[str, Any]]:
+        """Read the quanta that an earlier attempt recorded, by label and data ID."""
+        with self.butler.registry.read() as connection:
+            quanta = provenance.quanta_of_run(connection, run)
+        return {(q["label"], q["data_id"]): q for q in quanta}
+
+    def _foresee(
+        self, run: str, earlier: Mapping[tuple[str, DataId], Mapping[str, Any]], report: RunReport
+    ) -> None:
+        """Count quanta stage by stage, each with the outputs that the ones before it would make."""
+        made: dict[str, list[DatasetRef]] = {}
+        promised: set[str] = set()
+        for task in (t for stage in self.pipeline.stages() for t in stage):
+            for quantum in self._built(task, run, made, self.inputs, promised):
+                before = earlier.get((quantum.label, quantum.data_id), {}).get("state")
+                state = before if before in ("done", "no_work") else "ready"
+                if quantum.problem:
+                    state = "blocked"
+                    report.blocked.append((quantum, quantum.problem))
+                self._count(report, quantum, state)
+                for ref in (r for refs in quantum.outputs.values() for r in refs):
+                    if state in ("done", "ready"):
+                        made.setdefault(ref.dataset_type.name, []).append(ref)
+            for connection in task.connections.outputs.values():
+                made.setdefault(connection.dataset_type, [])
+            promised |= {task.connections[name].dataset_type for name in task.certify}
 
     def _stage(
         self,
@@ -266,10 +295,8 @@ class _Runner:
     ) -> list[Quantum]:
         """Build and record the quanta of a stage; those of an earlier attempt keep theirs."""
         database = self.butler.registry.database
+        earlier = self._earlier(run)
         with database.read() as connection:
-            earlier = {
-                (q["label"], q["data_id"]): q for q in provenance.quanta_of_run(connection, run)
-            }
             ended = [q["id"] for q in earlier.values() if q["state"] == "done"]
             outputs = provenance.outputs_of(connection, ended)
             kept = datasets.get_refs(connection, [d for ids in outputs.values() for d in ids])
@@ -346,6 +373,8 @@ class _Runner:
             self._count(report, result.quantum, result.state)
             for ref in result.made:
                 made.setdefault(ref.dataset_type.name, []).append(ref)
+            if result.state == "done" and result.error:
+                report.partial.append(result)
             if result.state == "failed":
                 report.failures.append(result)
                 if self.fail_fast:

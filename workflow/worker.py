@@ -23,7 +23,7 @@ from butler.butler import Butler, Deferred
 from registry import provenance
 from registry.errors import DatabaseUnavailable, InvalidState
 from workflow import environment
-from workflow.errors import InvalidQuantum, NoWorkFound
+from workflow.errors import InvalidQuantum, NoWorkFound, PartialOutputs, TaskError
 from workflow.task import Metadata
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Result:
     made : tuple of DatasetRef
         What it stored.
     error : str
-        Class and text of the error, for failed.
+        For failed the class and text of the error; for done what kept it from being complete.
     trace : str
         The traceback, for failed.
     """
@@ -123,9 +123,26 @@ class Context:
         return objects if connection.multiple else (objects[0] if objects else None)
 
     def put(self, name: str, obj: Any) -> None:
-        """Keep an output; it is stored when the task is done."""
+        """Keep an output; it is stored when the task is done.
+
+        Parameters
+        ----------
+        obj : object
+            For ``multiple`` a sequence that goes with ``refs[name]``; None for one not made.
+
+        Raises
+        ------
+        TaskError
+            If the sequence is longer or shorter than that.
+        """
         refs = self._quantum.outputs[name]
-        objects = obj if self._task.connections[name].multiple else [obj]
+        objects = list(obj) if self._task.connections[name].multiple else [obj]
+        if len(objects) != len(refs):
+            raise TaskError(
+                f"'{name}': {len(objects)} objects for {len(refs)} datasets "
+                f"({', '.join(repr(r.data_id) for r in refs[:3])}, ...); give one for each, in "
+                "that order, and None for one that was not made."
+            )
         self.written += [
             (name, one, ref) for one, ref in zip(objects, refs, strict=True) if one is not None
         ]
@@ -187,8 +204,8 @@ class Worker:
         instance: SuperTask | None = None
         try:
             instance = self._instance(task)
-            instance.run_quantum(context)
-            outcome = self._outcome("done", instance, context, began, cpu)
+            partly = self._run(instance, context)
+            outcome = self._outcome("done", instance, context, began, cpu, partly)
             made = self._store(quantum, context, outcome)
         except NoWorkFound as nothing:
             outcome = self._outcome("no_work", instance, context, began, cpu, nothing)
@@ -202,7 +219,15 @@ class Worker:
             told = f"{type(error).__name__}: {error}"
             _log.debug("%s failed", quantum.id, exc_info=True)
             return Result(quantum, "failed", error=told, trace=traceback.format_exc())
-        return Result(quantum, "done", made)
+        return Result(quantum, "done", made, error=str(partly or ""))
+
+    def _run(self, instance: SuperTask, context: Context) -> PartialOutputs | None:
+        """Run the task; what it had put when it gave up on the rest is kept."""
+        try:
+            instance.run_quantum(context)
+        except PartialOutputs as partly:
+            return partly
+        return None
 
     def _end(
         self,

@@ -20,7 +20,9 @@ from workflow.commands.tables import show
 @click.option("--jobs", "-j", default=1, show_default=True, help="Processes.")
 @click.option("--resume", is_flag=True, help="Continue the last run of the output.")
 @click.option("--fail-fast", is_flag=True, help="Start nothing more after a failure.")
-@click.option("--dry-run", is_flag=True, help="Only count the quanta of the first stage.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only count what would be run, and tell what would be blocked."
+)
 def run(
     repo: str,
     pipeline: str,
@@ -69,6 +71,11 @@ def _tell(report: Any, dry_run: bool) -> None:
     show(rows, "table", ("task",))
     for line in report.certified:
         click.echo(f"Certified {line}.")
+    for result in report.partial[:20]:
+        click.echo(
+            f"Incomplete: {result.quantum.label} {result.quantum.data_id!r}: {result.error}",
+            err=True,
+        )
     for result in report.failures[:20]:
         click.echo(
             f"Failed: {result.quantum.label} {result.quantum.data_id!r}: {result.error}", err=True
