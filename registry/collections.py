@@ -113,16 +113,16 @@ def register(connection: sa.Connection, name: str, type: str = "RUN", doc: str =
 
 def ensure(connection: sa.Connection, name: str, type: str = "RUN") -> Collection:  # noqa: A002
     """Look a collection up, and register it when it does not exist; errors as `register`."""
-    row = connection.execute(_named(name)).first()
+    row = connection.execute(_NAMED, {"asked": name}).first()
     if row is None or row.type != type:
         register(connection, name, type)
         return get_collection(connection, name)
     return Collection(row.id, row.name, row.type, row.doc)
 
 
-def _named(name: str) -> sa.Select[tuple[int, str, str, str]]:
-    c = collection.c
-    return sa.select(c.id, c.name, c.type, c.doc).where(c.name == name)
+_NAMED = sa.select(collection.c.id, collection.c.name, collection.c.type, collection.c.doc).where(
+    collection.c.name == sa.bindparam("asked")
+)
 
 
 def get_collection(connection: sa.Connection, name: str, *, lock: bool = False) -> Collection:
@@ -133,8 +133,8 @@ def get_collection(connection: sa.Connection, name: str, *, lock: bool = False) 
     UnknownCollection
         With the nearest names.
     """
-    statement = _named(name)
-    row = connection.execute(lock_rows(statement, connection) if lock else statement).first()
+    statement = lock_rows(_NAMED, connection) if lock else _NAMED
+    row = connection.execute(statement, {"asked": name}).first()
     if row is None:
         raise UnknownCollection(name, connection.execute(sa.select(collection.c.name)).scalars())
     return Collection(*row)
@@ -167,7 +167,7 @@ def chain(connection: sa.Connection, name: str, children: Sequence[str]) -> None
     )
 
 
-def _walk_sql(names: Sequence[str]) -> sa.Select[tuple[int, str, str, str, str | None]]:
+def _walk_sql() -> sa.Select[tuple[int, str, str, int | None, int, int]]:
     """Everything at and below some collections, with the path by which it is reached."""
     top = sa.select(
         collection.c.id,
@@ -176,7 +176,7 @@ def _walk_sql(names: Sequence[str]) -> sa.Select[tuple[int, str, str, str, str |
         sa.literal(0).label("depth"),
         sa.cast(None, sa.Integer).label("parent_id"),
         sa.literal(0).label("position"),
-    ).where(collection.c.name.in_(names))
+    ).where(collection.c.name.in_(sa.bindparam("names", expanding=True)))
     below = top.cte("below", recursive=True)
     child = collection.alias("child")
     step = (
@@ -197,8 +197,12 @@ def _walk_sql(names: Sequence[str]) -> sa.Select[tuple[int, str, str, str, str |
     )
 
 
+_WALK = _walk_sql()
+
+
 def _walk(connection: sa.Connection, names: Sequence[str]) -> list[Collection]:
-    return [Collection(r.id, r.name, r.type) for r in connection.execute(_walk_sql(list(names)))]
+    rows = connection.execute(_WALK, {"names": list(names)})
+    return [Collection(r.id, r.name, r.type) for r in rows]
 
 
 def flatten(connection: sa.Connection, names: str | Iterable[str]) -> list[Collection]:
@@ -226,7 +230,7 @@ def flatten(connection: sa.Connection, names: str | Iterable[str]) -> list[Colle
                 )
             )
         )
-    rows = connection.execute(_walk_sql(asked)).all()
+    rows = connection.execute(_WALK, {"names": asked}).all()
     by_name = {r.name: r for r in rows}
     children: dict[int, list[tuple[int, str]]] = {}
     for r in rows:

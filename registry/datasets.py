@@ -6,6 +6,8 @@ Tables: `registry.schema.identity`.  Where a dataset's files lie is `backbone.fi
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -20,6 +22,7 @@ from registry.database import (
     kind_of,
     remembered,
     rows_of,
+    table_of,
     utc_now,
 )
 from registry.dimensions import element_table, missing_records
@@ -31,7 +34,7 @@ from registry.errors import (
     InvalidDataId,
     UnknownDatasetType,
 )
-from registry.identity import DIMENSIONS, DataId, DatasetRef, DatasetType, uuid7
+from registry.identity import DIMENSIONS, DataId, DatasetRef, DatasetType, columns_of, uuid7s
 from registry.keys import check_keys
 from registry.names import Names, names_of_data_ids, names_of_dimensions, names_of_element
 from registry.schema.calibrations import calibration, calibration_fact
@@ -43,7 +46,7 @@ from registry.timespan import tai_now_ns
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
     "check_removable",
@@ -61,7 +64,11 @@ __all__ = [
     "remove_datasets",
 ]
 
-_DATA_ID_TYPES = {d: sa.String if kind is str else sa.BigInteger for d, kind in DIMENSIONS.items()}
+_DATA_ID_TYPES: dict[str, Any] = {
+    **{d: sa.String if kind is str else sa.BigInteger for d, kind in DIMENSIONS.items()},
+    "extra": sa.JSON,
+    "identity_key": sa.String,
+}
 _BULK = 5_000
 """From this many inserted rows on, the planner's statistics are refreshed."""
 
@@ -119,12 +126,15 @@ def register_dataset_type(connection: sa.Connection, kind: DatasetType) -> bool:
     return False
 
 
-def _type_row(connection: sa.Connection, name: str) -> Any:
-    def ask() -> Any:
-        asked = sa.select(dataset_type).where(dataset_type.c.name == name)
-        return connection.execute(asked).first()
+_TYPE = sa.select(dataset_type).where(dataset_type.c.name == sa.bindparam("asked"))
 
-    return remembered(connection, f"dataset type {name}", ask)
+
+def _type_row(connection: sa.Connection, name: str) -> Any:
+    return remembered(
+        connection,
+        f"dataset type {name}",
+        lambda: connection.execute(_TYPE, {"asked": name}).first(),
+    )
 
 
 def _kind(row: Any) -> DatasetType:
@@ -168,13 +178,20 @@ def insert_data_ids(connection: sa.Connection, data_ids: Sequence[DataId]) -> di
         keys.update(_known_data_ids(connection, part))
         new = [d for d in part if d not in keys]
         if new:
-            _insert_new_data_ids(connection, new)
+            with _told_what_is_missing(connection, new), connection.begin_nested():
+                _insert_missing_data_ids(connection, _given(connection, new, {}))
             keys.update(_known_data_ids(connection, new))
     return keys
 
 
+_KEY_OF_ONE = sa.select(data_id.c.id).where(data_id.c.identity_key == sa.bindparam("identity"))
+
+
 def _known_data_ids(connection: sa.Connection, data_ids: Sequence[DataId]) -> dict[DataId, int]:
-    given = rows_of(connection, [{"k": d.key} for d in data_ids], {"k": sa.String})
+    if len(data_ids) == 1:
+        key = connection.execute(_KEY_OF_ONE, {"identity": data_ids[0].key}).scalar()
+        return {} if key is None else {data_ids[0]: key}
+    given = table_of(connection, {"k": (sa.String, [d.key for d in data_ids])})
     found = connection.execute(
         sa.select(given.c.n, data_id.c.id).join_from(
             given, data_id, data_id.c.identity_key == given.c.k
@@ -183,19 +200,32 @@ def _known_data_ids(connection: sa.Connection, data_ids: Sequence[DataId]) -> di
     return {data_ids[n]: key for n, key in found}
 
 
-def _insert_new_data_ids(connection: sa.Connection, data_ids: Sequence[DataId]) -> None:
-    present = [d for d in DIMENSIONS if any(d in i for i in data_ids)]
-    types = {**{d: _DATA_ID_TYPES[d] for d in present}, "extra": sa.JSON}
+def _given(
+    connection: sa.Connection,
+    data_ids: Sequence[DataId],
+    more: Mapping[str, tuple[Any, Sequence[Any]]],
+) -> sa.Subquery:
+    """Send data IDs, column by column, with further columns."""
     check_keys(connection, data_ids)
-    given = rows_of(connection, [{**i, "extra": i.extra_json} for i in data_ids], types)
-    columns = (*present, "extra")
+    columns = {c: (_DATA_ID_TYPES[c], values) for c, values in columns_of(data_ids).items()}
+    return table_of(connection, {**columns, **more})
+
+
+def _insert_missing_data_ids(connection: sa.Connection, given: sa.Subquery) -> None:
+    columns = [c.name for c in given.c if c.name in DIMENSIONS or c.name == "extra"]
+    known = sa.exists().where(data_id.c.identity_key == given.c.identity_key)
+    missing = sa.select(*(given.c[c] for c in columns)).where(~known)
+    insert_missing(connection, data_id, missing, columns)
+
+
+@contextlib.contextmanager
+def _told_what_is_missing(connection: sa.Connection, data_ids: Sequence[DataId]) -> Iterator[None]:
+    """Name the record that data IDs refer to and that is not there."""
     try:
-        with connection.begin_nested():
-            insert_missing(connection, data_id, sa.select(*(given.c[c] for c in columns)), columns)
+        yield
     except sa.exc.IntegrityError as error:
-        if kind_of(error) == "foreign":
-            raise missing_records(connection, data_ids) or error from error
-        raise
+        missing = missing_records(connection, data_ids) if kind_of(error) == "foreign" else None
+        raise missing or error from error
 
 
 def insert_datasets(
@@ -231,58 +261,62 @@ def insert_datasets(
     UnknownDimensionValue
         If a data ID refers to a record that is not registered.
     """
-    checked = [kind.data_id(d) for d in data_ids]
+    checked = kind.data_ids(list(data_ids))
     target = run if isinstance(run, coll.Collection) else coll.get_collection(connection, run)
     if target.type != "RUN":
         raise CollectionTypeError(
             f"'{target.name}' is a {target.type} collection; datasets are inserted into a RUN."
         )
     if len(set(checked)) < len(checked):
-        twice = next(d for i, d in enumerate(checked) if d in checked[:i])
+        twice = next(d for d, n in Counter(checked).items() if n > 1)
         raise DatasetExists(kind.name, target.name, twice)
-    keys = insert_data_ids(connection, checked)
     type_row = _type_row(connection, kind.name)
     if type_row is None or _kind(type_row) != kind:
         raise UnknownDatasetType(kind.name, remedy="Register it first.")
-    now = tai_now_ns()
-    uuids = list(ids) if ids is not None else [uuid7() for _ in checked]
-    rows = [
-        {
-            "id": u,
-            "dataset_type_id": type_row.id,
-            "run_id": target.id,
-            "data_id": keys[d],
-            "ingest_date_tai_ns": now,
-        }
-        for u, d in zip(uuids, checked, strict=True)
-    ]
+    uuids = list(ids) if ids is not None else uuid7s(len(checked))
+    fixed = (type_row.id, target.id, tai_now_ns())
     try:
-        with connection.begin_nested():
-            insert_rows(connection, dataset, rows)
+        with _told_what_is_missing(connection, checked), connection.begin_nested():
+            if len(checked) == 1:
+                key = insert_data_ids(connection, checked)[checked[0]]
+                row = dict(zip(_COLUMNS, (uuids[0], key, *fixed), strict=True))
+                insert_rows(connection, dataset, [row])
+            else:
+                for start in range(0, len(checked), CHUNK):
+                    part = slice(start, start + CHUNK)
+                    _insert_many(connection, checked[part], uuids[part], fixed)
     except sa.exc.IntegrityError as error:
         if kind_of(error) == "unique":
-            raise _existing(connection, kind, type_row.id, target, keys) from error
+            raise _existing(connection, kind, target, checked) from error
         raise
-    if len(rows) >= _BULK:
+    if len(checked) >= _BULK:
         analyze(connection, data_id, dataset)
     return [DatasetRef(u, kind, d, target.name) for u, d in zip(uuids, checked, strict=True)]
 
 
-def _existing(
+_COLUMNS = ("id", "data_id", "dataset_type_id", "run_id", "ingest_date_tai_ns")
+
+
+def _insert_many(
     connection: sa.Connection,
-    kind: DatasetType,
-    type_id: int,
-    run: coll.Collection,
-    keys: Mapping[DataId, int],
+    data_ids: Sequence[DataId],
+    uuids: Sequence[uuid.UUID],
+    fixed: tuple[int, int, int],
+) -> None:
+    """Insert data IDs that have no row and the datasets of all of them, in two statements."""
+    given = _given(connection, data_ids, {"u": (sa.Uuid, uuids)})
+    _insert_missing_data_ids(connection, given)
+    rows = sa.select(
+        given.c.u, data_id.c.id, *(sa.literal(v, sa.BigInteger) for v in fixed)
+    ).join_from(given, data_id, data_id.c.identity_key == given.c.identity_key)
+    connection.execute(sa.insert(dataset).from_select(list(_COLUMNS), rows))
+
+
+def _existing(
+    connection: sa.Connection, kind: DatasetType, run: coll.Collection, data_ids: Sequence[DataId]
 ) -> DatasetExists:
-    given = rows_of(connection, [{"k": k} for k in keys.values()], {"k": sa.BigInteger})
-    same = (
-        (dataset.c.data_id == given.c.k)
-        & (dataset.c.dataset_type_id == type_id)
-        & (dataset.c.run_id == run.id)
-    )
-    taken = set(connection.execute(sa.select(given.c.k).join_from(given, dataset, same)).scalars())
-    found = [d for d, k in keys.items() if k in taken]
+    present = present_data_ids(connection, kind, data_ids, run.name)
+    found = [d for d in data_ids if d in present]
     return DatasetExists(kind.name, run.name, found[0] if found else None, len(found))
 
 
@@ -472,34 +506,45 @@ def find_dataset(
     `registry.calibrations.find_calibrations`.
     """
     key = kind.data_id(data_id)
-    searched = [c for c in collections if c.type in ("RUN", "TAGGED")]
-    runs = [c.id for c in searched if c.type == "RUN"]
-    tags = [c.id for c in searched if c.type == "TAGGED"]
-    places = {c.id: n for n, c in enumerate(searched)}
-    i = data_id_table
+    type_row = _type_row(connection, kind.name)
+    if type_row is None:
+        return None
+    places = {c.id: n for n, c in enumerate(collections)}
+    asked = {"identity": key.key, "type": type_row.id}
     found: list[tuple[int, uuid.UUID, str]] = []
-    run_of = (
-        sa.select(dataset.c.id, collection.c.name, dataset.c.run_id)
-        .join(i, i.c.id == dataset.c.data_id)
-        .join(dataset_type, dataset_type.c.id == dataset.c.dataset_type_id)
-        .join(collection, collection.c.id == dataset.c.run_id)
-        .where(i.c.identity_key == key.key, dataset_type.c.name == kind.name)
-    )
-    if runs:
-        rows = connection.execute(run_of.where(dataset.c.run_id.in_(runs)))
-        found += [(places[r.run_id], r.id, r.name) for r in rows]
-    if tags:
-        tagged_in = run_of.join(tagged, tagged.c.dataset_id == dataset.c.id)
-        rows = connection.execute(
-            tagged_in.with_only_columns(
-                dataset.c.id, collection.c.name, tagged.c.collection_id
-            ).where(tagged.c.collection_id.in_(tags))
-        )
-        found += [(places[r.collection_id], r.id, r.name) for r in rows]
+    for collection_type, statement in _FIND.items():
+        among = [c.id for c in collections if c.type == collection_type]
+        if among:
+            rows: Any = connection.execute(statement, {**asked, "among": among})
+            found += [(places[row[2]], row[0], row[1]) for row in rows]
     if not found:
         return None
     _, uuid_, run = min(found)
     return DatasetRef(uuid_, kind, key, run)
+
+
+def _finding() -> dict[str, sa.Select[tuple[uuid.UUID, str, int]]]:
+    """Write the statements that find a dataset among RUN and among TAGGED collections."""
+    among: sa.BindParameter[int] = sa.bindparam("among", expanding=True)
+    found = (
+        sa.select(dataset.c.id, collection.c.name, dataset.c.run_id)
+        .join_from(data_id_table, dataset, dataset.c.data_id == data_id_table.c.id)
+        .join(collection, collection.c.id == dataset.c.run_id)
+        .where(
+            data_id_table.c.identity_key == sa.bindparam("identity"),
+            dataset.c.dataset_type_id == sa.bindparam("type"),
+        )
+    )
+    in_tags = found.join(tagged, tagged.c.dataset_id == dataset.c.id).with_only_columns(
+        dataset.c.id, collection.c.name, tagged.c.collection_id
+    )
+    return {
+        "RUN": found.where(dataset.c.run_id.in_(among)),
+        "TAGGED": in_tags.where(tagged.c.collection_id.in_(among)),
+    }
+
+
+_FIND = _finding()
 
 
 def get_refs(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, DatasetRef]:

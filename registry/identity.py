@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,9 @@ __all__ = [
     "DataId",
     "DatasetRef",
     "DatasetType",
+    "columns_of",
     "uuid7",
+    "uuid7s",
 ]
 
 DIMENSIONS: dict[str, type] = {
@@ -167,6 +169,50 @@ class DataId(Mapping[str, "str | int"]):
         return DataId({k: v for k, v in self._items.items() if k not in dimensions})
 
 
+def columns_of(data_ids: Sequence[DataId]) -> dict[str, list[Any]]:
+    """Give the values of data IDs by column of the table ``data_id``, for sending them at once.
+
+    Returns
+    -------
+    dict
+        Each dimension that one of them has, None where another lacks it; ``extra`` where one has
+        further keys; ``identity_key``, the `DataId.key` of each.
+    """
+    items = [d._items for d in data_ids]  # noqa: SLF001 (its own class)
+    alike = len(set(map(tuple, items))) == 1
+    names = {k: None for i in items[: 1 if alike else None] for k in i}
+    columns: dict[str, list[Any]] = {
+        name: [i.get(name) for i in items] for name in DIMENSIONS if name in names
+    }
+    if len(columns) < len(names):
+        columns["extra"] = [d.extra_json for d in data_ids]
+    if alike and len(columns) == len(names) and columns:
+        form = "".join(f"{_KEY_LETTERS[k]}%s|" for k in columns)
+        columns["identity_key"] = [form % row for row in zip(*columns.values(), strict=True)]
+    else:
+        columns["identity_key"] = [d.key for d in data_ids]
+    return columns
+
+
+def _plain_columns(
+    dimensions: tuple[str, ...], mappings: Sequence[Mapping[str, Any]]
+) -> list[list[Any]] | None:
+    """Take data IDs apart by key; None when they need a closer look, one by one."""
+    items = [m._items if type(m) is DataId else m for m in mappings]  # noqa: SLF001 (its own class)
+    if set(map(len, items)) != {len(dimensions)} or not set(dimensions) <= set(DIMENSIONS):
+        return None
+    try:
+        columns = [[m[d] for m in items] for d in dimensions]
+    except KeyError:
+        return None
+    for name, values in zip(dimensions, columns, strict=True):
+        if set(map(type, values)) != {DIMENSIONS[name]}:
+            return None
+        for extreme in (min(values), max(values)) if DIMENSIONS[name] is int else set(values):
+            _checked(name, extreme)
+    return columns
+
+
 def _checked(key: str, value: Any) -> str | int:
     kind = DIMENSIONS.get(key)
     if hasattr(value, "item") and not isinstance(value, (str, int)):
@@ -257,6 +303,14 @@ class DatasetType:
             )
         return full
 
+    def data_ids(self, mappings: Sequence[Mapping[str, Any]]) -> list[DataId]:
+        """Check many data IDs as `data_id` does, column by column where they are plain."""
+        columns = _plain_columns(self.dimensions, mappings) if len(mappings) > 1 else None
+        if columns is None:
+            return [self.data_id(m) for m in mappings]
+        names = self.dimensions
+        return [DataId(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+
 
 @dataclass(frozen=True, slots=True)
 class DatasetRef:
@@ -292,17 +346,24 @@ def uuid7() -> uuid.UUID:
 
     Values made by one process sort in the order they were made.
     """
+    return uuid7s(1)[0]
+
+
+def uuid7s(n: int) -> list[uuid.UUID]:
+    """Make many at once; see `uuid7`."""
     with _uuid_lock:
-        ms = time.time_ns() // 1_000_000
+        ms, counter = time.time_ns() // 1_000_000, _last_uuid[1] + 1
         if ms > _last_uuid[0]:
-            _last_uuid[0], _last_uuid[1] = ms, int.from_bytes(os.urandom(2)) & 0x7FF
+            counter = int.from_bytes(os.urandom(2)) & 0x7FF
         else:
             ms = _last_uuid[0]
-            _last_uuid[1] += 1
-            if _last_uuid[1] > 0xFFF:
-                _last_uuid[0] = ms = ms + 1
-                _last_uuid[1] = 0
-        counter = _last_uuid[1]
-    value = (ms & 0xFFFFFFFFFFFF) << 80 | 0x7 << 76 | counter << 64
-    value |= 0b10 << 62 | int.from_bytes(os.urandom(8)) >> 2
-    return uuid.UUID(int=value)
+        first = ms * 0x1000 + counter
+        _last_uuid[0], _last_uuid[1] = divmod(first + n - 1, 0x1000)
+    noise = os.urandom(8 * n)
+    made = []
+    for i in range(n):
+        stamp, count = divmod(first + i, 0x1000)
+        value = (stamp & 0xFFFFFFFFFFFF) << 80 | 0x7 << 76 | count << 64
+        value |= 0b10 << 62 | int.from_bytes(noise[8 * i : 8 * i + 8]) >> 2
+        made.append(uuid.UUID(int=value))
+    return made

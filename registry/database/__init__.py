@@ -21,6 +21,7 @@ from registry.database.statements import (
     json_field,
     lock_rows,
     rows_of,
+    table_of,
 )
 from registry.database.texts import standard_strings, with_timestamps, with_types
 from registry.database.transactions import Database, account, utc_now
@@ -43,6 +44,7 @@ __all__ = [
     "rows_of",
     "safe_url",
     "standard_strings",
+    "table_of",
     "translated",
     "utc_now",
     "violated",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -22,6 +21,7 @@ __all__ = [
     "json_field",
     "lock_rows",
     "rows_of",
+    "table_of",
 ]
 
 CHUNK = 20_000
@@ -129,18 +129,38 @@ def rows_of(
     sqlalchemy.Subquery
         With the columns named, and ``n``, the position from 0.
     """
-    document = json.dumps(
-        [{c: _plain(item.get(c)) for c in columns} for item in items], ensure_ascii=False
-    )
+    values = {c: (kind, [item.get(c) for item in items]) for c, kind in columns.items()}
+    return table_of(connection, values, name)
+
+
+def table_of(
+    connection: sa.Connection,
+    columns: Mapping[str, tuple[Any, Sequence[Any]]],
+    name: str = "given",
+) -> sa.Subquery:
+    """Make the table expression of `rows_of` from whole columns.
+
+    Parameters
+    ----------
+    columns : mapping
+        By name the type, as `rows_of` takes it, and the values; all of one length.
+    """
+    kinds = {c: kind for c, (kind, _) in columns.items()}
+    sent = [
+        [v.hex if v is not None else None for v in values] if kind is sa.Uuid else values
+        for kind, values in columns.values()
+    ]
+    rows: Any = zip(*sent, strict=True)
     dialect = "mariadb" if connection.dialect.name == "mysql" else connection.dialect.name
     if dialect == "sqlite":
-        listed = ", ".join(f"value->>'$.{c}' AS {c}" for c in columns)
+        listed = ", ".join(f"value->>{i} AS {c}" for i, c in enumerate(kinds))
         body = f"SELECT key AS n, {listed} FROM json_each(:{name}_rows)"  # noqa: S608 (names are ours)
     elif dialect == "postgresql":
-        typed = ", ".join(f"{c} {_SQL_TYPES[dialect][kind]}" for c, kind in columns.items())
-        listed = ", ".join(columns)
+        rows = (dict(zip(kinds, row, strict=True)) for row in rows)
+        typed = ", ".join(f"{c} {_SQL_TYPES[dialect][kind]}" for c, kind in kinds.items())
+        listed = ", ".join(kinds)
         cast = ", ".join(
-            f"CAST({c} AS json) AS {c}" if k is sa.JSON else c for c, k in columns.items()
+            f"CAST({c} AS json) AS {c}" if k is sa.JSON else c for c, k in kinds.items()
         )
         body = (
             f"SELECT n - 1 AS n, {cast} FROM ROWS FROM "  # noqa: S608
@@ -149,24 +169,26 @@ def rows_of(
         )
     else:
         typed = ", ".join(
-            f"{c} {_SQL_TYPES[dialect][kind]} PATH '$.{c}'" for c, kind in columns.items()
+            f"{c} {_SQL_TYPES[dialect][kind]} PATH '$[{i}]'"
+            for i, (c, kind) in enumerate(kinds.items())
         )
         listed = ", ".join(
-            f"CAST({c} AS UUID) AS {c}" if k is sa.Uuid else c for c, k in columns.items()
+            f"CAST({c} AS UUID) AS {c}" if k is sa.Uuid else c for c, k in kinds.items()
         )
         body = (
             f"SELECT n - 1 AS n, {listed} FROM "  # noqa: S608
             f"JSON_TABLE(:{name}_rows, '$[*]' COLUMNS (n FOR ORDINALITY, {typed})) AS r"
         )
+    document = json.dumps(list(rows), ensure_ascii=False, separators=(",", ":"))
     text = sa.text(body).bindparams(sa.bindparam(f"{name}_rows", document, sa.String))
     return text.columns(
         sa.column("n", sa.BigInteger),
-        *(sa.column(c, _TEXT if kind is sa.JSON else kind()) for c, kind in columns.items()),
+        *(sa.column(c, _TEXT if kind is sa.JSON else kind()) for c, kind in kinds.items()),
     ).subquery(name)
 
 
-def _plain(value: Any) -> Any:
-    return value.hex if isinstance(value, uuid.UUID) else value
+_ANALYSED_ROWS = 1_000
+"""SQLite looks at about so many rows of an index, so that the size of the table does not count."""
 
 
 def analyze(connection: sa.Connection, *tables: sa.Table) -> None:
@@ -176,6 +198,7 @@ def analyze(connection: sa.Connection, *tables: sa.Table) -> None:
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"ANALYZE {', '.join(names)}")
     elif connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA analysis_limit = {_ANALYSED_ROWS}")
         for name in names:
             connection.exec_driver_sql(f"ANALYZE {name}")
 
