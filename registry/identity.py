@@ -184,9 +184,10 @@ def columns_of(data_ids: Sequence[DataId]) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {
         name: [i.get(name) for i in items] for name in DIMENSIONS if name in names
     }
-    if len(columns) < len(names):
+    plain = 0 < len(columns) == len(names)
+    if not plain:
         columns["extra"] = [d.extra_json for d in data_ids]
-    if alike and len(columns) == len(names) and columns:
+    if alike and plain:
         form = "".join(f"{_KEY_LETTERS[k]}%s|" for k in columns)
         columns["identity_key"] = [form % row for row in zip(*columns.values(), strict=True)]
     else:
