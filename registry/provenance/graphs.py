@@ -34,7 +34,9 @@ __all__ = [
     "Step",
     "ancestors",
     "descendants",
+    "distances",
     "graph_of_run",
+    "nearest_first",
     "reached_sql",
     "walk",
 ]
@@ -86,6 +88,8 @@ class Step:
         Its configuration.
     environment_id : int, optional
         Its software; none before it was started.
+    problem : str, optional
+        The error that it ended with, or why it cannot run.
     """
 
     id: uuid.UUID
@@ -99,6 +103,7 @@ class Step:
     host: str | None
     config_id: int
     environment_id: int | None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +161,35 @@ def ancestors(
     list of Edge
         Each step once, nearest first.
     """
-    return _nearest_first(walk(connection, ids, up=True, depth=depth), up=True)
+    return nearest_first(walk(connection, ids, up=True, depth=depth), up=True)
 
 
 def descendants(
     connection: sa.Connection, ids: Sequence[uuid.UUID], depth: int | None = None
 ) -> list[Edge]:
     """Walk from datasets to everything that was made from them; see `ancestors`."""
-    return _nearest_first(walk(connection, ids, up=False, depth=depth), up=False)
+    return nearest_first(walk(connection, ids, up=False, depth=depth), up=False)
 
 
-def _nearest_first(graph: Graph, *, up: bool) -> list[Edge]:
+def nearest_first(graph: Graph, *, up: bool) -> list[Edge]:
+    """List the steps of a graph from `walk`, nearest to what was asked about first."""
+    depth = distances(graph, up=up)
+    return sorted(
+        graph.edges(),
+        key=lambda e: (depth[(e.output if up else e.input).id], e.output.id.int, e.input.id.int),
+    )
+
+
+def distances(graph: Graph, *, up: bool) -> dict[uuid.UUID, int]:
+    """Count for each dataset of a graph the steps from the nearest dataset asked about.
+
+    Parameters
+    ----------
+    graph : Graph
+        From `walk`.
+    up : bool
+        The direction in which it was walked.
+    """
     near, far = (graph.makes, graph.reads) if up else (graph.reads, graph.makes)
     quanta_at: dict[uuid.UUID, list[uuid.UUID]] = defaultdict(list)
     for quantum, links in near.items():
@@ -178,13 +201,10 @@ def _nearest_first(graph: Graph, *, up: bool) -> list[Edge]:
     while front:
         quanta = {q for dataset in front for q in quanta_at.get(dataset, ())} - passed
         passed |= quanta
-        reached = depth[front[0]] + 1
+        beyond = depth[front[0]] + 1
         front = [d for q in quanta for _, d in far.get(q, ()) if d not in depth]
-        depth.update(dict.fromkeys(front, reached))
-    return sorted(
-        graph.edges(),
-        key=lambda e: (depth[(e.output if up else e.input).id], e.output.id.int, e.input.id.int),
-    )
+        depth.update(dict.fromkeys(front, beyond))
+    return depth
 
 
 def reached_sql(
@@ -343,6 +363,8 @@ def _steps(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUI
                 q.c.host,
                 t.c.config_id,
                 q.c.environment_id,
+                q.c.exception_class,
+                q.c.exception_message,
                 *(data_id.c[d] for d in DIMENSIONS),
                 data_id.c.extra,
             )
@@ -352,21 +374,21 @@ def _steps(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUI
             .join(data_id, data_id.c.id == q.c.data_id)
         )
         for row in connection.execute(in_written_order(statement)):
-            n, label, class_name, run, state, started, finished, host, config, software, *rest = row
-            keys = {k: v for k, v in zip(DIMENSIONS, rest, strict=False) if v is not None}
-            of = DataId.of(keys | (rest[-1] or {}))
-            quantum = ids[start + n]
-            found[quantum] = Step(
-                quantum,
+            n, label, class_name, run, state, started, finished, host, config, software = row[:10]
+            keys = {k: v for k, v in zip(DIMENSIONS, row[12:-1], strict=True) if v is not None}
+            problem = ": ".join(filter(None, row[10:12])) or None
+            found[ids[start + n]] = Step(
+                ids[start + n],
                 label,
                 class_name,
                 run,
-                of,
+                DataId.of(keys | (row[-1] or {})),
                 state,
                 started,
                 finished,
                 host,
                 config,
                 software,
+                problem,
             )
     return found

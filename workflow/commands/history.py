@@ -1,9 +1,11 @@
-"""Commands that tell how things came to be: provenance, config-history, report."""
+"""Commands that tell how things came to be: provenance, taint, made-with, config-history, ..."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from collections import Counter, defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,53 +13,89 @@ import click
 from workflow.commands.tables import format_option, show
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from butler import Butler
     from registry import DatasetRef
-    from registry.provenance import Edge
+    from registry.provenance import Edge, Graph
+
+FORMATS = ("tree", "json", "prov", "ivoa", "openlineage", "mermaid", "dot", "svg")
+
+
+def _which_dataset(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose datasets when a dataset type is given."""
+    function = click.option("--where", default="", help="Which datasets of the type are meant.")(
+        function
+    )
+    return click.option(
+        "--collections", "-i", default="*", help="Where a dataset type is searched."
+    )(function)
 
 
 @click.command()
 @click.argument("repo")
-@click.argument("dataset")
-@click.option("--collections", "-i", default="*", help="Where a dataset type is searched.")
-@click.option("--where", default="", help="Which datasets of the type are meant.")
+@click.argument("dataset", required=False)
+@_which_dataset
+@click.option("--run", help="Instead of DATASET: the whole graph of a RUN, or of a chain's runs.")
 @click.option("--up", "direction", flag_value="up", default="up", help="What it was made from.")
 @click.option("--down", "direction", flag_value="down", help="What was made of it.")
-@click.option("--depth", type=int, help="At most so many steps.")
+@click.option("--depth", type=click.IntRange(min=1), help="At most so many steps.")
+@click.option("--format", "style", type=click.Choice(FORMATS), default="tree", show_default=True)
+@click.option("--merge", is_flag=True, help="In pictures: one box per dataset type and run.")
 @click.option(
-    "--format",
-    "style",
-    type=click.Choice(["tree", "json", "dot"]),
-    default="tree",
-    show_default=True,
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write to this file; for ivoa, a folder gets one CSV file per table.",
 )
 def provenance(
     repo: str,
-    dataset: str,
+    dataset: str | None,
     collections: str,
     where: str,
+    run: str | None,
     direction: str,
     depth: int | None,
     style: str,
+    merge: bool,
+    output: Path | None,
 ) -> None:
     """Tell what DATASET (a UUID, or a dataset type with --where) was made from, or what of it."""
     from butler import Butler
+    from registry.provenance import exports, graphs, ivoa, settings
 
-    with Butler(repo) as butler:
-        refs = _meant(butler, dataset, collections.split(","), where)
-        ids = [r.id for r in refs]
-        walk = butler.registry.provenance
-        edges = (walk.ancestors if direction == "up" else walk.descendants)(*ids, depth=depth)
-        makers = walk.makers(*{r.id: r for e in edges for r in (e.input, e.output)}, *ids)
-    if style == "json":
-        click.echo(json.dumps([_edge(e) for e in edges], indent=1))
-    elif style == "dot":
-        click.echo(_dot(edges))
+    if (dataset is None) == (run is None):
+        raise click.UsageError("Name either a DATASET or a --run.")
+    up = direction == "up"
+    with Butler(repo) as butler, butler.registry.read() as connection:
+        if run is not None:
+            graph = graphs.graph_of_run(connection, run)
+        else:
+            refs = _meant(butler, str(dataset), collections.split(","), where)
+            graph = graphs.walk(connection, [r.id for r in refs], up=up, depth=depth)
+        if style == "json":
+            edges = graph.edges() if run is not None else graphs.nearest_first(graph, up=up)
+            text = json.dumps([_edge(e) for e in edges], indent=1) + "\n"
+        elif style == "tree" and run is not None:
+            text = _summary(graph)
+        elif style == "tree":
+            makers = butler.registry.provenance.makers(*graph.datasets)
+            lines = [line for ref in refs for line in _tree(ref, graph, makers, up=up)]
+            text = "".join(f"{line}\n" for line in lines)
+        elif style == "ivoa" and output is not None and (output.is_dir() or not output.suffix):
+            told = ivoa.tables(
+                graph,
+                settings.settings_of(connection, graph),
+                settings.locations(connection, list(graph.datasets)),
+            )
+            for path in ivoa.write_csv(told, output):
+                click.echo(path)
+            return
+        else:
+            text = exports.written(connection, graph, style, merged=merge)
+    if output is None:
+        click.echo(text, nl=False)
     else:
-        for ref in refs:
-            _tree(ref, edges, makers, up=direction == "up")
+        output.write_text(text)
 
 
 def _meant(
@@ -93,38 +131,158 @@ def _edge(edge: Edge) -> dict[str, Any]:
     }
 
 
-def _dot(edges: Sequence[Edge]) -> str:
-    refs = {r.id: r for e in edges for r in (e.input, e.output)}
-    lines = ["digraph provenance {", " rankdir=LR; node [shape=box];"]
-    for ref in refs.values():
-        values = r"\n".join(f"{k}={v}" for k, v in ref.data_id.items())
-        label = f"{ref.dataset_type.name}\\n{values}".replace('"', r"\"")
-        lines.append(f' "{ref.id}" [label="{label}"];')
-    lines += [f' "{e.input.id}" -> "{e.output.id}" [label="{e.task_label}"];' for e in edges]
-    return "\n".join([*lines, "}"])
-
-
 def _tree(
-    ref: DatasetRef, edges: Sequence[Edge], makers: dict[uuid.UUID, dict[str, Any]], *, up: bool
-) -> None:
-    near: dict[uuid.UUID, list[DatasetRef]] = {}
-    for edge in edges:
+    ref: DatasetRef, graph: Graph, makers: dict[uuid.UUID, dict[str, Any]], *, up: bool
+) -> list[str]:
+    near: dict[uuid.UUID, list[DatasetRef]] = defaultdict(list)
+    for edge in graph.edges():
         one, other = (edge.output, edge.input) if up else (edge.input, edge.output)
-        near.setdefault(one.id, []).append(other)
+        near[one.id].append(other)
     told: set[uuid.UUID] = set()
-
-    def tell(one: DatasetRef, indent: int) -> None:
+    lines = []
+    left = [(ref, 0)]
+    while left:
+        one, indent = left.pop()
         maker = makers.get(one.id)
         by = f"  <- {maker['task_label']} in {maker['run']}" if maker else ""
         again = " (see above)" if one.id in told and near.get(one.id) else ""
-        click.echo(f"{'  ' * indent}{one.dataset_type.name} {one.data_id!r} {one.id}{by}{again}")
-        if one.id in told:
-            return
-        told.add(one.id)
-        for other in near.get(one.id, []):
-            tell(other, indent + 1)
+        shown = f"{one.dataset_type.name} {one.data_id!r} {one.id}{by}{again}"
+        lines.append(f"{'  ' * indent}{shown}")
+        if one.id not in told:
+            told.add(one.id)
+            others = sorted(near.get(one.id, ()), key=lambda r: (r.dataset_type.name, r.id.int))
+            left += [(other, indent + 1) for other in reversed(others)]
+    return lines
 
-    tell(ref, 0)
+
+def _summary(graph: Graph) -> str:
+    """Tell a run task by task: how its quanta fared, what they read and made, in numbers."""
+    quanta: dict[tuple[str, str], list[uuid.UUID]] = defaultdict(list)
+    for step in graph.steps.values():
+        quanta[step.run, step.task_label].append(step.id)
+
+    def told(links: dict[uuid.UUID, list[tuple[str, uuid.UUID]]], of: list[uuid.UUID]) -> str:
+        found = {i for q in of for _, i in links.get(q, ())}
+        counted = Counter(graph.datasets[i].dataset_type.name for i in found)
+        return ", ".join(f"{n:,} {kind}" for kind, n in sorted(counted.items())) or "nothing"
+
+    lines, last = [], None
+    for (run, label), ids in quanta.items():
+        if run != last:
+            lines.append(run)
+            last = run
+        states = Counter(graph.steps[q].state for q in ids)
+        fared = ", ".join(f"{n:,} {state}" for state, n in sorted(states.items()))
+        lines.append(f"  {label}: {fared}; {told(graph.reads, ids)} -> {told(graph.makes, ids)}")
+    return "".join(f"{line}\n" for line in lines or ["no quantum"])
+
+
+@click.command()
+@click.argument("repo")
+@click.argument("dataset")
+@_which_dataset
+@format_option
+def taint(repo: str, dataset: str, collections: str, where: str, style: str) -> None:
+    """Tell what is tainted if DATASET (a UUID, or a dataset type with --where) is withdrawn.
+
+    A row for each: what is withdrawn (0 steps), its products, where they are certified and tagged;
+    then the quanta that are not done and would read one of them.
+    """
+    from butler import Butler
+
+    with Butler(repo) as butler:
+        refs = _meant(butler, dataset, collections.split(","), where)
+        found = butler.registry.provenance.taint(*(r.id for r in refs))
+    rows: list[dict[str, Any]] = [
+        {
+            "steps": d.steps,
+            "what": f"{d.ref.dataset_type.name} {d.ref.data_id!r}",
+            "id": d.ref.id,
+            "run": d.ref.run,
+            "task": d.task_label,
+            "state": "stored" if d.stored else "not stored",
+            "certified": "; ".join(f"{name} {span}" for name, span in d.certified),
+            "tagged": "; ".join(d.tagged),
+        }
+        for d in found.datasets
+    ]
+    rows += [
+        {
+            "steps": None,
+            "what": "quantum",
+            "id": w.quantum_id,
+            "run": w.run,
+            "task": w.task_label,
+            "state": w.state,
+            "certified": "",
+            "tagged": "",
+        }
+        for w in found.waiting
+    ]
+    columns = ("steps", "what", "id", "run", "task", "state", "certified", "tagged")
+    show(rows, style, columns)
+    if style == "table":
+        withdrawn = sum(not d.steps for d in found.datasets)
+        used = sum(bool(d.certified or d.tagged) for d in found.datasets)
+        runs = "; ".join(f"{n:,} in {run}" for run, n in sorted(found.runs().items()))
+        click.echo(
+            f"{withdrawn:,} withdrawn, {len(found.datasets) - withdrawn:,} made from it"
+            f"{f' ({runs})' if runs else ''}, {used:,} certified or tagged, "
+            f"{len(found.waiting):,} quanta wait."
+        )
+
+
+@click.command()
+@click.argument("repo")
+@click.argument("first", type=click.UUID)
+@click.argument("second", type=click.UUID)
+@format_option
+def compare_histories(repo: str, first: uuid.UUID, second: uuid.UUID, style: str) -> None:
+    """Tell in what the histories of two datasets differ; FIRST and SECOND are UUIDs.
+
+    Compared are inputs, tasks, configuration values, Python and code revision, and packages.
+    """
+    from butler import Butler
+
+    with Butler(repo) as butler:
+        for one in (first, second):
+            _meant(butler, str(one), (), "")
+        found = butler.registry.provenance.differences(first, second)
+    columns = ("kind", "where", "what", "first", "second")
+    show([{c: getattr(d, c) for c in columns} for d in found], style, columns)
+
+
+@click.command()
+@click.argument("repo")
+@click.argument("package")
+@click.option("--datasets", is_flag=True, help="List the datasets instead of counting them.")
+@format_option
+def made_with(repo: str, package: str, datasets: bool, style: str) -> None:
+    """Tell what was made with which version of PACKAGE.
+
+    PACKAGE is a distribution or python, with versions if wanted: astropy, 'astropy<7.1',
+    numpy==2.0.1.
+    """
+    from butler import Butler
+
+    with Butler(repo) as butler:
+        asked = butler.registry.provenance
+        if datasets:
+            refs = asked.datasets_made_with(package)
+            rows: list[dict[str, Any]] = [
+                {
+                    "id": r.id,
+                    "dataset_type": r.dataset_type.name,
+                    "data_id": repr(r.data_id),
+                    "run": r.run,
+                }
+                for r in refs
+            ]
+            show(rows, style, ("id", "dataset_type", "data_id", "run"))
+            return
+        columns = ("version", "run", "task_label", "dataset_type", "n_datasets", "first", "last")
+        found = asked.made_with(package)
+    show([{c: getattr(m, c) for c in columns} for m in found], style, columns)
 
 
 @click.command()
