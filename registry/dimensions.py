@@ -20,7 +20,6 @@ from registry.errors import (
     InvalidDataId,
     UnknownDimensionValue,
     UnknownName,
-    did_you_mean,
 )
 from registry.identity import DIMENSIONS, DataId
 from registry.schema import dimensions as schema
@@ -121,7 +120,7 @@ def insert_dimension_records(
     if existing and on_conflict == "fail":
         shown = ", ".join(str(dict(zip(keys, key, strict=True))) for key in list(existing)[:3])
         raise DefinitionConflict(
-            f"{len(existing)} {element} record(s) exist already, for example {shown}; "
+            f"{len(existing)} record(s) of {element} exist already, for example {shown}; "
             "leave them out, or insert with on_conflict='skip'."
         )
     new = [r for r in records if tuple(r[k] for k in keys) not in existing]
@@ -156,9 +155,10 @@ def _records(table: sa.Table, rows: Any) -> list[dict[str, Any]]:
     for record in records:
         for column in table.columns:
             if not column.nullable and record[column.name] is None:
+                given = {k: v for k, v in record.items() if v is not None}
                 raise InvalidDataId(
-                    f"A {table.name} record needs a value for {column.name} ({column.comment}); "
-                    f"got {record}."
+                    f"A record of {table.name} needs a value for {column.name} "
+                    f"({column.comment}); got {given}."
                 )
     return records
 
@@ -209,7 +209,8 @@ def _dangling(
     error: Exception,
 ) -> Exception:
     """Find out which referred record is missing, so that the error can name it."""
-    for constraint in table.foreign_key_constraints:
+    constraints = sorted(table.foreign_key_constraints, key=lambda c: len(c.elements))
+    for constraint in constraints:
         columns = [e.parent.name for e in constraint.elements]
         asked = {tuple(r[c] for c in columns) for r in records}
         target = constraint.referred_table
@@ -219,13 +220,14 @@ def _dangling(
             {key for key in asked if None not in key},
         )
         if absent:
-            shown = ", ".join(str(v) for v in absent[0])
+            *whose, name = (str(v) for v in absent[0])
             return UnknownDimensionValue(
                 target.name,
-                shown,
-                remedy=f"A {table.name} record refers to it; insert the {target.name} first.",
+                name,
+                of=", ".join(whose),
+                remedy=f"A record of {table.name} refers to it; insert the {target.name} first.",
             )
-    return Conflict(f"The {table.name} records contradict each other or what exists: {error}")
+    return Conflict(f"The records of {table.name} contradict each other or what exists: {error}")
 
 
 def absent_keys(
@@ -318,9 +320,7 @@ def _implied(
         )
     }
     for instrument, value in asked - set(known):
-        raise UnknownDimensionValue(
-            key, f"{value}", remedy=f"No such {key} of {instrument} is registered."
-        )
+        raise UnknownDimensionValue(key, f"{value}", of=str(instrument))
     return [
         DataId.of({**known.get((d.get("instrument"), d.get(key)), {}), **d}) if key in d else d
         for d in data_ids
@@ -350,11 +350,15 @@ def missing_records(
         columns = [table.c[c] for c in keys.values()]
         asked = {tuple(d[k] for k in keys) for d in data_ids if all(k in d for k in keys)}
         for key in absent_keys(connection, columns, asked):
-            names = connection.execute(sa.select(columns[-1]).limit(1000)).scalars()
-            shown = f"{key[-1]}" if len(key) == 1 else f"{key[-1]} of {key[0]}"
-            hint = did_you_mean(str(key[-1]), (str(n) for n in names)).strip()
+            same = sa.and_(*(c == v for c, v in zip(columns[:-1], key[:-1], strict=True)))
+            asked_names = sa.select(columns[-1]).where(sa.true(), same).distinct().limit(1000)
+            names = connection.execute(asked_names).scalars()
             return UnknownDimensionValue(
-                dimension, shown, remedy=f"{hint} Register it first.".strip()
+                dimension,
+                str(key[-1]),
+                [str(n) for n in names],
+                of=", ".join(str(k) for k in key[:-1]),
+                remedy="Register it first.",
             )
     return None
 

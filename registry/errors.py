@@ -155,12 +155,19 @@ class UnknownDimensionValue(UnknownName):
     kind = "dimension record"
 
     def __init__(
-        self, element: str, name: str, known: Iterable[str] = (), *, remedy: str = ""
+        self,
+        element: str,
+        name: str,
+        known: Iterable[str] = (),
+        *,
+        of: str = "",
+        remedy: str = "",
     ) -> None:
         self.element = element
+        whose = f" of {of}" if of else ""
         RegistryError.__init__(
             self,
-            f"There is no {element} '{name}'.{did_you_mean(name, known)} "
+            f"There is no {element} '{name}'{whose}.{did_you_mean(name, known)} "
             + (
                 remedy
                 or f"`skyspine query-dimension-records REPO {element}` lists what is registered."

@@ -156,7 +156,7 @@ def wcs_cards(wcs: WCS) -> list[Card]:
     from astropy.wcs import WCS
 
     if not isinstance(wcs, WCS):
-        raise ValueError(f"its WCS is a {type(wcs).__name__}, which FITS cards cannot hold")  # noqa: TRY004
+        raise ValueError(f"its WCS is of type {type(wcs).__name__}, which FITS cards cannot hold")  # noqa: TRY004
     if any((wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2)):
         raise ValueError("its WCS has lookup-table distortions, which FITS cards cannot hold")
     cards = wcs.to_header(relax=True).cards

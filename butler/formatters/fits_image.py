@@ -172,7 +172,7 @@ class FitsImageFormatter(Formatter):
         array = obj.uncertainty.array
         if extname is None or getattr(array, "shape", None) != obj.data.shape:
             raise self.refuse(
-                f"its uncertainty is a {kind} of shape {getattr(array, 'shape', None)}",
+                f"its uncertainty is of type {kind} and shape {getattr(array, 'shape', None)}",
                 "use astropy's StdDevUncertainty, VarianceUncertainty or InverseVariance, of the "
                 "shape of the image",
             )

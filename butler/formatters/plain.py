@@ -139,4 +139,4 @@ def _scalar(value: Any, *, native: tuple[type, ...]) -> Any:
         (text for prefix, text in _REMEDIES.items() if name.startswith(prefix)),
         "store it as numbers or text, or use another storage class",
     )
-    raise Inexpressible(f"is a {name}", remedy)
+    raise Inexpressible(f"is of type {name}", remedy)

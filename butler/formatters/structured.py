@@ -78,7 +78,9 @@ class _StructuredFormatter(Formatter):
         with Path(path).open("rb") as stream:
             found = self.values(stream.read())
         if not isinstance(found, dict | list):
-            raise TypeError(f"it holds a {type(found).__name__}, and not a mapping or a list")
+            raise TypeError(
+                f"it holds one value of type {type(found).__name__}, and not a mapping or a list"
+            )
         return found
 
 

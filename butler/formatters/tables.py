@@ -45,7 +45,7 @@ class ParquetFormatter(Formatter):
         odd = [name for name in names if not isinstance(name, str)]
         if odd:
             raise self.refuse(
-                f"the name of column {odd[0]!r} is a {type(odd[0]).__name__}",
+                f"the name of column {odd[0]!r} is of type {type(odd[0]).__name__}",
                 "rename the columns: df.rename(columns=str)",
             )
         try:

@@ -423,7 +423,9 @@ class Translation:
     def _dimension(self, dimension: str, available: Mapping[str, Any]) -> Any:
         value = available.get(dimension)
         if value is None:
-            raise self._missing(dimension, f", which identifies a {self._kind.dataset_type}")
+            raise self._missing(
+                dimension, f", which is part of what identifies {self._kind.dataset_type}"
+            )
         return value
 
     def _holds_time(self, card: str) -> bool:

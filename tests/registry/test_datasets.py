@@ -72,9 +72,9 @@ def test_insertion_checks_run_and_keys_and_records(runs: Registry) -> None:
         runs.insert_datasets(RAW, [raw_id(1)], "chain")
     with pytest.raises(InvalidDataId, match="lacks exposure"):
         runs.insert_datasets(RAW, [{"instrument": "Cam", "detector": 0}], "all")
-    with pytest.raises(UnknownDimensionValue, match="no exposure '99 of Cam'"):
+    with pytest.raises(UnknownDimensionValue, match="no exposure '99' of Cam"):
         runs.insert_datasets(RAW, [raw_id(2, detector=1), raw_id(99)], "all")
-    with pytest.raises(UnknownDimensionValue, match="no detector '7 of Cam'"):
+    with pytest.raises(UnknownDimensionValue, match="no detector '7' of Cam"):
         runs.insert_datasets(RAW, [raw_id(1, detector=7)], "all")
     assert len(found(runs, "all")) == 4
 

@@ -33,7 +33,7 @@ def test_records_come_back_as_inserted(filled: Registry) -> None:
 
 
 def test_existing_record_is_refused_and_nothing_is_inserted(filled: Registry) -> None:
-    with pytest.raises(DefinitionConflict, match=r"1 exposure record.*'id': 4.*skip"):
+    with pytest.raises(DefinitionConflict, match=r"1 record.s. of exposure exist.*'id': 4.*skip"):
         filled.insert_dimension_records(
             "exposure", [exposure(5, 20220921, "dark"), exposure(4, 20220921, "dark")]
         )
@@ -50,12 +50,12 @@ def test_existing_record_is_kept_when_skipped(filled: Registry) -> None:
 @pytest.mark.parametrize(
     ("record", "missing"),
     [
-        (exposure(5, 20220930, "dark"), "no day_obs 'Cam, 20220930'.*insert the day_obs first"),
+        (exposure(5, 20220930, "dark"), "no day_obs '20220930' of Cam.*insert the day_obs first"),
         (
             exposure(5, 20220920, "dark", physical_filter="u"),
-            "no physical_filter 'Cam, u'.*insert the physical_filter first",
+            "no physical_filter 'u' of Cam.*insert the physical_filter first",
         ),
-        (exposure(5, 20220920, "dark", instrument="Cat"), "'Cat"),
+        (exposure(5, 20220920, "dark", instrument="Cat"), "There is no instrument 'Cat'"),
     ],
 )
 def test_dangling_reference_names_what_is_missing(

@@ -57,9 +57,9 @@ class StructuredContract(FormatterContract):
         return [
             (
                 {"a": {"b": [1, np.zeros(3)]}},
-                "['a']['b'][1] is a numpy.ndarray; store its .tolist()",
+                "['a']['b'][1] is of type numpy.ndarray; store its .tolist()",
             ),
-            ({"a": {1, 2}}, "['a'] is a set; store sorted() of it"),
+            ({"a": {1, 2}}, "['a'] is of type set; store sorted() of it"),
             ({"a": 1 + 2j}, "complex"),
             ({"a": len}, "builtin_function_or_method"),
             ({"\ud800": 1}, "half a character"),

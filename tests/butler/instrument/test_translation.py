@@ -76,7 +76,7 @@ TRIPLET = "ksb_160203_115029_oo{}_r_v1-ccd2.fits.gz"
         (
             {"SERNO": None},
             MissingCard,
-            "gets no detector, which identifies a raw: translate.detector looks for",
+            "gets no detector, which is part of what identifies raw: translate.detector looks for",
         ),
         (
             {"HEAD": "DU888"},
