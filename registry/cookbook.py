@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "TYPES",
     "BadParameter",
     "Parameter",
     "Question",
@@ -104,12 +105,13 @@ _CONVERT: dict[str, Callable[[Any], Any]] = {
     "double": float,
     "uuid": lambda given: given if isinstance(given, uuid.UUID) else uuid.UUID(str(given)),
 }
-_TYPES: dict[str, Any] = {
+TYPES: dict[str, Any] = {
     "text": sa.String(),
     "integer": sa.BigInteger(),
     "double": sa.Double(),
     "uuid": sa.Uuid(),
 }
+"""Types that a parameter may have."""
 _PARAMETER = re.compile(
     r"--   (?P<name>\w+) +(?P<type>text|integer|double|uuid) +(?P<example>'[^']*'|\S+) +(?P<doc>.+)"
 )
@@ -179,7 +181,7 @@ def statement(question: Question, values: Mapping[str, Any], dialect: str) -> sa
     dialect = "mariadb" if dialect == "mysql" else dialect
     text = with_types(with_timestamps(question.sql, dialect), dialect)
     return sa.text(text).bindparams(
-        *(sa.bindparam(n, p.value(values[n]), _TYPES[p.type]) for n, p in known.items())
+        *(sa.bindparam(n, p.value(values[n]), TYPES[p.type]) for n, p in known.items())
     )
 
 

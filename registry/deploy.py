@@ -19,6 +19,9 @@ import sqlalchemy as sa
 from registry import views
 from registry.database import (
     open_engine,
+    parse_url,
+    require_file,
+    roles,
     safe_url,
     standard_strings,
     translated,
@@ -26,7 +29,7 @@ from registry.database import (
     with_timestamps,
     with_types,
 )
-from registry.errors import RegistryError, WrongRevision
+from registry.errors import Conflict, RegistryError, UnknownRevision, WrongRevision
 from registry.identity import uuid7
 from registry.schema import metadata
 from registry.schema.identity import repository
@@ -37,14 +40,17 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 __all__ = [
+    "absent_roles",
     "check",
     "create_view",
     "current",
     "downgrade",
     "drop_view",
     "head",
+    "make_roles",
     "query_files",
     "require_head",
+    "role_statements",
     "sql",
     "upgrade",
     "view_names",
@@ -84,8 +90,38 @@ def _revisions() -> set[str]:
     return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
+def _require_step(connection: sa.Connection, url: str, target: str, *, up: bool) -> None:
+    """Refuse a revision that does not exist, or lies on the other side of the database's own."""
+    from alembic.script import ScriptDirectory
+
+    chain = [s.revision for s in ScriptDirectory.from_config(_config()).walk_revisions()][::-1]
+    before = _stamped(connection)
+    if before is not None and before not in chain:
+        raise WrongRevision(safe_url(url), before, head(), ahead=True)
+    end = "head" if up else "base"
+    if target == end:
+        return
+    if target not in chain:
+        raise UnknownRevision(target, [*chain, end])
+    here = chain.index(before) if before is not None else -1
+    if up and chain.index(target) < here:
+        raise Conflict(
+            f"The database is at revision {before}, which comes after {target}; "
+            f"to go back: skyspine db downgrade {safe_url(url)} {target}"
+        )
+    if not up and chain.index(target) > here:
+        shown = f"at revision {before}" if before else "empty"
+        raise Conflict(
+            f"The database is {shown}, and {target} comes after that; "
+            f"to go there: skyspine db upgrade {safe_url(url)} {target}"
+        )
+
+
 @contextmanager
-def _connected(url: str) -> Iterator[sa.Connection]:
+def _connected(url: str, *, make: bool = False) -> Iterator[sa.Connection]:
+    """Connect; a file of SQLite is made only when asked for."""
+    if not make:
+        require_file(url)
     engine = open_engine(url)
     try:
         with translated(url), engine.connect() as connection:
@@ -126,13 +162,23 @@ def require_head(connection: sa.Connection, url: str) -> None:
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring a database up to a revision, and give it its identity when it has none."""
+    """Bring a database up to a revision, and give it its identity when it has none.
+
+    Raises
+    ------
+    UnknownRevision
+        If there is no such revision.
+    Conflict
+        If the database is past it.
+    WrongRevision
+        If the database is at a revision that this code does not know.
+    """
     from alembic import command
 
-    with _connected(url) as connection:
-        before = _stamped(connection)
-        if before is not None and before not in _revisions():
-            raise WrongRevision(safe_url(url), before, head(), ahead=True)
+    if revision not in _revisions() | {"head"}:
+        raise UnknownRevision(revision, [*_revisions(), "head"])
+    with _connected(url, make=True) as connection:
+        _require_step(connection, url, revision, up=True)
         connection.rollback()
         command.upgrade(_config(connection=connection), revision)
         if _stamped(connection) == head():
@@ -146,10 +192,18 @@ def _give_identity(connection: sa.Connection) -> None:
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Take a database down to a revision; ``base`` removes everything."""
+    """Take a database down to a revision; ``base`` removes everything.
+
+    Raises
+    ------
+    UnknownRevision, Conflict, WrongRevision
+        As for `upgrade`.
+    """
     from alembic import command
 
     with _connected(url) as connection:
+        _require_step(connection, url, revision, up=False)
+        connection.rollback()
         command.downgrade(_config(connection=connection), revision)
         connection.commit()
 
@@ -194,9 +248,29 @@ def sql(url: str, revision: str = "head") -> str:
     from alembic import command
 
     output = io.StringIO()
-    dialect = sa.make_url(url).get_dialect()().name
+    dialect = parse_url(url).get_dialect()().name
     command.upgrade(_config(dialect_name=dialect, output=output), revision, sql=True)
     return output.getvalue()
+
+
+def role_statements(url: str) -> list[str]:
+    """Write the SQL that makes the roles of readers and operators, for the database of a URL."""
+    parsed = sa.make_url(url)
+    return roles.statements(parsed.get_dialect()().name, parsed.database or "")
+
+
+def make_roles(url: str) -> list[str]:
+    """Make the roles and give them their rights; tell which could not be made."""
+    with _connected(url) as connection:
+        roles.create(connection)
+        connection.commit()
+        return list(roles.absent(connection))
+
+
+def absent_roles(url: str) -> list[str]:
+    """List the roles that lack their rights on a database of this version."""
+    with _connected(url) as connection:
+        return list(roles.absent(connection)) if _stamped(connection) == head() else []
 
 
 def view_names() -> list[str]:

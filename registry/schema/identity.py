@@ -100,6 +100,16 @@ data_id = table(
     comment="A distinct set of key/value pairs.",
 )
 sa.Index("ix_data_id_exposure", data_id.c.instrument, data_id.c.exposure, data_id.c.detector)
+# what is there of a patch; frames, which are most, have none
+sa.Index(
+    "ix_data_id_sky",
+    data_id.c.skymap,
+    data_id.c.tract,
+    data_id.c.patch,
+    data_id.c.band,
+    postgresql_where=data_id.c.skymap.is_not(None),
+    sqlite_where=data_id.c.skymap.is_not(None),
+)
 
 data_id_key = table(
     "data_id_key",

@@ -8,6 +8,7 @@ their provenance, files and copies.  What went wrong, so that questions have som
 - exposure 202503100019 was rejected by the observers;
 - exposure 202503110020 is in the log, but no file of it ever came;
 - the flats in Demo r of the second night were certified too late for two of its exposures;
+- the defects of detector 4 are certified, but were left out when its frames were calibrated;
 - the sources of 202503100017 were found again with a lower threshold in run `demo/again`, where
   detector 3 failed twice.
 """
@@ -276,8 +277,9 @@ class Repository:
             name, night = x["physical_filter"], x["day_obs"]
             for d in detectors:
                 mine = key | {"detector": d, "exposure": x["id"]}
-                calibration = [bias[night, d], dark[d], flat[night, name, d], defects[d - 1]]
-                made = self.make("isr", [raws[x["id"], d], *calibration], calexp=mine)
+                used = [raws[x["id"], d], bias[night, d], dark[d], flat[night, name, d]]
+                used += [] if d == 4 else [defects[d - 1]]
+                made = self.make("isr", used, calexp=mine)
                 calexps[name] += made
                 self.make("detect", made, sources=mine)
         for name, n in itertools.product(FILTERS, range(4)):

@@ -18,6 +18,7 @@ def create(url: str) -> None:
 
     deploy.upgrade(url)
     click.echo(f"The schema is at revision {deploy.current(url)}.")
+    _tell_absent_roles(url)
 
 
 @db.command()
@@ -30,6 +31,7 @@ def upgrade(url: str, revision: str) -> None:
     before = deploy.current(url)
     deploy.upgrade(url, revision)
     click.echo(f"The schema was at revision {before} and is at {deploy.current(url)}.")
+    _tell_absent_roles(url)
 
 
 @db.command()
@@ -78,3 +80,35 @@ def sql(url: str) -> None:
     from registry import deploy
 
     click.echo(deploy.sql(url))
+
+
+@db.command()
+@click.argument("url")
+@click.option("--apply", "run", is_flag=True, help="Run it, as an account that may make roles.")
+def roles(url: str, run: bool) -> None:
+    """Print the SQL that makes the roles of readers and operators with their rights."""
+    from registry import deploy
+
+    if run:
+        left = deploy.make_roles(url)
+        if left:
+            raise click.ClickException(
+                f"This account may not make or grant {', '.join(left)}; run `skyspine db roles "
+                "URL` and have an administrator run what it prints."
+            )
+        click.echo("The roles have their rights.")
+        return
+    for statement in deploy.role_statements(url):
+        click.echo(f"{statement};")
+
+
+def _tell_absent_roles(url: str) -> None:
+    from registry import deploy
+
+    absent = deploy.absent_roles(url)
+    if absent:
+        click.echo(
+            f"This account may not make or grant {', '.join(absent)}: have an administrator run "
+            "what `skyspine db roles URL` prints.",
+            err=True,
+        )
