@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from backbone import endpoints
 from backbone.endpoints import Endpoint
-from registry.database import CHUNK, insert_rows, rows_of, utc_now
+from registry.database import CHUNK, insert_rows, rows_of, table_of, utc_now
 from registry.schema.files import endpoint, file, replica
 
 if TYPE_CHECKING:
@@ -86,6 +86,20 @@ class Stored:
         return self.endpoint.locate(self.path, repository)
 
 
+_RECORD_ONE = sa.insert(replica).from_select(
+    ["file_id", "endpoint_id", "state", "since"],
+    sa.select(
+        file.c.id,
+        sa.bindparam("at", type_=sa.Integer),
+        sa.literal("available"),
+        sa.bindparam("now", type_=replica.c.since.type),
+    ).where(
+        file.c.dataset_id == sa.bindparam("dataset", type_=file.c.dataset_id.type),
+        file.c.component == sa.bindparam("component"),
+    ),
+)
+
+
 def record(connection: sa.Connection, where: str, files: Sequence[NewFile]) -> None:
     """Record files with one available replica each.
 
@@ -113,6 +127,10 @@ def record(connection: sa.Connection, where: str, files: Sequence[NewFile]) -> N
     insert_rows(connection, file, rows)
     endpoint_id = endpoints.key_of(connection, where)
     now = utc_now()
+    if len(rows) == 1:
+        values = {"at": endpoint_id, "now": now, "dataset": files[0].dataset_id}
+        connection.execute(_RECORD_ONE, {**values, "component": files[0].component})
+        return
     for start in range(0, len(rows), CHUNK):
         keys = rows_of(
             connection,
@@ -171,6 +189,9 @@ def _stored(row: Any) -> Stored:
     )
 
 
+_LOCATE_ONE = locate_sql([sa.bindparam("one", type_=file.c.dataset_id.type)])
+
+
 def locate(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[Stored]]:
     """Find one readable copy of each file of datasets.
 
@@ -182,10 +203,12 @@ def locate(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUI
     found: dict[uuid.UUID, dict[str, Stored]] = {}
     for start in range(0, len(ids), CHUNK):
         part = ids[start : start + CHUNK]
-        wanted: Any = [*part]
-        if len(part) > 1:
-            wanted = sa.select(rows_of(connection, [{"id": i} for i in part], {"id": sa.Uuid}).c.id)
-        for row in connection.execute(locate_sql(wanted)):
+        if len(part) == 1:
+            rows = connection.execute(_LOCATE_ONE, {"one": part[0]})
+        else:
+            given = table_of(connection, {"id": (sa.Uuid, part)})
+            rows = connection.execute(locate_sql(sa.select(given.c.id)))
+        for row in rows:
             copy = _stored(row)
             found.setdefault(copy.dataset_id, {}).setdefault(copy.component, copy)
     return {key: list(copies.values()) for key, copies in found.items()}

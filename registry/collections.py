@@ -302,7 +302,8 @@ def tag(connection: sa.Connection, name: str, refs: Sequence[DatasetRef]) -> Non
         .where(tagged.c.collection_id == target.id)
     )
     old = [r[0] for r in connection.execute(replaced)]
-    _untag(connection, target.id, old)
+    if old:
+        _untag(connection, target.id, old)
     insert_missing(
         connection, tagged, source, ("collection_id", "dataset_type_id", "data_id", "dataset_id")
     )

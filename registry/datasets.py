@@ -206,8 +206,9 @@ def _given(
     more: Mapping[str, tuple[Any, Sequence[Any]]],
 ) -> sa.Subquery:
     """Send data IDs, column by column, with further columns."""
-    check_keys(connection, data_ids)
     columns = {c: (_DATA_ID_TYPES[c], values) for c, values in columns_of(data_ids).items()}
+    if "extra" in columns:
+        check_keys(connection, data_ids)
     return table_of(connection, {**columns, **more})
 
 
@@ -466,7 +467,14 @@ def query_datasets(
     )
     if statement is None:
         return []
-    return [_ref(kind, row) for row in connection.execute(statement)]
+    rows = connection.execute(statement)
+    names = kind.dimensions
+    if not set(names) <= set(DIMENSIONS):
+        return [_ref(kind, row) for row in rows]
+    return [
+        DatasetRef(id_, kind, DataId(dict(zip(names, values, strict=True))), run)
+        for id_, run, *values in rows
+    ]
 
 
 def _ref(kind: DatasetType, row: Any) -> DatasetRef:

@@ -278,15 +278,23 @@ def expand(connection: sa.Connection, data_ids: Sequence[Mapping[str, Any]]) -> 
     UnknownDimensionValue
         If an exposure, visit or filter is not registered.
     """
-    given = [DataId.of(d) for d in data_ids]
-    expanded = given
-    for element in ("exposure", "visit"):
-        expanded = _implied(
-            connection, expanded, ELEMENTS[element], element, ("day_obs", "physical_filter")
-        )
-    return _implied(
-        connection, expanded, schema.physical_filter, "physical_filter", ("band",), "name"
+    expanded = [DataId.of(d) for d in data_ids]
+    for key, (table, key_column, columns) in _IMPLYING.items():
+        expanded = _implied(connection, expanded, table, key, columns, key_column)
+    return expanded
+
+
+_IMPLYING = {
+    "exposure": (schema.exposure, "id", ("day_obs", "physical_filter")),
+    "visit": (schema.visit, "id", ("day_obs", "physical_filter")),
+    "physical_filter": (schema.physical_filter, "name", ("band",)),
+}
+_IMPLIED_BY_ONE = {
+    key: sa.select(table.c.instrument, table.c[key_column], *(table.c[c] for c in columns)).where(
+        table.c.instrument == sa.bindparam("of"), table.c[key_column] == sa.bindparam("value")
     )
+    for key, (table, key_column, columns) in _IMPLYING.items()
+}
 
 
 def _implied(
@@ -295,7 +303,7 @@ def _implied(
     table: sa.Table,
     key: str,
     columns: tuple[str, ...],
-    key_column: str = "id",
+    key_column: str,
 ) -> list[DataId]:
     asked = {
         (d["instrument"], d[key])
@@ -304,20 +312,24 @@ def _implied(
     }
     if not asked:
         return list(data_ids)
-    kind = sa.String if DIMENSIONS[key] is str else sa.BigInteger
-    wanted = rows_of(
-        connection,
-        [{"instrument": i, "value": v} for i, v in asked],
-        {"instrument": sa.String, "value": kind},
-    )
-    same = sa.and_(table.c.instrument == wanted.c.instrument, table.c[key_column] == wanted.c.value)
+    if len(asked) == 1:
+        ((instrument, value),) = asked
+        rows = connection.execute(_IMPLIED_BY_ONE[key], {"of": instrument, "value": value})
+    else:
+        kind = sa.String if DIMENSIONS[key] is str else sa.BigInteger
+        wanted = rows_of(
+            connection,
+            [{"instrument": i, "value": v} for i, v in asked],
+            {"instrument": sa.String, "value": kind},
+        )
+        same = sa.and_(
+            table.c.instrument == wanted.c.instrument, table.c[key_column] == wanted.c.value
+        )
+        named = (table.c.instrument, table.c[key_column], *(table.c[c] for c in columns))
+        rows = connection.execute(sa.select(*named).join_from(wanted, table, same))
     known = {
         (row[0], row[1]): {c: v for c, v in zip(columns, row[2:], strict=True) if v is not None}
-        for row in connection.execute(
-            sa.select(
-                table.c.instrument, table.c[key_column], *(table.c[c] for c in columns)
-            ).join_from(wanted, table, same)
-        )
+        for row in rows
     }
     for instrument, value in asked - set(known):
         raise UnknownDimensionValue(key, f"{value}", of=str(instrument))

@@ -67,6 +67,12 @@ class Database:
                 "or folder. Open it for reading only, or ask its owner for the permission."
             )
         self.engine = open_engine(url)
+        # A question is one statement, which sees what was committed when it began: a transaction
+        # around it would only be begun and ended.  On SQLite it keeps several questions together.
+        server = self.engine.dialect.name != "sqlite"
+        self._reading = (
+            self.engine.execution_options(isolation_level="AUTOCOMMIT") if server else self.engine
+        )
         self.writeable = writeable
         self._enlisted: ContextVar[sa.Connection | None] = ContextVar("enlisted", default=None)
         self._lock = threading.Lock()
@@ -130,7 +136,7 @@ class Database:
         if current is not None:
             yield current
             return
-        with self.translated(), self.engine.connect() as connection:
+        with self.translated(), self._reading.connect() as connection:
             yield connection
 
     def transact(

@@ -26,13 +26,8 @@ NAMES = st.text(
 )
 NUMBERS = st.integers(-(2**31), 2**31 - 1)
 BIG_NUMBERS = st.integers(-(2**63) + 1, 2**63 - 1)
-EXTRA = st.dictionaries(
-    st.sampled_from(["target", "Ziel", "цель"]),
-    st.one_of(
-        NUMBERS,
-        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20),
-    ),
-)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
+EXTRA = st.fixed_dictionaries({}, optional={"target": TEXTS, "Ziel": TEXTS, "цель": NUMBERS})
 BIG = {"exposure", "visit", "healpix"}
 VALUES = {
     d: NAMES if kind is str else BIG_NUMBERS if d in BIG else NUMBERS
