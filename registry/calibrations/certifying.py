@@ -24,7 +24,7 @@ from registry.schema.identity import data_id, dataset_type
 from registry.timespan import BEGINNING, END, Timespan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["Overlap", "certify", "certify_each", "decertify", "validity_of"]
 
@@ -250,20 +250,19 @@ def _resolved(
     stored = _stored_near(connection, rows)
     every = [*stored, *rows]
     compared = [_range(row, (0, row["certified_at"], row["id"])) for row in stored]
-    pieces = conflicts.resolved([*compared, *given], how)
-    kept = {
-        p.n
-        for p in pieces
-        if p.n < len(stored) and (p.begin, p.end) == tuple(stored[p.n][b] for b in _BOUNDS)
-    }
-    gone = [row["id"] for n, row in enumerate(stored) if n not in kept]
-    _delete(connection, gone)
-    return [
-        {k: v for k, v in every[p.n].items() if k != "id"}
-        | {"valid_begin_tai_ns": p.begin, "valid_end_tai_ns": p.end}
-        for p in pieces
-        if p.n not in kept
+    wanted = [
+        every[p.n] | {"valid_begin_tai_ns": p.begin, "valid_end_tai_ns": p.end}
+        for p in conflicts.resolved([*compared, *given], how)
     ]
+    what = (*_KEY, *_BOUNDS, "dataset_id")
+    held = {tuple(row[k] for k in what): row["id"] for row in stored}
+    new = [
+        {k: v for k, v in row.items() if k != "id"}
+        for row in wanted
+        if held.pop(tuple(row[k] for k in what), None) is None
+    ]
+    _delete(connection, list(held.values()))
+    return new
 
 
 def _stored_near(
@@ -287,9 +286,11 @@ def _stored_near(
     return [dict(r) for r in found.mappings()]
 
 
-def _delete(connection: sa.Connection, ids: Iterable[int]) -> None:
-    gone = rows_of(connection, [{"k": i} for i in ids], {"k": sa.BigInteger})
-    connection.execute(sa.delete(calibration).where(calibration.c.id.in_(sa.select(gone.c.k))))
+def _delete(connection: sa.Connection, ids: Sequence[int]) -> None:
+    # a list of values: MariaDB searches a subquery anew for each row of the table
+    for start in range(0, len(ids), CHUNK):
+        gone = calibration.c.id.in_(ids[start : start + CHUNK])
+        connection.execute(sa.delete(calibration).where(gone))
 
 
 def decertify(

@@ -142,14 +142,14 @@ def record_facts(
                 }
             )
     for name in sorted({str(row["name"]) for row in rows}):
-        ids = [{"id": row["dataset_id"]} for row in rows if row["name"] == name]
-        given = rows_of(connection, ids, {"id": sa.Uuid})
-        connection.execute(
-            sa.delete(calibration_fact).where(
-                calibration_fact.c.name == name,
-                calibration_fact.c.dataset_id.in_(sa.select(given.c.id)),
+        ids = [row["dataset_id"] for row in rows if row["name"] == name]
+        for start in range(0, len(ids), CHUNK):
+            connection.execute(
+                sa.delete(calibration_fact).where(
+                    calibration_fact.c.name == name,
+                    calibration_fact.c.dataset_id.in_(ids[start : start + CHUNK]),
+                )
             )
-        )
     insert_rows(connection, calibration_fact, rows)
 
 

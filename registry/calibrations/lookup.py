@@ -7,7 +7,7 @@ the type (`registry.calibrations.policies`).  Why it is this one is told by
 
 from __future__ import annotations
 
-import json
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,10 @@ import sqlalchemy as sa
 
 from registry import dimensions
 from registry.calibrations.facts import agreed, exposure_facts
-from registry.calibrations.policies import SLACK, Policy, get_policy
-from registry.database import CHUNK, rows_of
+from registry.calibrations.policies import SLACK, VALID, Policy, get_policy
+from registry.database import CHUNK, table_of
 from registry.identity import DIMENSIONS, DataId, DatasetRef, DatasetType
-from registry.schema.calibrations import calibration, calibration_fact
+from registry.schema.calibrations import calibration, calibration_fact, calibration_policy
 from registry.schema.collections import collection
 from registry.schema.identity import data_id, dataset, dataset_type
 
@@ -88,27 +88,59 @@ def find_calibrations(
     searched = [c.id for c in collections if c.type == "CALIBRATION"]
     if not searched or not observations:
         return [None] * len(observations)
+    if len(observations) == 1 and facts is None:
+        answered, ref = _valid_one(connection, kind, *observations[0], searched)
+        if answered:
+            return [ref]
     policy = get_policy(connection, kind)
     asked = observed(connection, kind, policy, observations, facts)
-    statement = lookup_sql(connection, policy)
-    document = json.dumps([{"c": c} for c in searched])
-    reach = policy.reach()
-    best: dict[int, tuple[tuple[Any, ...], int]] = {}
+    candidates = _candidates(connection, kind, policy, searched, asked)
+    known = _certified(connection, kind, list({candidate for *_, candidate in candidates}))
+    return _best(policy, asked.times, candidates, known)
+
+
+def _best(
+    policy: Policy,
+    times: Sequence[int],
+    candidates: Sequence[tuple[int, int, int]],
+    known: Mapping[int, tuple[DatasetRef, int, int]],
+) -> list[DatasetRef | None]:
+    """Choose for each observation among its candidates; see `rank_of`."""
+    chosen: list[DatasetRef | None] = [None] * len(times)
+    ranks: dict[int, tuple[Any, ...]] = {}
+    valid_only, reach = policy.selection == "valid", policy.reach()
+    for n, place, candidate in candidates:
+        ref, begin, end = known[candidate]
+        at = times[n]
+        if valid_only and not begin <= at < end:
+            continue
+        rank = (*rank_of(begin, end, at), place)
+        if rank[1] <= reach and (n not in ranks or rank < ranks[n]):
+            ranks[n], chosen[n] = rank, ref
+    return chosen
+
+
+def _candidates(
+    connection: sa.Connection,
+    kind: DatasetType,
+    policy: Policy,
+    searched: Sequence[int],
+    asked: Observations,
+) -> list[tuple[int, int, int]]:
+    """List the observation's number, the collection's place and the key of a range."""
+    places = {c: n for n, c in enumerate(searched)}
+    parameters = {
+        "kind": kind.name,
+        "searched": list(places),
+        **{f"tolerance{i}": t for i, t in enumerate(policy.match.values()) if t is not None},
+    }
+    ids = _data_ids(connection, list(set(asked.keys)))
+    found: list[tuple[int, int, int]] = []
     for start in range(0, len(asked.keys), CHUNK):
-        parameters = {
-            "kind": kind.name,
-            "searched_rows": document,
-            "given_rows": _document(asked, policy, slice(start, start + CHUNK)),
-            **{f"tolerance{i}": t for i, t in enumerate(policy.match.values()) if t is not None},
-        }
-        for n, place, candidate, begin, end in connection.execute(statement, parameters):
-            at = asked.times[start + n]
-            rank = (*rank_of(begin, end, at), place)
-            found = best.get(start + n)
-            if rank[1] <= reach and (found is None or rank < found[0]):
-                best[start + n] = (rank, candidate)
-    refs = _refs(connection, kind, {candidate for _, candidate in best.values()})
-    return [refs[best[n][1]] if n in best else None for n in range(len(observations))]
+        statement = lookup_sql(connection, policy, asked, ids, slice(start, start + CHUNK))
+        rows = connection.execute(statement, parameters)
+        found += [(start + n, places[c], one) for n, c, one in rows if one is not None]
+    return found
 
 
 def rank_of(begin: int, end: int, at: int) -> tuple[bool, int, bool]:
@@ -133,30 +165,25 @@ def observed(
 ) -> Observations:
     """Complete what is known of observations by the records of their exposures, where needed."""
     names = kind.lookup_dimensions
+    values_of = operator.itemgetter(*names) if names else lambda _: ()
     data_ids: Sequence[Mapping[str, Any]] = [d for d, _ in observations]
     times = [int(ns) for _, ns in observations]
-    incomplete = [d for d in data_ids if any(k not in d for k in names)]
-    compare = policy.match and facts is None
+    compare = bool(policy.match) and facts is None
     records: Mapping[Any, Mapping[str, Any]] = {}
+    try:
+        values = [values_of(d) for d in data_ids]
+        incomplete = False
+    except KeyError:
+        incomplete = True
     if incomplete or compare:
-        records = exposure_facts(
-            connection,
-            {
-                (d["instrument"], d["exposure"])
-                for d in (data_ids if compare else incomplete)
-                if "instrument" in d and "exposure" in d
-            },
-        )
+        exposures = [d for d in data_ids if "instrument" in d and "exposure" in d]
+        records = exposure_facts(connection, [(d["instrument"], d["exposure"]) for d in exposures])
     if incomplete:
         data_ids = _completed(connection, names, data_ids, records)
-    keys: list[str] = []
-    known: dict[tuple[Any, ...], str] = {}
-    for d in data_ids:
-        values = tuple([d.get(k) for k in names])
-        key = known.get(values)
-        if key is None:
-            key = known[values] = DataId.of(d).subset(names).key
-        keys.append(key)
+        values = [tuple([d.get(k) for k in names]) for d in data_ids]
+    firsts = dict(zip(reversed(values), reversed(data_ids), strict=True))
+    known = {v: DataId.of(d).subset(names).key for v, d in firsts.items()}
+    keys = [known[v] for v in values]
     if not policy.match:
         return Observations(keys, times, [])
     if facts is None:
@@ -184,134 +211,204 @@ def _completed(
     return list(told)
 
 
-def _document(asked: Observations, policy: Policy, part: slice) -> str:
-    """Write observations as the JSON that the statement takes for the table `given`."""
-    rows = [{"k": k, "t": t} for k, t in zip(asked.keys[part], asked.times[part], strict=True)]
-    for row, facts in zip(rows, asked.facts[part], strict=False):
-        for i, name in enumerate(policy.match):
-            value = facts.get(name)
-            if value is not None:
-                row[f"{'x' if isinstance(value, str) else 'v'}{i}"] = value
-    return json.dumps(rows, ensure_ascii=False)
+_SEARCHED = collection.alias("searched")
+_KIND_ID = (
+    sa.select(dataset_type.c.id)
+    .where(dataset_type.c.name == sa.bindparam("kind", type_=sa.String))
+    .scalar_subquery()
+)
+_IN_SEARCHED = _SEARCHED.c.id.in_(sa.bindparam("searched", expanding=True))
 
 
-_statements: dict[tuple[Any, ...], sa.Select[Any] | sa.CompoundSelect[Any]] = {}
+def lookup_sql(
+    connection: sa.Connection,
+    policy: Policy,
+    asked: Observations,
+    ids: Mapping[str, int],
+    part: slice = slice(None),
+) -> Any:
+    """Write the statement that `find_calibrations` runs for many observations.
 
-
-def lookup_sql(connection: sa.Connection, policy: Policy) -> Any:
-    """Write the statement of `find_calibrations`, once per database and form of policy.
-
-    For each observation and collection it gives at most two candidates, each by one step into the
+    For each observation and collection it gives at most two ranges, each by one step into the
     index ``ix_calibration_lookup``: the last that begins before, and the first that begins after.
+
+    Parameters
+    ----------
+    ids : mapping
+        Rows of ``data_id`` by key.
+    part : slice
+        Of the observations.
     """
-    form = (
-        connection.dialect.name,
-        policy.selection,
-        *(tolerance is None for tolerance in policy.match.values()),
-        *policy.match,
-    )
-    if form not in _statements:
-        _statements[form] = _write(connection, policy)
-    return _statements[form]
+    columns: dict[str, tuple[Any, Sequence[Any]]] = {
+        "d": (sa.BigInteger, [ids.get(key) for key in asked.keys[part]]),
+        "t": (sa.BigInteger, asked.times[part]),
+    }
+    for i, name in enumerate(policy.match):
+        values = [facts.get(name) for facts in asked.facts[part]]
+        texts = [isinstance(value, str) for value in values]
+        columns[f"v{i}"] = sa.Double, _where(values, texts, False)
+        columns[f"x{i}"] = sa.String, _where(values, texts, True)
+    given = table_of(connection, columns)
+    sides = (False, True) if policy.selection == "nearest" else (False,)
+    parts = [
+        sa.select(given.c.n, _SEARCHED.c.id, _step(policy, given.c, after, given)).where(
+            # the first condition always holds: it says that all pairs are meant
+            given.c.n >= -_SEARCHED.c.id,
+            _IN_SEARCHED,
+        )
+        for after in sides
+    ]
+    return parts[0] if len(parts) == 1 else sa.union_all(*parts)
 
 
-def _write(connection: sa.Connection, policy: Policy) -> Any:
-    columns: dict[str, Any] = {"k": sa.String, "t": sa.BigInteger}
-    for i in range(len(policy.match)):
-        columns |= {f"v{i}": sa.Double, f"x{i}": sa.String}
-    given = rows_of(connection, [], columns, "given")
-    searched = rows_of(connection, [], {"c": sa.BigInteger}, "searched")
-    kind_id = (
-        sa.select(dataset_type.c.id)
-        .where(dataset_type.c.name == sa.bindparam("kind", type_=sa.String))
+def _where(values: Sequence[Any], texts: Sequence[bool], wanted: bool) -> list[Any]:
+    return [v if text is wanted else None for v, text in zip(values, texts, strict=True)]
+
+
+def _step(policy: Policy, values: Any, after: bool, *tables: Any) -> Any:
+    """Write the step into the index: the key of the range next to an observation, in a subquery."""
+    one = calibration.alias("one")
+    begin = one.c.valid_begin_tai_ns
+    return (
+        sa.select(one.c.id)
+        .where(
+            one.c.dataset_type_id == _KIND_ID,
+            one.c.data_id == values["d"],
+            one.c.collection_id == _SEARCHED.c.id,
+            begin > values["t"] if after else begin <= values["t"],
+            *(
+                _agrees(one, values, i, name, tolerance)
+                for i, (name, tolerance) in enumerate(policy.match.items())
+            ),
+        )
+        .order_by(begin if after else begin.desc())
+        .limit(1)
+        .correlate(_SEARCHED, *tables)
         .scalar_subquery()
     )
 
-    def side(after: bool) -> sa.Select[Any]:
-        one, chosen = calibration.alias("one"), calibration.alias("chosen")
-        begin = one.c.valid_begin_tai_ns
-        agreeing = [
-            _agrees(one, given, i, name, tolerance)
-            for i, (name, tolerance) in enumerate(policy.match.items())
-        ]
-        step = (
-            sa.select(one.c.id)
-            .where(
-                one.c.dataset_type_id == kind_id,
-                one.c.data_id == data_id.c.id,
-                one.c.collection_id == searched.c.c,
-                begin > given.c.t if after else begin <= given.c.t,
-                *agreeing,
-            )
-            .order_by(begin if after else begin.desc())
-            .limit(1)
-            .correlate(data_id, searched, given)
-            .scalar_subquery()
-        )
-        selected = (
-            sa.select(
-                given.c.n,
-                searched.c.n.label("place"),
-                chosen.c.id,
-                chosen.c.valid_begin_tai_ns,
-                chosen.c.valid_end_tai_ns,
-            )
-            .join_from(given, data_id, data_id.c.identity_key == given.c.k)
-            .join(searched, sa.true())
-            .join(chosen, (chosen.c.id == step) & (chosen.c.collection_id == searched.c.c))
-        )
-        if policy.selection == "valid":
-            return selected.where(chosen.c.valid_end_tai_ns > given.c.t)
-        return selected
 
-    if policy.selection == "nearest":
-        return sa.union_all(side(False), side(True))
-    return side(False)
+_KEYS = sa.select(data_id.c.identity_key, data_id.c.id).where(
+    data_id.c.identity_key.in_(sa.bindparam("keys", expanding=True))
+)
+
+
+def _data_ids(connection: sa.Connection, keys: Sequence[str]) -> dict[str, int]:
+    """Look up data IDs by their identity; unknown ones are left out."""
+    found: dict[str, int] = {}
+    for start in range(0, len(keys), CHUNK):
+        rows = connection.execute(_KEYS, {"keys": keys[start : start + CHUNK]})
+        found.update(rows.all())
+    return found
 
 
 def _agrees(
-    one: Any, given: sa.Subquery, i: int, name: str, tolerance: float | None
+    one: Any, values: Any, i: int, name: str, tolerance: float | None
 ) -> sa.ColumnElement[bool]:
     """Say that a calibration has a fact, and the observation the same within a tolerance."""
     fact = calibration_fact.c
-    difference = sa.func.abs(fact.number_value - given.c[f"v{i}"])
+    difference = sa.func.abs(fact.number_value - values[f"v{i}"])
     same: Any
     if tolerance is None:
-        same = (fact.text_value == given.c[f"x{i}"]) | (difference <= SLACK)
+        same = (fact.text_value == values[f"x{i}"]) | (difference <= SLACK)
     else:
         same = difference <= sa.bindparam(f"tolerance{i}", type_=sa.Double) + SLACK
     return sa.exists().where(fact.dataset_id == one.c.dataset_id, fact.name == name, same)
 
 
-_ref_statements: dict[tuple[Any, ...], sa.Select[Any]] = {}
+_RANGES = (
+    sa.select(
+        calibration.c.id,
+        calibration.c.valid_begin_tai_ns,
+        calibration.c.valid_end_tai_ns,
+        dataset.c.id,
+        collection.c.name,
+    )
+    .join(dataset, dataset.c.id == calibration.c.dataset_id)
+    .join(collection, collection.c.id == dataset.c.run_id)
+    .join(data_id, data_id.c.id == dataset.c.data_id)
+)
+_ranges: dict[tuple[str, ...], Any] = {}
+_valid: dict[tuple[str, ...], Any] = {}
 
 
-def _refs(connection: sa.Connection, kind: DatasetType, ids: set[int]) -> dict[int, DatasetRef]:
-    """Look up the datasets of rows of ``calibration``."""
-    form = (connection.dialect.name, kind.dimensions)
-    if form not in _ref_statements:
-        given = rows_of(connection, [], {"c": sa.BigInteger})
+def _ranges_sql(kind: DatasetType) -> Any:
+    """Write the question for certified ranges with all that makes a reference."""
+    statement = _ranges.get(kind.dimensions)
+    if statement is None:
         columns = [data_id.c[d] for d in kind.dimensions if d in DIMENSIONS]
         if len(columns) < len(kind.dimensions):
             columns.append(data_id.c.extra)
-        _ref_statements[form] = (
-            sa.select(given.c.c, dataset.c.id, collection.c.name, *columns)
-            .join_from(given, calibration, calibration.c.id == given.c.c)
-            .join(dataset, dataset.c.id == calibration.c.dataset_id)
-            .join(collection, collection.c.id == dataset.c.run_id)
-            .join(data_id, data_id.c.id == dataset.c.data_id)
-        )
-    if not ids:
-        return {}
-    document = json.dumps([{"c": i} for i in ids])
-    found: dict[int, DatasetRef] = {}
-    n_columns = sum(d in DIMENSIONS for d in kind.dimensions)
-    for key, uuid, run, *values in connection.execute(
-        _ref_statements[form], {"given_rows": document}
-    ):
-        items = dict(zip(kind.dimensions, values[:n_columns], strict=False))
-        if len(values) > n_columns:
-            extra = values[-1] or {}
-            items |= {d: extra[d] for d in kind.dimensions[n_columns:]}
-        found[key] = DatasetRef(uuid, kind, DataId(items), run)
+        statement = _ranges[kind.dimensions] = _RANGES.add_columns(*columns)
+    return statement
+
+
+def _ref(kind: DatasetType, uuid: Any, run: str, values: Sequence[Any]) -> DatasetRef:
+    items = dict(zip([d for d in kind.dimensions if d in DIMENSIONS], values, strict=False))
+    if len(items) < len(kind.dimensions):
+        extra = values[-1] or {}
+        items |= {d: extra[d] for d in kind.dimensions if d not in DIMENSIONS}
+    return DatasetRef(uuid, kind, DataId(items), run)
+
+
+def _certified(
+    connection: sa.Connection, kind: DatasetType, ids: Sequence[int]
+) -> dict[int, tuple[DatasetRef, int, int]]:
+    """Look up certified ranges: the calibration, and begin and end of its validity."""
+    statement = _ranges_sql(kind).where(calibration.c.id.in_(sa.bindparam("ids", expanding=True)))
+    found: dict[int, tuple[DatasetRef, int, int]] = {}
+    for start in range(0, len(ids), CHUNK):
+        rows = connection.execute(statement, {"ids": ids[start : start + CHUNK]})
+        for key, begin, end, uuid, run, *values in rows:
+            found[key] = (_ref(kind, uuid, run, values), begin, end)
     return found
+
+
+def _valid_one(
+    connection: sa.Connection,
+    kind: DatasetType,
+    observation: Mapping[str, Any],
+    at: int,
+    searched: Sequence[int],
+) -> tuple[bool, DatasetRef | None]:
+    """Find what is valid for one observation, in one statement that tells of a policy too.
+
+    Returns
+    -------
+    tuple
+        Whether this is the answer: not when the type has a policy, or when nothing is valid and so
+        it is not known whether it has one.
+    """
+    if any(d not in observation for d in kind.lookup_dimensions):
+        return False, None
+    statement = _valid.get(kind.dimensions)
+    if statement is None:
+        key = sa.bindparam("k", type_=sa.String)
+        wanted = data_id.alias("wanted")
+        values = {
+            "d": sa.select(wanted.c.id).where(wanted.c.identity_key == key).scalar_subquery(),
+            "t": sa.bindparam("t", type_=sa.BigInteger),
+        }
+        step = _step(VALID, values, False)
+        policy = calibration_policy
+        statement = _valid[kind.dimensions] = (
+            _ranges_sql(kind)
+            .add_columns(_SEARCHED.c.id, policy.c.dataset_type_id)
+            .join(
+                _SEARCHED,
+                (_SEARCHED.c.id == calibration.c.collection_id) & (calibration.c.id == step),
+            )
+            .outerjoin(policy, policy.c.dataset_type_id == calibration.c.dataset_type_id)
+            .where(_IN_SEARCHED, calibration.c.valid_end_tai_ns > values["t"])
+        )
+    parameters = {
+        "kind": kind.name,
+        "searched": searched,
+        "k": DataId.of(observation).subset(kind.lookup_dimensions).key,
+        "t": int(at),
+    }
+    rows = connection.execute(statement, parameters).all()
+    if not rows or rows[0][-1] is not None:
+        return False, None
+    _, _, _, uuid, run, *values_, _, _ = min(rows, key=lambda row: searched.index(row[-2]))
+    return True, _ref(kind, uuid, run, values_)
