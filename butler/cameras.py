@@ -7,6 +7,7 @@ version, and loads the one in force.  What a definition says is `butler.instrume
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -31,6 +32,13 @@ def register(registry: Registry, source: Any) -> InstrumentDefinition:
     source : InstrumentDefinition, mapping, path-like or str
         The definition, its YAML file, or the name of one that is shipped.
 
+    Raises
+    ------
+    UnknownInstrument
+        If there is neither a file nor a shipped definition of that name.
+    DefinitionError
+        With every mistake in it.
+
     Returns
     -------
     InstrumentDefinition
@@ -46,7 +54,9 @@ def _definition(source: Any) -> InstrumentDefinition:
         return source
     if isinstance(source, Mapping):
         return InstrumentDefinition.from_mapping(source)
-    if isinstance(source, str) and source in shipped():
+    if isinstance(source, str) and (
+        source in shipped() or not ("\n" in source or Path(source).is_file())
+    ):
         return load_shipped(source)
     return InstrumentDefinition.from_yaml(source)
 

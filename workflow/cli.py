@@ -31,12 +31,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "query-dataset-types": ("queries", "List dataset types."),
     "run": ("running", "Run a pipeline on processes of this machine."),
     "provenance": ("history", "Tell what a dataset was made from, or what was made of it."),
+    "how-made": ("making", "Tell with which configuration and software a dataset was made."),
     "taint": ("history", "Tell what a withdrawn dataset taints, and where that is used."),
     "compare-histories": ("history", "Tell in what the histories of two datasets differ."),
     "made-with": ("history", "Tell which software version made what."),
     "config-history": ("history", "Tell every value that a configuration had, and who set it."),
     "report": ("history", "Read a reporting view."),
-    "demo": ("demonstration", "Run the main job on a simulated camera."),
+    "demo": ("demonstration", "Run the main job on simulated or real frames."),
 }
 
 

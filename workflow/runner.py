@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from backbone.liveness import is_gone
+from butler import cameras
 from butler.butler import Butler
 from registry import calibrations, collections, datasets, provenance
 from registry.errors import InvalidState, UnknownCollection
@@ -37,13 +38,27 @@ if TYPE_CHECKING:
     from workflow.processes import Here
     from workflow.worker import Result
 
-__all__ = ["NothingToRun", "RunReport", "run_pipeline"]
+__all__ = ["NothingToRun", "RunReport", "WrongCamera", "run_pipeline"]
 
 
 class NothingToRun(WorkflowError):
     """The pipeline found no quantum to run."""
 
     code = "nothing-to-run"
+
+
+class WrongCamera(WorkflowError, ValueError):
+    """The pipeline is for a camera that this repository does not have."""
+
+    code = "wrong-camera"
+
+    def __init__(self, wanted: str, known: Sequence[str]) -> None:
+        self.wanted = wanted
+        super().__init__(
+            f"The pipeline is for the camera {wanted}; this repository has "
+            f"{', '.join(known) or 'none'}. Name another pipeline, or remove the line `instrument` "
+            "from a copy of it."
+        )
 
 
 @dataclass
@@ -129,8 +144,13 @@ def run_pipeline(
         If no task has a quantum.
     InvalidState
         If the run to be continued is still at work.
+    WrongCamera
+        If the pipeline names a camera that the repository does not have.
     """
     with Butler(root, writeable=True) as butler:
+        known = cameras.names(butler.registry)
+        if pipeline.instrument is not None and pipeline.instrument not in known:
+            raise WrongCamera(pipeline.instrument, known)
         runner = _Runner(butler, pipeline, list(inputs), output, where, bind, fail_fast, progress)
         return runner.go(jobs, resume=resume, dry_run=dry_run)
 

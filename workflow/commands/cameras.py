@@ -69,17 +69,24 @@ def ingest_raws(
     with Butler(repo, writeable=True) as butler:
         if run is None:
             camera = cameras.only_one(butler.registry)
-            if camera is None:
+            if camera is None and cameras.names(butler.registry):
                 raise click.UsageError("Name a run with --run: there is not just one camera.")
             run = f"{camera}/raw"
         with counting("ingest") as progress:
             result = butler.ingest_raws(
                 paths, run=run, transfer=transfer, on_error=on_error, progress=progress
             )
+        known = cameras.names(butler.registry)
     for path, error in result.errors:
         click.echo(f"{path}: {error}", err=True)
     click.echo(
         f"{len(result.refs)} datasets into '{run}'; {len(result.present)} were there, "
         f"{len(result.ignored)} ignored, {len(result.errors)} refused."
     )
+    if result.ignored and not (result.refs or result.present or result.errors):
+        click.echo(
+            f"No name is that of a file of {' or '.join(known)}, or all are to be ignored; "
+            f"for example {result.ignored[0].name}.",
+            err=True,
+        )
     return 1 if result.errors else 0

@@ -107,7 +107,8 @@ def _meant(
         found = butler.query_datasets(dataset, collections=collections, where=where)
         if not found:
             raise click.ClickException(
-                f"No {dataset} was found in {', '.join(collections)}"
+                f"No dataset of type {dataset} is in "
+                + ("any collection" if list(collections) == ["*"] else ", ".join(collections))
                 + (f" where {where}." if where else ".")
             ) from None
         return found
@@ -294,10 +295,20 @@ def made_with(repo: str, package: str, datasets: bool, style: str) -> None:
 def config_history(repo: str, run: str, task: str, changed: bool, style: str) -> None:
     """Tell every value that the fields of TASK[.FIELD] had in RUN, and who set it where."""
     from butler import Butler
+    from registry.errors import did_you_mean
 
     label, _, field = task.partition(".")
     with Butler(repo) as butler:
         rows = butler.registry.provenance.config_history(run, label or None, field or None)
+        every = rows or butler.registry.provenance.config_history(run)
+    if not rows and label:
+        fields = [r["path"] for r in every if r["task_label"] == label]
+        labels = sorted({r["task_label"] for r in every})
+        raise click.ClickException(
+            f"The task '{label}' of '{run}' has no field '{field}'.{did_you_mean(field, fields)}"
+            if fields
+            else f"'{run}' has no task '{label}'.{did_you_mean(label, labels)}"
+        )
     if changed:
         set_later = {(r["run"], r["task_label"], r["path"]) for r in rows if r["step"] > 0}
         rows = [r for r in rows if (r["run"], r["task_label"], r["path"]) in set_later]

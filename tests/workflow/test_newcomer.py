@@ -1,0 +1,99 @@
+"""Is a newcomer's mistake answered by one sentence that says what to do?"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner, Result
+
+from workflow.cli import COMMANDS, root
+from workflow.demo.frames import shipped_pipeline
+from workflow.errors import WorkflowError
+from workflow.pipeline import Pipeline
+from workflow.runner import run_pipeline
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(root, [str(a) for a in arguments])
+
+
+def told(*arguments: object) -> str:
+    """Make a mistake, and give what is said of it."""
+    result = call(*arguments)
+    assert result.exit_code != 0
+    return result.output or str(result.exception)
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory, test_data: Path) -> Path:
+    """A repository with the raw frames of TIRCAM2, and one quick task run on them."""
+    folder = tmp_path_factory.mktemp("newcomer") / "repo"
+    frames = test_data / "dot-tircam2-ic310-2022"
+    assert call("create", folder).exit_code == 0
+    assert call("instrument", "register", folder, "tircam2").exit_code == 0
+    taken = call("ingest-raws", folder, frames)
+    assert taken.exit_code == 0
+    assert "13 datasets into 'TIRCAM2/raw'" in taken.stdout
+    pipeline = f"{shipped_pipeline('tircam2')}#combineBias"
+    ran = call("run", folder, "-p", pipeline, "-i", "TIRCAM2/raw", "-o", "out")
+    assert ran.exit_code == 0
+    assert "Certified 1 bias (forever) in out/calib." in ran.stdout
+    return folder
+
+
+def test_commands_that_are_spelled_wrongly(repo: Path) -> None:
+    assert "Did you mean 'demo'?" in told("dmeo")
+    assert "Missing argument 'REPO'" in told("query-datasets")
+    for name in COMMANDS:
+        assert call(name, "--help").exit_code == 0
+    assert "Did you mean 'raw'?" in told("query-datasets", repo, "raws")
+
+
+def test_cameras(tmp_path: Path, repo: Path) -> None:
+    assert "Did you mean 'tircam2'?" in told("instrument", "register", repo, "tircam")
+    assert "Give the path of a YAML file" in told("instrument", "register", repo, "mine.yaml")
+    empty = tmp_path / "empty"
+    call("create", empty)
+    frame = repo / "registry.sqlite3"
+    assert "skyspine instrument register REPO FILE" in told("ingest-raws", empty, frame)
+    passed_over = call("ingest-raws", repo, frame)
+    assert passed_over.exit_code == 0
+    assert "No name is that of a file of TIRCAM2" in passed_over.output
+
+
+def test_a_pipeline_of_another_camera(repo: Path) -> None:
+    pipeline = Pipeline.from_yaml(shipped_pipeline("ohp-t152"))
+    with pytest.raises(WorkflowError, match="for the camera OHP-T152; this repository has TIRCAM2"):
+        run_pipeline(repo, pipeline, inputs=["TIRCAM2/raw"], output="wrong")
+    assert "no rows" in call("query-collections", repo, "wrong*").stdout
+
+
+def test_histories(repo: Path) -> None:
+    assert "has no task 'combinBias'. Did you mean 'combineBias'?" in told(
+        "config-history", repo, "out", "combinBias"
+    )
+    assert "has no field 'stat'" in told("config-history", repo, "out", "combineBias.stat")
+    assert "No dataset of type bias is in any collection where detector = 7." in told(
+        "provenance", repo, "bias", "--where", "detector = 7"
+    )
+    assert "No task made raw: it was ingested" in told(
+        "how-made", repo, "raw", "--where", "exposure.observation_type = 'bias'"
+    )
+
+
+def test_how_a_bias_was_made(repo: Path) -> None:
+    made = call("how-made", repo, "bias", "--changed")
+    assert made.exit_code == 0
+    lines = [line.split() for line in made.stdout.splitlines()]
+    values = {line[0]: line[1] for line in lines if len(line) > 1}
+    assert made.stdout.startswith("combineBias (workflow.ccd.combine.CombineBiasTask) in out/")
+    assert values["statistics.method"] == "median"
+    assert values["statistics.sigma_clip"] == "0.0"
+    assert "statistics.centre" not in values
+    assert values["numpy"] == version("numpy")
+    assert "statistics.centre" in call("how-made", repo, "bias").stdout
