@@ -217,9 +217,11 @@ def votable(told: Mapping[str, Table]) -> str:
     file.resources.append(resource)
     for name, table in told.items():
         element = TableElement.from_table(file, table)
-        element.name, element.utype = name, f"voprov:{name}"
+        # an ID is unique in a document, but columns of several tables have one name
+        element.ID, element.name, element.utype = None, name, f"voprov:{name}"
         for a, field in zip(CLASSES[name], element.fields, strict=True):
-            field.ucd, field.utype, field.description = a.ucd, f"voprov:{name}.{a.name}", a.text
+            field.ID, field.ucd, field.utype = None, a.ucd, f"voprov:{name}.{a.name}"
+            field.description = a.text
             if a.is_time:
                 field.xtype = "timestamp"
         resource.tables.append(element)

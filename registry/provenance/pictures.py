@@ -86,10 +86,10 @@ def picture(graph: Graph, *, merged: bool = False) -> Picture:
     for refs in together.values():
         place.update(dict.fromkeys((r.id for r in refs), len(boxes)))
         boxes.append(_box(refs, roots, merged=merged))
-    labels: dict[tuple[int, int], dict[str, None]] = defaultdict(dict)
+    labels: dict[tuple[int, int], set[str]] = defaultdict(set)
     for (source, product), task in tasks.items():
-        labels[place[source], place[product]][task] = None
-    arrows = [(*ends, ", ".join(told)) for ends, told in sorted(labels.items())]
+        labels[place[source], place[product]].add(task)
+    arrows = [(*ends, ", ".join(sorted(told))) for ends, told in sorted(labels.items())]
     return Picture(tuple(boxes), tuple(arrows))
 
 
