@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from registry.database.opening import BUSY_SECONDS, safe_url
+from registry.database.opening import busy_seconds, safe_url
 from registry.errors import (
     Conflict,
     DatabaseUnavailable,
@@ -25,6 +25,8 @@ __all__ = ["kind_of", "may_be_repeated", "translated", "violated"]
 
 _RETRYABLE_STATES = {"40001", "40P01", "55P03"}
 _RETRYABLE_NUMBERS = {1020, 1205, 1213}
+_FULL_NUMBERS = {1021, 1114, 1026}
+"""MariaDB: disk full, table full, error writing a file."""
 
 
 @contextlib.contextmanager
@@ -60,7 +62,8 @@ def may_be_repeated(error: BaseException | None) -> bool:
         return True
     if _number(error) in _RETRYABLE_NUMBERS:
         return True
-    return getattr(original, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+    # after SQLITE_BUSY itself, the whole patience is spent
+    return getattr(original, "sqlite_errorname", "").startswith(("SQLITE_BUSY_", "SQLITE_LOCKED"))
 
 
 def violated(error: sa.exc.DBAPIError) -> str:
@@ -124,15 +127,20 @@ def _translation(error: sa.exc.DBAPIError, url: str) -> SkyspineError:
     if (
         sqlite_name == "SQLITE_FULL"
         or getattr(error.orig, "pgcode", None) == "53100"
-        or _number(error) == 1021
+        or _number(error) in _FULL_NUMBERS
     ):
         return DatabaseUnavailable(
             f"The disk of the database {url} is full; nothing was changed. Make room and repeat."
         )
+    if sqlite_name.startswith("SQLITE_IOERR"):
+        return DatabaseUnavailable(
+            f"The disk of the database {url} refuses to be read or written ({sqlite_name}); "
+            "nothing was changed. See whether it is full or broken, and repeat."
+        )
     if sqlite_name.startswith("SQLITE_BUSY"):
         return DatabaseUnavailable(
-            f"Another process has been writing to {url} for more than {BUSY_SECONDS:.0f} s; "
-            "repeat when it is done."
+            f"Another process has been writing to {url} for more than {busy_seconds(url):g} s; "
+            "nothing was changed. Repeat when it is done."
         )
     if sqlite_name == "SQLITE_CANTOPEN":
         return DatabaseUnavailable(

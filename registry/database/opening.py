@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import sqlite3
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
 from registry.database.statements import canonical_json
-from registry.errors import RegistryError
+from registry.errors import DatabaseUnavailable, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BUSY_SECONDS", "may_write", "open_engine", "remembered", "safe_url"]
+__all__ = ["BUSY_SECONDS", "busy_seconds", "may_write", "open_engine", "remembered", "safe_url"]
 
 T = TypeVar("T")
 
 BUSY_SECONDS = 60.0
-"""How long a writer waits for another one on SQLite [s]."""
+"""How long a writer waits for another one on SQLite, unless its URL has ``?timeout=`` [s]."""
+_POLL_SECONDS = 0.0005, 0.002
+"""How soon it looks again whether the other one is done [s]."""
 
 
 def safe_url(url: str | sa.URL) -> str:
@@ -56,7 +61,7 @@ def open_engine(url: str | sa.URL) -> sa.Engine:
         parsed = parsed.set(drivername=f"{backend}+{driver}")
     options: dict[str, Any] = {"json_serializer": canonical_json}
     if backend == "sqlite":
-        options["connect_args"] = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+        options["connect_args"] = {"timeout": busy_seconds(parsed), "check_same_thread": False}
         if not may_write(parsed):
             options["poolclass"] = sa.NullPool
     else:
@@ -75,7 +80,7 @@ def open_engine(url: str | sa.URL) -> sa.Engine:
             f"The driver for {backend} is not installed ({error.name}).{extra}"
         ) from error
     if backend == "sqlite":
-        _set_up_sqlite(engine)
+        _set_up_sqlite(engine, busy_seconds(parsed))
         if not may_write(parsed):
             sa.event.listen(engine, "do_connect", _read_only)
     elif backend != "postgresql":
@@ -118,9 +123,17 @@ def _walk_to_the_end(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _set_up_sqlite(engine: sa.Engine) -> None:
+def busy_seconds(url: str | sa.URL) -> float:
+    """Tell how long a writer waits for another one on this database of SQLite [s]."""
+    return float(str(sa.make_url(url).query.get("timeout", BUSY_SECONDS)))
+
+
+def _set_up_sqlite(engine: sa.Engine, patience: float) -> None:
+    path = engine.url.database
+    opened = False
+
     @sa.event.listens_for(engine, "connect")
-    def connected(connection: Any, _record: Any) -> None:
+    def connected(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
@@ -131,11 +144,65 @@ def _set_up_sqlite(engine: sa.Engine) -> None:
         ):  # a read-only file cannot change its journal, and need not
             cursor.execute("PRAGMA journal_mode = WAL")
         cursor.close()
+        record.info["file"] = _identity(path)
+
+    @sa.event.listens_for(engine, "do_connect")
+    def connecting(*_: Any) -> None:
+        nonlocal opened
+        if opened and path and path != ":memory:" and _identity(path) is None:
+            raise DatabaseUnavailable(
+                f"The database file {path} is gone; nothing was changed. Put it back, or restore "
+                "it from a backup."
+            )
+        opened = True
+
+    @sa.event.listens_for(engine, "checkout")
+    def checked_out(_connection: Any, record: Any, _proxy: Any) -> None:
+        if record.info.get("file") != _identity(path):
+            raise sa.exc.DisconnectionError(f"{path} is another file now")
 
     @sa.event.listens_for(engine, "begin")
     def begun(connection: sa.Connection) -> None:
-        writing = connection.get_execution_options().get("writing", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+        if connection.get_execution_options().get("writing", False):
+            _begin_writing(connection, patience)
+        else:
+            connection.exec_driver_sql("BEGIN")
+
+
+def _identity(path: str | None) -> tuple[int, int] | None:
+    """Tell which file a database of SQLite is; None when it is gone, or in memory."""
+    if not path or path == ":memory:":
+        return None
+    try:
+        status = os.stat(path)  # noqa: PTH116 (each time that a connection is taken)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _begin_writing(connection: sa.Connection, patience: float) -> None:
+    """Begin a write transaction as soon as no other process is in one.
+
+    SQLite itself looks again after up to 100 ms, whatever the others do in between: of several that
+    write without pause, one may come in vain for minutes.  All look often here, so that each has
+    its chance.
+    """
+    driver: Any = connection.connection.driver_connection
+    until = time.monotonic() + patience
+    driver.execute("PRAGMA busy_timeout = 0")
+    try:
+        while time.monotonic() < until:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+                    break
+                time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 (spreads writers)
+            else:
+                return
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # tells, as any statement, what is wrong
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {int(1000 * patience)}")
 
 
 def may_write(url: str | sa.URL) -> bool:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from backbone import files
 from backbone.audit import check
 from butler import Butler, ingest
+from registry import collections
 from registry.errors import DatasetExists
 from registry.schema.identity import dataset
 from tests.nursery import Moments
@@ -41,6 +42,19 @@ def ingests(root: str, run: str, paths: list[str], last: int) -> int:
         taken = butler.ingest_raws(paths)
     print(moments.count)  # noqa: T201
     return len(taken.errors)
+
+
+def writes(root: str, name: str, n: int) -> None:
+    """Register collections, each in a transaction that takes a while."""
+    with Butler(root, writeable=True) as butler:
+
+        def slowly(connection: sa.Connection, k: int) -> None:
+            collections.register(connection, f"{name}/{k}")
+            for _ in range(40):
+                collections.query(connection, name)
+
+        for k in range(n):
+            butler.registry.database.transact(slowly, k)
 
 
 def races(root: str, name: str) -> None:
