@@ -166,6 +166,7 @@ quantum = table(
     comment="One unit of work of a task: its data ID, state, timing and outcome.",
 )
 sa.Index("ix_quantum_state", quantum.c.task_id, quantum.c.state)
+sa.Index("ix_quantum_environment", quantum.c.environment_id)
 
 quantum_metric = table(
     "quantum_metric",
