@@ -310,10 +310,31 @@ class Registry:
         self.database.transact(calibrations.record_facts, facts)
 
     def import_calibrations(
-        self, collection: str, ranges: Sequence[calibrations.OldRange], **options: Any
+        self,
+        collection: str,
+        ranges: Sequence[calibrations.OldRange],
+        *,
+        dry_run: bool = False,
+        **options: Any,
     ) -> calibrations.Imported:
-        """Certify the ranges of an older registry; see `registry.calibrations.import_ranges`."""
-        return self.database.transact(calibrations.import_ranges, collection, ranges, **options)
+        """Certify the ranges of an older registry; see `registry.calibrations.import_ranges`.
+
+        Parameters
+        ----------
+        dry_run : bool
+            Whether to undo it at the end.
+        """
+
+        def verb(connection: sa.Connection) -> calibrations.Imported:
+            if not dry_run:
+                return calibrations.import_ranges(connection, collection, ranges, **options)
+            trial = connection.begin_nested()
+            try:
+                return calibrations.import_ranges(connection, collection, ranges, **options)
+            finally:
+                trial.rollback()
+
+        return self.database.transact(verb)
 
     def to_dataframe(self, query: Any) -> pd.DataFrame:
         """Run a SELECT (text or SQLAlchemy) and give its rows as a DataFrame."""

@@ -380,18 +380,28 @@ def _with_prerequisites(
 
 
 def _moment(quantum: Quantum) -> int | None:
-    times = [int(r["begin_tai_ns"]) for records in quantum.records.values() for r in records]
+    times = [int(record["begin_tai_ns"]) for record in _exposures(quantum)]
     return min(times) if times else None
 
 
 def _subject(quantum: Quantum) -> dict[str, Any]:
     """Everything that is known of what a quantum is about, for a lookup."""
     known = dict(quantum.data_id)
-    for records in quantum.records.values():
-        for record in records:
-            if record["physical_filter"] is not None:
-                known.setdefault("physical_filter", record["physical_filter"])
+    for record in _exposures(quantum):
+        told = {**(record["extra"] or {}), "physical_filter": record["physical_filter"]}
+        for key, value in told.items():
+            if value is not None:
+                known.setdefault(key, value)
     return known
+
+
+def _exposures(quantum: Quantum) -> list[Mapping[str, Any]]:
+    return [record for records in quantum.records.values() for record in records]
+
+
+def _circumstances(quantum: Quantum) -> Mapping[str, float | str]:
+    """Tell the facts that its exposures have in common, which policies compare."""
+    return calibrations.agreed(_exposures(quantum))
 
 
 def _held(
@@ -405,8 +415,10 @@ def _held(
     if kind.is_calibration:
         asked = [(n, _subject(q), _moment(q)) for n, q in enumerate(quanta)]
         usable = [(n, s, t) for n, s, t in asked if t is not None and set(lookup) <= set(s)]
+        compared = calibrations.get_policy(connection, kind).match
+        facts = [_circumstances(quanta[n]) for n, _, _ in usable] if compared else None
         refs = calibrations.find_calibrations(
-            connection, kind, [(s, t) for _, s, t in usable], searched
+            connection, kind, [(s, t) for _, s, t in usable], searched, facts=facts
         )
         held: list[DatasetRef | None] = [None] * len(quanta)
         for (n, _, _), ref in zip(usable, refs, strict=True):
@@ -431,6 +443,7 @@ def _nothing_held(
     if name in known and at is not None:
         kind = datasets.get_dataset_type(connection, name)
         if kind.is_calibration and set(kind.lookup_dimensions) <= set(subject):
-            return calibrations.nearest(connection, kind, subject, at, searched)
+            facts = _circumstances(quantum)
+            return calibrations.nearest(connection, kind, subject, at, searched, facts=facts)
     places = ", ".join(f"'{c.name}'" for c in searched)
     return f"No {name} for {quantum.data_id!r} was found; searched {places}."

@@ -23,7 +23,7 @@ from registry.calibrations.explaining import (
     explain_calibration,
     nearest,
 )
-from registry.calibrations.facts import record_facts
+from registry.calibrations.facts import agreed, record_facts
 from registry.calibrations.importing import Imported, import_ranges
 from registry.calibrations.lookup import find_calibrations
 from registry.calibrations.policies import (
@@ -44,6 +44,7 @@ __all__ = [
     "OldRange",
     "Overlap",
     "Policy",
+    "agreed",
     "all_policies",
     "certify",
     "certify_each",

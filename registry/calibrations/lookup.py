@@ -182,7 +182,7 @@ def observed(
         data_ids = _completed(connection, names, data_ids, records)
         values = [tuple([d.get(k) for k in names]) for d in data_ids]
     firsts = dict(zip(reversed(values), reversed(data_ids), strict=True))
-    known = {v: DataId.of(d).subset(names).key for v, d in firsts.items()}
+    known = {v: _key(d, names) for v, d in firsts.items()}
     keys = [known[v] for v in values]
     if not policy.match:
         return Observations(keys, times, [])
@@ -192,6 +192,10 @@ def observed(
     return Observations(
         keys, times, [{k: f[k] for k in policy.match if f.get(k) is not None} for f in facts]
     )
+
+
+def _key(data_id: Mapping[str, Any], names: Sequence[str]) -> str:
+    return DataId.of({k: data_id[k] for k in names if k in data_id}).subset(names).key
 
 
 def _completed(
@@ -404,7 +408,7 @@ def _valid_one(
     parameters = {
         "kind": kind.name,
         "searched": searched,
-        "k": DataId.of(observation).subset(kind.lookup_dimensions).key,
+        "k": _key(observation, kind.lookup_dimensions),
         "t": int(at),
     }
     rows = connection.execute(statement, parameters).all()
