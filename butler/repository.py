@@ -6,19 +6,18 @@ folder when it is SQLite inside it.
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 import yaml
 
 from backbone import endpoints
 from butler.errors import RepositoryExists, RepositoryNotFound
+from registry.errors import SkyspineError
 from registry.registry import Registry
-
-if TYPE_CHECKING:
-    import os
 
 __all__ = ["CONFIG", "Repository"]
 
@@ -59,19 +58,24 @@ class Repository:
         RepositoryNotFound
             If the folder cannot be made.
         """
-        folder = Path(root).absolute()
+        folder = _folder(root)
         if (folder / CONFIG).exists():
             raise RepositoryExists(
                 f"{folder} holds a repository already; open it, or choose another folder.",
                 path=folder,
             )
         url = db or _INSIDE
+        new = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             made = cls(folder, _absolute(url, folder))
             with Registry.create(made.url) as registry:
                 registry.database.transact(endpoints.set_up)
             (folder / CONFIG).write_text(yaml.safe_dump({"db": url}), encoding="utf-8")
+        except SkyspineError:
+            if new:
+                shutil.rmtree(folder)
+            raise
         except OSError as error:
             raise RepositoryNotFound(
                 f"No repository can be made in {folder}: {error.strerror or error}.", path=folder
@@ -87,7 +91,7 @@ class Repository:
         RepositoryNotFound
             If there is none.
         """
-        folder = Path(root).absolute()
+        folder = _folder(root)
         try:
             settings = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
             url = settings["db"]
@@ -104,6 +108,12 @@ class Repository:
                 path=folder,
             ) from error
         return cls(folder, _absolute(url, folder))
+
+
+def _folder(root: str | os.PathLike[str]) -> Path:
+    if not os.fspath(root):
+        raise RepositoryNotFound("The name of the repository's folder is empty.", path="")
+    return Path(root).absolute()
 
 
 def _absolute(url: str, folder: Path) -> str:

@@ -18,9 +18,9 @@ import sqlalchemy as sa
 
 from registry import views
 from registry.database import (
+    has_file,
     open_engine,
     parse_url,
-    require_file,
     roles,
     safe_url,
     standard_strings,
@@ -29,7 +29,13 @@ from registry.database import (
     with_timestamps,
     with_types,
 )
-from registry.errors import Conflict, RegistryError, UnknownRevision, WrongRevision
+from registry.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    RegistryError,
+    UnknownRevision,
+    WrongRevision,
+)
 from registry.identity import uuid7
 from registry.schema import metadata
 from registry.schema.identity import repository
@@ -120,8 +126,11 @@ def _require_step(connection: sa.Connection, url: str, target: str, *, up: bool)
 @contextmanager
 def _connected(url: str, *, make: bool = False) -> Iterator[sa.Connection]:
     """Connect; a file of SQLite is made only when asked for."""
-    if not make:
-        require_file(url)
+    if not (make or has_file(url)):
+        raise DatabaseUnavailable(
+            f"There is no database {safe_url(url)}; create it with: "
+            f"skyspine db create {safe_url(url)}"
+        )
     engine = open_engine(url)
     try:
         with translated(url), engine.connect() as connection:
@@ -138,6 +147,8 @@ def _stamped(connection: sa.Connection) -> str | None:
 
 def current(url: str) -> str | None:
     """Tell the revision of a database, or None when it holds no schema."""
+    if not has_file(url):
+        return None
     with _connected(url) as connection:
         return _stamped(connection)
 

@@ -8,6 +8,7 @@
         │   ├── UnknownDatasetType
         │   ├── UnknownCollection
         │   ├── UnknownDataset          no dataset has this UUID
+        │   ├── UnknownRevision         the schema has no such revision
         │   ├── UnknownPackage          no recorded software environment has it
         │   └── UnknownDimensionValue   a data ID names a record that is not registered
         ├── MissingDataset (LookupError)
@@ -51,6 +52,7 @@ __all__ = [
     "UnknownDimensionValue",
     "UnknownName",
     "UnknownPackage",
+    "UnknownRevision",
     "ValidityOverlap",
     "WrongRevision",
     "did_you_mean",
@@ -138,6 +140,13 @@ class UnknownDataset(UnknownName):
 
     code = "unknown-dataset"
     kind = "dataset"
+
+
+class UnknownRevision(UnknownName):
+    """The schema has no revision of this number."""
+
+    code = "unknown-revision"
+    kind = "revision"
 
 
 class UnknownPackage(UnknownName):

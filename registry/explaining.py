@@ -63,16 +63,16 @@ def explain_no_datasets(
         .order_by(sa.func.count().desc(), collection.c.name)
     ).all()
     if not runs:
-        return f"No {kind.name} is registered yet."
+        return f"No dataset of type {kind.name} is registered yet."
     shown = ", ".join(f"'{c.name}'" for c in searched[:5]) + (", ..." if len(searched) > 5 else "")
     here = {c.id for c in searched}
     if not searched or (
         all(c.type == "RUN" for c in searched) and not any(run in here for run, _, _ in runs)
     ):
         most = ", ".join(f"'{name}' ({n})" for _, name, n in runs[:3])
-        place = f"in {shown}" if searched else "where no collection is searched"
-        return f"There is no {kind.name} {place}; most are in {most}."
-    return f"There are {kind.name} in {shown}, but none that is asked for."
+        place = f"in {shown}" if searched else "to be found, since no collection is searched"
+        return f"There is no dataset of type {kind.name} {place}; most are in {most}."
+    return f"There are datasets of type {kind.name} in {shown}, but none that is asked for."
 
 
 def explain_no_records(
@@ -102,7 +102,7 @@ def explain_no_records(
     for element in elements:
         if connection.execute(sa.select(sa.literal(1)).select_from(ELEMENTS[element])).first():
             continue
-        return f"No {element} is registered yet."
+        return f"There is no record of {element} yet."
     return "There are records, but none that is asked for."
 
 

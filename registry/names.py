@@ -14,7 +14,7 @@ from registry import sky
 from registry.carried import FIELDS, IMPLIED, RENAMED
 from registry.database import json_field
 from registry.dimensions import ELEMENTS, element_table
-from registry.errors import UnknownName
+from registry.errors import InvalidDataId, UnknownName
 from registry.identity import DIMENSIONS
 from registry.keys import key_type
 from registry.schema import dimensions as schema
@@ -254,6 +254,8 @@ def names_of_dimensions(
     UnknownName
         If a dimension has no records of its own.
     """
+    if not dimensions:
+        raise InvalidDataId("Data IDs of no dimensions were asked for; name at least one.")
     wanted = set(dimensions)
     unknown = [d for d in dimensions if d not in DIMENSIONS or d == "healpix"]
     if unknown:

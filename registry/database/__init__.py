@@ -10,7 +10,14 @@ what stands in files of SQL.
 from __future__ import annotations
 
 from registry.database.failures import kind_of, translated, violated
-from registry.database.opening import may_write, open_engine, remembered, safe_url
+from registry.database.opening import (
+    has_file,
+    may_write,
+    open_engine,
+    parse_url,
+    remembered,
+    safe_url,
+)
 from registry.database.statements import (
     CHUNK,
     analyze,
@@ -32,6 +39,7 @@ __all__ = [
     "account",
     "analyze",
     "canonical_json",
+    "has_file",
     "in_written_order",
     "insert_missing",
     "insert_rows",
@@ -40,6 +48,7 @@ __all__ = [
     "lock_rows",
     "may_write",
     "open_engine",
+    "parse_url",
     "remembered",
     "rows_of",
     "safe_url",

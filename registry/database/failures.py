@@ -25,6 +25,9 @@ __all__ = ["kind_of", "may_be_repeated", "translated", "violated"]
 
 _RETRYABLE_STATES = {"40001", "40P01", "55P03"}
 _RETRYABLE_NUMBERS = {1020, 1205, 1213}
+_REFUSED_NUMBERS = {1044, 1045, 1049}
+# before there is a connection, psycopg2 has no code but the text
+_REFUSED = re.compile(r"FATAL: +(.* does not exist|.* authentication failed.*|no pg_hba.*)$")
 _FULL_NUMBERS = {1021, 1114, 1026}
 """MariaDB: disk full, table full, error writing a file."""
 
@@ -150,6 +153,13 @@ def _translation(error: sa.exc.DBAPIError, url: str) -> SkyspineError:
     if sqlite_name in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
         return DatabaseUnavailable(
             f"{url} is not a sound SQLite database ({first_line}); restore it from a backup."
+        )
+    refused = _REFUSED.search(first_line)
+    if _number(error) in _REFUSED_NUMBERS or refused:
+        reason = refused[1] if refused else first_line
+        return DatabaseUnavailable(
+            f"The server of {url} refuses the connection: {reason}. "
+            "The database must exist (CREATE DATABASE), and user and password be right."
         )
     if (
         isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError))

@@ -18,7 +18,16 @@ from registry.errors import DatabaseUnavailable, RegistryError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BUSY_SECONDS", "busy_seconds", "may_write", "open_engine", "remembered", "safe_url"]
+__all__ = [
+    "BUSY_SECONDS",
+    "busy_seconds",
+    "has_file",
+    "may_write",
+    "open_engine",
+    "parse_url",
+    "remembered",
+    "safe_url",
+]
 
 T = TypeVar("T")
 
@@ -31,6 +40,33 @@ _POLL_SECONDS = 0.0005, 0.002
 def safe_url(url: str | sa.URL) -> str:
     """Show a URL without its password."""
     return sa.make_url(url).render_as_string(hide_password=True)
+
+
+def parse_url(url: str | sa.URL) -> sa.URL:
+    """Read the URL of a database.
+
+    Raises
+    ------
+    RegistryError
+        If it cannot be understood, or its kind is not supported.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise RegistryError(
+            f"'{url}' is not a database URL; write for example sqlite:///repo/registry.sqlite3 "
+            "or postgresql://user@host/database."
+        ) from error
+    backend = parsed.get_backend_name()
+    if backend not in ("sqlite", "postgresql", "mariadb", "mysql"):
+        raise RegistryError(f"'{backend}' is not supported; use SQLite, PostgreSQL or MariaDB.")
+    return parsed
+
+
+def has_file(url: str | sa.URL) -> bool:
+    """Tell whether an SQLite database exists, since opening it would make it; True for others."""
+    folder = _folder_of(parse_url(url))
+    return folder is None or Path(str(sa.make_url(url).database)).exists()
 
 
 def open_engine(url: str | sa.URL) -> sa.Engine:
@@ -46,16 +82,8 @@ def open_engine(url: str | sa.URL) -> sa.Engine:
     RegistryError
         If the URL cannot be understood, its kind is not supported or its driver is not installed.
     """
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
-        raise RegistryError(
-            f"'{url}' is not a database URL; write for example sqlite:///repo/registry.sqlite3 "
-            "or postgresql://user@host/database."
-        ) from error
+    parsed = parse_url(url)
     backend = parsed.get_backend_name()
-    if backend not in ("sqlite", "postgresql", "mariadb", "mysql"):
-        raise RegistryError(f"'{backend}' is not supported; use SQLite, PostgreSQL or MariaDB.")
     driver = {"sqlite": "pysqlite", "postgresql": "psycopg2"}.get(backend, "mariadbconnector")
     if "+" not in parsed.drivername:
         parsed = parsed.set(drivername=f"{backend}+{driver}")

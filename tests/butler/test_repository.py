@@ -75,6 +75,24 @@ def test_a_repository_is_not_made_in_a_file(tmp_path: Path) -> None:
         Butler.create(tmp_path / "file" / "repo")
 
 
+def test_a_failed_creation_leaves_no_folder(tmp_path: Path, empty_database_url: str) -> None:
+    url = sa.make_url(empty_database_url)
+    absent = "/no/such/folder/x" if url.get_backend_name() == "sqlite" else "no_such_database"
+    there = tmp_path / "there"
+    there.mkdir()
+    for root in (tmp_path / "new", there):
+        with pytest.raises(DatabaseUnavailable, match="cannot be opened|must exist .CREATE DATAB"):
+            Butler.create(root, url.set(database=absent).render_as_string(hide_password=False))
+    assert list(tmp_path.iterdir()) == [there]
+    assert list(there.iterdir()) == []
+
+
+def test_a_folder_without_a_name() -> None:
+    for take in (Butler, Butler.create):
+        with pytest.raises(RepositoryNotFound, match="is empty"):
+            take("")
+
+
 @pytest.mark.parametrize("text", ["", "db", "other: 1", "db: [", "- db", "db: 3"])
 def test_settings_that_cannot_be_understood(tmp_path: Path, text: str) -> None:
     (tmp_path / "skyspine.yaml").write_text(text)

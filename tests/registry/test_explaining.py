@@ -53,9 +53,17 @@ def observed(filled: Registry) -> Registry:
             {"data_id": {"instrument": "Cam", "detector": 7}},
             "There is no detector '7' of Cam. Known: '0', '1'. Register",
         ),
-        ("*", {"where": "band = 'r' AND band = 'g'"}, "There are raw in 'Cam/raw', 'other', but"),
-        ("other", {}, "There is no raw in 'other'; most are in 'Cam/raw' (3)."),
-        ([], {}, "There is no raw where no collection is searched; most are in 'Cam/raw' (3)."),
+        (
+            "*",
+            {"where": "band = 'r' AND band = 'g'"},
+            "There are datasets of type raw in 'Cam/raw', 'other', but",
+        ),
+        ("other", {}, "There is no dataset of type raw in 'other'; most are in 'Cam/raw' (3)."),
+        (
+            [],
+            {},
+            "There is no dataset of type raw to be found, since no collection is searched; most",
+        ),
     ],
 )
 def test_why_no_dataset_is_found(
@@ -64,15 +72,15 @@ def test_why_no_dataset_is_found(
     with observed.read() as connection:
         assert explain_no_datasets(connection, RAW, collections, **options).startswith(why)
         told = explain_no_datasets(connection, BIAS, collections)
-        assert told == "No bias is registered yet."
+        assert told == "No dataset of type bias is registered yet."
 
 
 @pytest.mark.parametrize(
     ("asked", "where", "why"),
     [
         ("exposure", "exposure.quality = 'god'", "There is no exposure.quality 'god'. Did you"),
-        ("visit", "", "No visit is registered yet."),
-        (("instrument", "visit"), "", "No visit is registered yet."),
+        ("visit", "", "There is no record of visit yet."),
+        (("instrument", "visit"), "", "There is no record of visit yet."),
         (("instrument", "detector"), "instrument = 'cam'", "There is no instrument 'cam'. Did you"),
         ("exposure", "exposure > 100", "There are records, but none that is asked for."),
     ],

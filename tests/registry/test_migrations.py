@@ -8,12 +8,19 @@ import sqlalchemy as sa
 
 from registry import Registry, deploy
 from registry.database import open_engine
-from registry.errors import WrongRevision
+from registry.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    RegistryError,
+    UnknownRevision,
+    WrongRevision,
+)
 from registry.schema import metadata
 from tests.registry import observatory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -105,6 +112,35 @@ def test_database_ahead_is_refused_and_not_upgraded(database_url: str) -> None:
     with pytest.raises(WrongRevision, match="install the version that wrote it"):
         deploy.upgrade(database_url)
     assert deploy.current(database_url) == "9999"
+
+
+def test_a_step_to_nowhere_or_in_the_wrong_direction_is_refused(database_url: str) -> None:
+    for step in (deploy.upgrade, deploy.downgrade):
+        with pytest.raises(UnknownRevision, match="There is no revision '77'"):
+            step(database_url, "77")
+    with pytest.raises(Conflict, match="comes after 0001; to go back: skyspine db downgrade "):
+        deploy.upgrade(database_url, "0001")
+    deploy.downgrade(database_url, "0001")
+    with pytest.raises(Conflict, match="at revision 0001, and 0002 .* skyspine db upgrade "):
+        deploy.downgrade(database_url, "0002")
+    assert deploy.current(database_url) == "0001"
+
+
+def test_no_file_is_made_by_asking_for_one(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'none.sqlite3'}"
+    assert deploy.current(url) is None
+    with pytest.raises(DatabaseUnavailable, match="no database .*: skyspine db create sqlite"):
+        deploy.check(url)
+    with pytest.raises(DatabaseUnavailable, match="skyspine db create"):
+        deploy.downgrade(url, "base")
+    with pytest.raises(UnknownRevision):
+        deploy.upgrade(url, "77")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sql_for_an_unknown_kind_of_database() -> None:
+    with pytest.raises(RegistryError, match="'oracle' is not supported; use SQLite"):
+        deploy.sql("oracle://host/name")
 
 
 def test_every_table_column_and_constraint_is_described() -> None:
