@@ -567,7 +567,7 @@ def get_refs(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.U
         )
         statement = (
             sa.select(
-                dataset.c.id,
+                given.c.n,
                 collection.c.name,
                 dataset_type.c.name,
                 dataset_type.c.dimensions,
@@ -582,7 +582,7 @@ def get_refs(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.U
             .join(dataset_type, dataset_type.c.id == dataset.c.dataset_type_id)
         )
         for (
-            id_,
+            place,
             run,
             name,
             dimensions,
@@ -597,7 +597,8 @@ def get_refs(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.U
                 kind = kinds[name] = DatasetType(name, keys, storage_class, bool(is_calibration))
                 places[name] = [(d, places_of_all.get(d)) for d in kind.dimensions]
             items = {d: extra[d] if n is None else values[n] for d, n in places[name]}
-            refs[id_] = DatasetRef(id_, kind, DataId(items), run)
+            known = ids[start + place]
+            refs[known] = DatasetRef(known, kind, DataId(items), run)
     return refs
 
 

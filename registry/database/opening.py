@@ -111,7 +111,9 @@ def open_engine(url: str | sa.URL) -> sa.Engine:
         _set_up_sqlite(engine, busy_seconds(parsed))
         if not may_write(parsed):
             sa.event.listen(engine, "do_connect", _read_only)
-    elif backend != "postgresql":
+    elif backend == "postgresql":
+        sa.event.listen(engine, "connect", _plan_without_compiling)
+    else:
         sa.event.listen(engine, "connect", _walk_to_the_end)
     for rolled_back in ("rollback", "rollback_savepoint"):
         sa.event.listen(engine, rolled_back, _forget_remembered)
@@ -142,6 +144,17 @@ def remembered(connection: sa.Connection, question: str, ask: Callable[[], T | N
 
 def _forget_remembered(connection: sa.Connection, *_: Any) -> None:
     connection.info.pop("remembered", None)
+
+
+def _plan_without_compiling(connection: Any, _record: Any) -> None:
+    """Run statements as they are planned: compiled first, a walk of 1 ms takes PostgreSQL 130 ms.
+
+    It cannot know how few rows a list or a recursion has, and compiles for a million.
+    """
+    cursor = connection.cursor()
+    cursor.execute("SET jit = off")
+    cursor.close()
+    connection.commit()  # or a rollback would undo it
 
 
 def _walk_to_the_end(connection: Any, _record: Any) -> None:
