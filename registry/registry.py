@@ -7,6 +7,7 @@ transaction begins and ends.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from registry.collections import Collection
+    from registry.exposure_logs import LoadedLog
     from registry.timespan import Timespan
 
 __all__ = ["Provenance", "Registry"]
@@ -108,6 +110,39 @@ class Registry:
         """Insert dimension records; see `registry.dimensions.insert_dimension_records`."""
         return self.database.transact(
             dimensions.insert_dimension_records, element, rows, on_conflict
+        )
+
+    def load_exposures(
+        self,
+        log: Any,
+        mapping: Any = None,
+        *,
+        instrument: str = "",
+        columns: Mapping[str, str] | None = None,
+        noon_ns: int | None = None,
+    ) -> LoadedLog:
+        """Load the exposures of an observing log; see `registry.exposure_logs.load_exposures`.
+
+        Parameters
+        ----------
+        log : path-like or pandas.DataFrame
+            A CSV file with a header line, or a table.
+        mapping : LogMapping, mapping, path-like or str, optional
+            What its columns mean: a document, its YAML file, or the name of a shipped one.
+        instrument : str
+            Camera of every row, when no column says it.
+        columns : mapping of str to str, optional
+            Further columns, each with the field that it gives.
+        """
+        from registry import exposure_logs as logs
+
+        meant = (
+            mapping if isinstance(mapping, logs.LogMapping) else logs.read_mapping(mapping or {})
+        )
+        if instrument:
+            meant = replace(meant, instrument=instrument)
+        return self.database.transact(
+            logs.load_exposures, log, meant.with_columns(columns or {}), noon_ns=noon_ns
         )
 
     def query_dimension_records(

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "instrument": ("cameras", "Register cameras."),
     "ingest-raws": ("cameras", "Take raw files in."),
     "skymap": ("skymaps", "Divide the sky into tracts and patches."),
+    "load-exposures": ("logs", "Load the exposures of an observing log."),
     "certify": ("calibrations", "Declare over which time calibrations hold."),
     "decertify": ("calibrations", "Declare over which time calibrations do not hold."),
     "import-calibrations": ("calibrations", "Certify what an older stack's registry says."),
@@ -40,7 +41,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare-histories": ("history", "Tell in what the histories of two datasets differ."),
     "made-with": ("history", "Tell which software version made what."),
     "config-history": ("history", "Tell every value that a configuration had, and who set it."),
-    "report": ("history", "Read a reporting view."),
+    "report": ("reporting", "Read, draw and export the reporting views."),
+    "query": ("reporting", "Answer a named question."),
     "demo": ("demonstration", "Run the main job on simulated or real frames."),
 }
 

@@ -316,23 +316,3 @@ def config_history(repo: str, run: str, task: str, changed: bool, style: str) ->
     if style == "table":
         rows = [{k: r[k] for k in columns} for r in rows]
     show(rows, style, columns)
-
-
-@click.command()
-@click.argument("repo")
-@click.argument("view", required=False)
-@format_option
-def report(repo: str, view: str | None, style: str) -> None:
-    """Read the reporting view VIEW; without it, list the views and their questions."""
-    from registry import reports
-
-    if view is None:
-        rows = [{"view": k, "question": v} for k, v in reports.describe().items()]
-        show(rows, style, ("view", "question"))
-        return
-    from butler import Butler
-
-    with Butler(repo) as butler:
-        frame = butler.registry.report(view)
-    rows = [{str(k): v for k, v in r.items()} for r in frame.to_dict("records")]
-    show(rows, style, list(frame.columns))
