@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from registry.errors import RegistryError, did_you_mean
+from registry.timespan import BEGINNING, END
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -94,7 +95,7 @@ def resolved(ranges: Sequence[Range], how: str) -> list[Piece]:
         One of `RESOLUTIONS`.  With ``latest`` and ``earliest`` the order of the ranges decides.
         With ``split`` it is the distance to the middle of a range; where two are equally near, the
         one whose middle is later, and of equal middles the one made last.  A range without a limit
-        on one side yields to one that has both.
+        yields to one that has two.
 
     Returns
     -------
@@ -148,7 +149,7 @@ def _cut(ranges: Sequence[Range], cluster: Sequence[int], how: str) -> Iterator[
 
     def weight(n: int) -> Any:
         r = ranges[n]
-        return (r.begin + r.end, r.order) if how == "split" else r.order
+        return (_twice_middle(r), r.order) if how == "split" else r.order
 
     bounds = sorted({b for n in cluster for b in (ranges[n].begin, ranges[n].end)})
     begins: dict[int, list[int]] = {}
@@ -168,11 +169,17 @@ def _cut(ranges: Sequence[Range], cluster: Sequence[int], how: str) -> Iterator[
             yield Piece(held[-1] if how == "latest" else held[0], low, high)
 
 
+def _twice_middle(r: Range) -> int:
+    """Give begin plus end [TAI ns]; a range without a limit is in the middle of nowhere."""
+    endless = r.begin <= BEGINNING or r.end >= END
+    return 2 * BEGINNING if endless else r.begin + r.end
+
+
 def _nearest_middles(
     ranges: Sequence[Range], held: Sequence[int], low: int, high: int
 ) -> Iterator[Piece]:
     """Share a stretch among ranges, given by their middles, each moment to the nearest."""
-    of_middle = {ranges[n].begin + ranges[n].end: n for n in held}  # the last made of equal ones
+    of_middle = {_twice_middle(ranges[n]): n for n in held}  # the last made of equal ones
     begin = low
     for one, other in pairwise([*of_middle, None]):
         assert one is not None  # noqa: S101 (only the end of the list is)

@@ -188,7 +188,7 @@ def observed(
         return Observations(keys, times, [])
     if facts is None:
         own = {key: agreed([record]) for key, record in records.items()}
-        facts = [own.get((d.get("instrument"), d.get("exposure")), {}) for d in data_ids]
+        facts = [own.get((d.get("instrument"), d.get("exposure")), {}) for d, _ in observations]
     return Observations(
         keys, times, [{k: f[k] for k in policy.match if f.get(k) is not None} for f in facts]
     )
@@ -206,10 +206,15 @@ def _completed(
 ) -> list[Mapping[str, Any]]:
     """Add the filter, the band and the declared keys that exposures imply."""
     told = []
+    wanted = {*names, "instrument", "physical_filter"}
     for d in data_ids:
         record = records.get((d.get("instrument"), d.get("exposure")), {})
-        facts = {**(record.get("extra") or {}), "physical_filter": record.get("physical_filter")}
-        told.append({**{k: facts[k] for k in names if facts.get(k) is not None}, **d})
+        known = {
+            **(record.get("extra") or {}),
+            "physical_filter": record.get("physical_filter"),
+            **d,
+        }
+        told.append({k: known[k] for k in wanted if known.get(k) is not None})
     if "band" in names and any("band" not in d and "physical_filter" in d for d in told):
         return list(dimensions.expand(connection, told))
     return list(told)
@@ -317,7 +322,10 @@ def _agrees(
         same = (fact.text_value == values[f"x{i}"]) | (difference <= SLACK)
     else:
         same = difference <= sa.bindparam(f"tolerance{i}", type_=sa.Double) + SLACK
-    return sa.exists().where(fact.dataset_id == one.c.dataset_id, fact.name == name, same)
+    agreeing = sa.select(fact.name).where(
+        fact.dataset_id == one.c.dataset_id, fact.name == name, same
+    )
+    return agreeing.correlate_except(calibration_fact).exists()
 
 
 _RANGES = (
