@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
-
-FAMILIES = ("dimensions", "identity", "collections", "calibrations", "files", "provenance")
-
+from dictionary import schema
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the placeholders of generated parts."""
@@ -17,51 +15,56 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return markdown
 
 
-def schema() -> str:
-    """Render every table with the comments of its columns."""
-    import importlib
-
-    import sqlalchemy as sa
+def views() -> str:
+    """List the reporting views with their questions, columns and SQL."""
+    from registry import deploy, reports
 
     parts = []
-    for family in FAMILIES:
-        module = importlib.import_module(f"registry.schema.{family}")
-        parts.append(f"## {family.capitalize()}\n\n{(module.__doc__ or '').splitlines()[0]}\n")
-        tables = [t for t in vars(module).values() if isinstance(t, sa.Table)]
-        for table in dict.fromkeys(tables):
-            if f"registry.schema.{family}" != _home(table.name):
-                continue
-            parts.append(f"### `{table.name}`\n\n{table.comment}\n")
-            parts.append("| column | type | key | meaning |\n| --- | --- | --- | --- |")
-            for c in table.columns:
-                keys = ["PK"] if c.primary_key else []
-                keys += [f"→ `{k.target_fullname}`" for k in c.foreign_keys]
-                null = "" if c.nullable and not c.primary_key else " not null"
-                kind = str(c.type).partition("(")[0].lower()
-                parts.append(f"| `{c.name}` | {kind}{null} | {' '.join(keys)} | {c.comment} |")
-            parts.append("")
+    for name in deploy.view_names():
+        told = reports.view(name)
+        parts.append(f"## `{name}`\n\n{told.question}\n")
+        parts += [f"{note}\n" for note in told.notes]
+        if told.columns:
+            parts.append("| column | type | unit | meaning |\n| --- | --- | --- | --- |")
+            parts += [f"| `{c.name}` | {c.type} | {c.unit} | {c.doc} |" for c in told.columns]
+        sql = deploy.view_sql(name, "postgresql").splitlines()
+        body = "\n".join(line for line in sql if not line.startswith("--"))
+        parts.append(f'\n??? note "SQL"\n\n    ```sql\n{_indented(body)}\n    ```\n')
     return "\n".join(parts)
 
 
-def _home(table: str) -> str:
-    import importlib
+def cookbook() -> str:
+    """List the named questions with their parameters, SQL, and answers on the demo repository."""
+    import csv
+    from pathlib import Path
 
-    for family in FAMILIES:
-        module = importlib.import_module(f"registry.schema.{family}")
-        source = module.__spec__.origin if module.__spec__ else None
-        if source and f'    "{table}",\n' in open(source, encoding="utf-8").read():  # noqa: PTH123, SIM115
-            return module.__name__
-    return ""
+    from registry.cookbook import questions
+
+    answers = Path(__file__).parent.parent / "tests" / "sql" / "answers"
+    parts = []
+    for q in questions().values():
+        parts.append(f"## {q.question}\n\n`{q.name}`, asked by {q.asked_by}; reads {q.reads}.\n")
+        given = " ".join(f"{p.name}='{p.example}'" for p in q.parameters)
+        if q.parameters:
+            parts.append("| parameter | type | meaning |\n| --- | --- | --- |")
+            parts += [f"| `{p.name}` | {p.type} | {p.doc} |" for p in q.parameters]
+        parts.append(f"\n```sql\n{q.sql}\n```\n")
+        parts.append(f"```console\n$ skyspine query REPO {q.name} {given}".rstrip() + "\n```\n")
+        with (answers / f"{q.name}.csv").open(encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        parts.append(f"| {' | '.join(header)} |\n|{' --- |' * len(header)}")
+        parts += [f"| {' | '.join(row)} |" for row in rows[:SHOWN]]
+        if len(rows) > SHOWN:
+            parts.append(f"\n... and {len(rows) - SHOWN} more rows.")
+        parts.append("")
+    return "\n".join(parts)
 
 
-def views() -> str:
-    """List the reporting views with their questions and SQL."""
-    from registry import deploy
+SHOWN = 8
 
-    return "\n".join(
-        f"## `{name}`\n\n```sql\n{deploy.view_sql(name, 'sqlite')}```\n"
-        for name in deploy.view_names()
-    )
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def commands() -> str:
@@ -108,6 +111,7 @@ def states() -> str:
 PARTS = {
     "<!-- schema -->": schema,
     "<!-- views -->": views,
+    "<!-- cookbook -->": cookbook,
     "<!-- commands -->": commands,
     "<!-- camera keys -->": camera_keys,
     "<!-- states -->": states,
