@@ -64,8 +64,10 @@ def differences(connection: sa.Connection, first: uuid.UUID, second: uuid.UUID) 
     graphs = [walk(connection, [i], up=True) for i in (first, second)]
     labels = [_labels(g) for g in graphs]
     shared = labels[0].keys() & labels[1].keys()
+    read = [g.datasets.keys() - set(g.roots) for g in graphs]
+    alone = [read[0] - read[1], read[1] - read[0]]
     told = [
-        *_compared("input", *(_inputs(g) for g in graphs)),
+        *_compared("input", *(_inputs(g, ids) for g, ids in zip(graphs, alone, strict=True))),
         *_compared("task", *(_classes(g) for g in graphs)),
     ]
     for kind, question, column in (
@@ -92,11 +94,11 @@ def _labels(graph: Graph) -> dict[str, list[Step]]:
     return dict(found)
 
 
-def _inputs(graph: Graph) -> Values:
+def _inputs(graph: Graph, ids: Iterable[uuid.UUID]) -> Values:
     found: Values = defaultdict(set)
-    for i, ref in graph.datasets.items():
-        if i not in graph.roots:
-            found[ref.dataset_type.name, repr(ref.data_id)].add(f"{ref.run} {i}")
+    for i in ids:
+        ref = graph.datasets[i]
+        found[ref.dataset_type.name, repr(ref.data_id)].add(f"{ref.run} {i}")
     return found
 
 

@@ -227,9 +227,9 @@ def taint(repo: str, dataset: str, collections: str, where: str, style: str) -> 
         used = sum(bool(d.certified or d.tagged) for d in found.datasets)
         runs = "; ".join(f"{n:,} in {run}" for run, n in sorted(found.runs().items()))
         click.echo(
-            f"{withdrawn:,} withdrawn, {len(found.datasets) - withdrawn:,} made from it"
-            f"{f' ({runs})' if runs else ''}, {used:,} certified or tagged, "
-            f"{len(found.waiting):,} quanta wait."
+            f"Withdrawn: {withdrawn:,}; made from it: {len(found.datasets) - withdrawn:,}"
+            f"{f' ({runs})' if runs else ''}; certified or tagged: {used:,}; "
+            f"quanta that wait: {len(found.waiting):,}."
         )
 
 
