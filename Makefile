@@ -21,6 +21,7 @@ help: ## List the targets
 .PHONY: demo
 demo: $(VENV)/.demo ## Install, and run the main job on a simulated camera (SQLite, no server)
 	$(BIN)/skyspine demo
+	@echo "(These commands need the environment: . $(BIN)/activate)"
 
 .PHONY: test
 test: $(VENV)/.test ## Install what the tests need, and run them on three databases

@@ -1,0 +1,59 @@
+"""Are the YAML files that the documentation shows such that the code takes them?"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from astropy.io import fits
+
+from butler.instrument import InstrumentDefinition
+from butler.skymaps import patches_of
+from workflow.pipeline import Pipeline
+
+BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+DOCS = Path(__file__).parents[1] / "docs"
+BLOCKS = [
+    (str(page.relative_to(DOCS)), text)
+    for page in sorted(DOCS.rglob("*.md"))
+    for text in BLOCK.findall(page.read_text("utf-8"))
+]
+
+
+def whole(key: str) -> list[Any]:
+    """Give the blocks that are whole files: with a key at the top that such a file must have."""
+    top = re.compile(rf"^{key}:", re.MULTILINE)
+    return [pytest.param(text, id=page) for page, text in BLOCKS if top.search(text)]
+
+
+def test_every_block_is_yaml() -> None:
+    assert len(BLOCKS) >= 5
+    for page, text in BLOCKS:
+        assert yaml.safe_load(text), page
+
+
+@pytest.mark.parametrize("text", whole("detectors"))
+def test_cameras(text: str, tmp_path: Path) -> None:
+    camera = InstrumentDefinition.from_yaml(text)
+    frame = fits.PrimaryHDU()
+    cards = {"DATE-OBS": "2025-03-10T22:00:00", "EXPTIME": 60.0, "INSTRUME": camera.name}
+    frame.header.update({**cards, "FILTER": "V", "IMAGETYP": "Light Frame", "OBJECT": "M 1"})
+    frame.writeto(tmp_path / "x.fits")
+    seen = camera.observe(tmp_path / "x.fits")
+    assert (seen.exposure, seen.observation_type) == (20250310220000, "science")
+    assert (seen.physical_filter, seen.day_obs) == ("Johnson V", 20250310)
+
+
+@pytest.mark.parametrize("text", whole("tasks"))
+def test_pipelines(text: str) -> None:
+    assert len(Pipeline.from_yaml(text)) > 0
+
+
+@pytest.mark.parametrize("text", whole("tracts"))
+def test_skymaps(text: str) -> None:
+    definition = yaml.safe_load(text)
+    for tract in definition["tracts"]:
+        assert len(patches_of(definition["name"], tract)) == 2
