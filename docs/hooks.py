@@ -7,6 +7,7 @@ from typing import Any
 import click
 from dictionary import schema
 
+
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the placeholders of generated parts."""
     for name, make in PARTS.items():
