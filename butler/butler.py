@@ -22,7 +22,7 @@ from butler.formatters import get_formatter
 from butler.repository import Repository
 from butler.storage_classes import get_storage_class
 from registry import calibrations, collections, datasets, explaining
-from registry.errors import DatabaseUnavailable, InvalidDataId, MissingDataset
+from registry.errors import InvalidDataId, MissingDataset
 from registry.identity import DataId, DatasetRef, DatasetType, uuid7
 from registry.registry import Registry
 
@@ -49,11 +49,11 @@ class _Pending:
     def abandon(self, error: BaseException) -> None:
         """Remove the files of a transaction that failed.
 
-        When it is not known whether it was committed (the server went away, the process was
-        interrupted), a file that has its name stays: without a row the audit removes it, and a row
-        without a file would be a loss.
+        When it is not known whether it was committed (the server went away during the commit, the
+        process was interrupted), a file that has its name stays: without a row the audit removes
+        it, and a row without a file would be a loss.
         """
-        unsure = isinstance(error, DatabaseUnavailable) or not isinstance(error, Exception)
+        unsure = getattr(error, "uncertain", False) or not isinstance(error, Exception)
         for file in self.staged:
             file.abandon(settled=not unsure)
 

@@ -299,9 +299,17 @@ class ReadOnly(RegistryError, PermissionError):
 
 
 class DatabaseUnavailable(RegistryError, ConnectionError):
-    """The database cannot be reached."""
+    """The database cannot be reached, or cannot take what it is given.
+
+    Attributes
+    ----------
+    uncertain : bool
+        Whether the transaction may have been committed all the same: the connection was lost while
+        the commit was under way.
+    """
 
     code = "database-unavailable"
+    uncertain: bool = False
 
 
 class WrongRevision(RegistryError):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.databases import Databases, MariaDBDatabases, PostgreSQLDatabases, SQLiteDatabases
+from tests.disks import KIND, MOUNTED
 from tests.nursery import Nursery
 from tests.servers import PrivateServers
 
@@ -89,6 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
     backends.urls |= started.get("urls", {})
     backends.errors |= started.get("errors", {})
     config.stash[BACKENDS] = backends
+    config.addinivalue_line("markers", "small_disk: fills a disk that was mounted for it")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -118,7 +120,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     }
     if not config.option.collectonly:
         backends.start([name for name in backends.names if name in backend_of.values()])
-    left_out = [item for item in items if backend_of.get(item) in backends.errors]
+    left_out = [
+        item
+        for item in items
+        if backend_of.get(item) in backends.errors
+        or (KIND != MOUNTED and item.get_closest_marker("small_disk"))
+    ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
@@ -139,6 +146,13 @@ def pytest_terminal_summary(
     for name, error in backends.errors.items():
         line = f"not tested on {name}: {error}"
         terminalreporter.write_line(line + why_it_counts, red=bool(why_it_counts), yellow=True)
+
+    if KIND != MOUNTED:
+        terminalreporter.write_line(
+            "not tested: servers on a full disk, as this account may not mount one; where the "
+            f"full disk is a repository's, it was a {KIND} of the process",
+            yellow=True,
+        )
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

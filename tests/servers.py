@@ -225,6 +225,7 @@ class MariaDB(PrivateServer):
             f"--init-file={self.folder / 'init.sql'}", "--skip-name-resolve", "--skip-log-bin",
             "--character-set-server=utf8mb4", "--collation-server=utf8mb4_nopad_bin",
             f"--tmpdir={self.folder}", "--max-connections=200", "--innodb-buffer-pool-size=128M",
+            "--innodb-log-file-size=16M",
             "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync",
             "--skip-innodb-doublewrite", "--skip-innodb-file-per-table",
         ]  # fmt: skip
@@ -257,6 +258,8 @@ class PrivateServers:
     ----------
     names : sequence of {'postgresql', 'mariadb'}
         Servers to start.
+    folder : Path, optional
+        Where they keep their data; by default where it is fast.
 
     Attributes
     ----------
@@ -268,11 +271,12 @@ class PrivateServers:
         The child.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], folder: Path | None = None) -> None:
+        place = [] if folder is None else [f"--folder={folder}"]
         self.urls: dict[str, str] = {}
         self.errors: dict[str, str] = {}
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve()), *names],
+            [sys.executable, str(Path(__file__).resolve()), *place, *names],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -323,11 +327,11 @@ class PrivateServers:
             self.errors[answer["name"]] = answer["error"]
 
 
-def main(names: Sequence[str]) -> None:
+def main(names: Sequence[str], place: str | None = None) -> None:
     """Run servers until standard input closes; each line of it is `kill NAME` or `start NAME`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     running: dict[str, PrivateServer] = {}
-    root = Path(tempfile.mkdtemp(prefix="skyspine-servers-", dir=_fast_folder()))
+    root = Path(tempfile.mkdtemp(prefix="skyspine-servers-", dir=place or _fast_folder()))
     root.chmod(0o755)
     try:
         for name in names:
@@ -382,4 +386,6 @@ def _tail(log: Path) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(KINDS))
+    given = [argument.removeprefix("--folder=") for argument in sys.argv[1:]]
+    named = [name for name in given if name in KINDS]
+    main(named or list(KINDS), next((place for place in given if place not in KINDS), None))

@@ -21,9 +21,11 @@ from registry.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["kind_of", "may_be_repeated", "translated", "violated"]
+__all__ = ["is_answer", "kind_of", "may_be_repeated", "translated", "violated"]
 
 _RETRYABLE_STATES = {"40001", "40P01", "55P03"}
+_LOST_CLASSES = ("08", "57")
+"""PostgreSQL: connection exceptions, operator intervention."""
 _RETRYABLE_NUMBERS = {1020, 1205, 1213}
 _REFUSED_NUMBERS = {1044, 1045, 1049}
 # before there is a connection, psycopg2 has no code but the text
@@ -67,6 +69,20 @@ def may_be_repeated(error: BaseException | None) -> bool:
         return True
     # after SQLITE_BUSY itself, the whole patience is spent
     return getattr(original, "sqlite_errorname", "").startswith(("SQLITE_BUSY_", "SQLITE_LOCKED"))
+
+
+def is_answer(error: BaseException | None) -> bool:
+    """Tell whether the database itself refused, so that it is known what it did not do.
+
+    False when the connection was lost, or nothing tells that it was not.
+    """
+    original = getattr(error, "orig", None)
+    code = getattr(original, "pgcode", None) or ""
+    return bool(
+        getattr(original, "sqlite_errorname", "")
+        or (code and not code.startswith(_LOST_CLASSES))
+        or _number(error) in _FULL_NUMBERS | _RETRYABLE_NUMBERS
+    )
 
 
 def violated(error: sa.exc.DBAPIError) -> str:

@@ -143,7 +143,8 @@ def remembered(connection: sa.Connection, question: str, ask: Callable[[], T | N
 
 
 def _forget_remembered(connection: sa.Connection, *_: Any) -> None:
-    connection.info.pop("remembered", None)
+    if not connection.invalidated:  # with the connection itself, what it remembered is gone
+        connection.info.pop("remembered", None)
 
 
 def _plan_without_compiling(connection: Any, _record: Any) -> None:

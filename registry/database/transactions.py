@@ -11,7 +11,7 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from registry.database.failures import may_be_repeated, translated
+from registry.database.failures import is_answer, may_be_repeated, translated
 from registry.database.opening import may_write, open_engine, safe_url
 from registry.errors import DatabaseUnavailable, ReadOnly
 
@@ -118,16 +118,22 @@ class Database:
             yield current
             return
         self.require_writeable()
-        with (
-            self.translated(),
-            self.engine.connect().execution_options(writing=True) as connection,
-            connection.begin(),
-        ):
-            token = self._enlisted.set(connection)
-            try:
-                yield connection
-            finally:
-                self._enlisted.reset(token)
+        committing = False
+        try:
+            with (
+                self.translated(),
+                self.engine.connect().execution_options(writing=True) as connection,
+                connection.begin(),
+            ):
+                token = self._enlisted.set(connection)
+                try:
+                    yield connection
+                finally:
+                    self._enlisted.reset(token)
+                committing = True
+        except DatabaseUnavailable as error:
+            error.uncertain = committing and not is_answer(error.__cause__)
+            raise
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
