@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +12,8 @@ from workflow.commands.tables import format_option, show
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from registry.views import View
 
 
 @click.command()
@@ -48,11 +52,18 @@ def report(
 
         draw(frame, told, plot)
         click.echo(f"Drew {plot}.")
+    frame = _typed(frame, told)
     if output:
-        write(frame, output, style)
+        _write(frame, output, style)
         click.echo(f"Wrote {len(frame)} rows to {output}.")
     if not plot and not output:
         _print(frame, style)
+
+
+def _typed(frame: pd.DataFrame, view: View) -> pd.DataFrame:
+    """Give the columns the types that the view's file declares, whatever values they hold."""
+    kinds = {"integer": "Int64", "double": "float64", "timestamp": "datetime64[us]"}
+    return frame.astype({c.name: kinds.get(c.type, "object") for c in view.columns})
 
 
 @click.command()
@@ -93,7 +104,8 @@ def query(
 
     with Butler(repo) as butler, butler.registry.read() as connection:
         frame = cookbook.run(connection, name, **given)
-    _print(frame, style)
+    rows = [{str(k): v for k, v in r.items()} for r in frame.to_dict("records")]
+    show(rows, style, [str(c) for c in frame.columns])
 
 
 def _parameters(question: Any) -> str:
@@ -102,23 +114,25 @@ def _parameters(question: Any) -> str:
 
 
 def _print(frame: pd.DataFrame, style: str) -> None:
-    rows = [{str(k): v for k, v in r.items()} for r in frame.to_dict("records")]
-    show(rows, style, [str(c) for c in frame.columns])
+    if style == "csv":
+        click.echo(frame.to_csv(index=False), nl=False)
+    elif style == "parquet":
+        frame.to_parquet(sys.stdout.buffer)
+    else:
+        known = frame.astype(object).where(frame.notna(), None)
+        rows = [{str(k): v for k, v in r.items()} for r in known.to_dict("records")]
+        show(rows, style, [str(c) for c in frame.columns])
 
 
-def write(frame: pd.DataFrame, path: str, style: str) -> None:
+def _write(frame: pd.DataFrame, path: str, style: str) -> None:
     """Write a table to a file: CSV, JSON or Parquet as asked, or as the file's name ends."""
-    from pathlib import Path
-
-    ending = Path(path).suffix.lstrip(".").lower()
-    kind = style if style != "table" else ending
-    shown = frame.convert_dtypes()
+    kind = style if style != "table" else Path(path).suffix.lstrip(".").lower()
     if kind == "csv":
-        shown.to_csv(path, index=False)
+        frame.to_csv(path, index=False)
     elif kind == "json":
-        shown.to_json(path, orient="records", indent=1, date_format="iso")
+        frame.to_json(path, orient="records", indent=1, date_format="iso", date_unit="us")
     elif kind == "parquet":
-        shown.to_parquet(path)
+        frame.to_parquet(path)
     else:
         raise click.UsageError(
             f"'{path}' does not end in .csv, .json or .parquet; say --format csv|json|parquet."

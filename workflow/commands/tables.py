@@ -48,7 +48,14 @@ def show(rows: Sequence[Mapping[str, Any]], style: str, columns: Sequence[str] =
     if style in ("csv", "parquet"):
         import pandas as pd
 
-        frame = pd.DataFrame([{k: _plain(v) for k, v in r.items()} for r in rows], columns=names)
+        plain = [[_plain(r[n]) for n in names] for r in rows]
+        frame = pd.DataFrame(plain, columns=names, dtype=object)
+        for name in names:
+            kinds = {type(v) for v in frame[name] if v is not None}
+            if kinds == {int}:  # whole numbers stay whole beside missing ones
+                frame[name] = frame[name].astype("Int64")
+            elif kinds and kinds <= {int, float}:
+                frame[name] = frame[name].astype(float)
         if style == "csv":
             click.echo(frame.to_csv(index=False), nl=False)
         else:
