@@ -121,15 +121,14 @@ def read_registry(
         try:
             tables = _tables(connection)
             chosen = _chosen(path, tables, types)
+            _check_columns(tables, chosen, keys or {})
             return [
                 row
                 for table in chosen
                 for row in _rows(connection, table, tables[table], instrument, keys or {}, to_ns)
             ]
         except sqlite3.DatabaseError as error:
-            raise UnreadableRegistry(
-                f"{path} cannot be read as an SQLite file: {error}."
-            ) from error
+            raise UnreadableRegistry(f"{path} cannot be read by SQLite: {error}.") from error
 
 
 def _opened(path: str | Path) -> sqlite3.Connection:
@@ -165,6 +164,18 @@ def _chosen(
     return [t for t in valid if types is None or t in types]
 
 
+def _check_columns(
+    tables: Mapping[str, Sequence[str]], chosen: Sequence[str], keys: Mapping[str, str]
+) -> None:
+    """Refuse a column that no table has; one that only some have is a key of those."""
+    every = {c for table in chosen for c in tables[table]}
+    for name, column in keys.items():
+        if column and "." not in name and column not in every:
+            raise UnreadableRegistry(
+                f"no table has a column '{column}' for {name}.{did_you_mean(column, every)}"
+            )
+
+
 def _rows(
     connection: sqlite3.Connection,
     table: str,
@@ -191,7 +202,7 @@ def _rows(
                 data_id = data_ids[values] = DataId.of(given, instrument=instrument)
             for bound in (row[_BEGIN], row[_END]):
                 if bound not in moments:
-                    moments[bound] = to_ns(str(bound))
+                    moments[bound] = to_ns(_iso(bound))
             begin = moments[row[_BEGIN]]
             validity = Timespan(begin, moments[row[_END]])
         except ValueError as error:
@@ -205,6 +216,15 @@ def _rows(
             (*(_comparable(row.get(c)) for c in _MADE), begin, n),
             path,
         )
+
+
+def _iso(value: Any) -> str:
+    try:
+        dt.datetime.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        shown = "NULL" if value is None else repr(value)
+        raise ValueError(f"{shown} is not a time such as 2005-01-31T18:00:00.") from error
+    return str(value)
 
 
 def _mapped(table: str, columns: Sequence[str], keys: Mapping[str, str]) -> dict[str, str]:

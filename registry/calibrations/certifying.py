@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from registry import collections as coll
 from registry.calibrations import conflicts
 from registry.calibrations.facts import record_facts_for_policies
-from registry.database import CHUNK, account, analyze, insert_rows, kind_of, rows_of, utc_now
+from registry.database import CHUNK, account, analyze, kind_of, rows_of, table_of, utc_now
 from registry.datasets import get_refs, insert_data_ids
 from registry.errors import CollectionTypeError, InvalidDataId, ValidityOverlap
 from registry.identity import DataId, DatasetRef, DatasetType
@@ -26,7 +26,7 @@ from registry.timespan import BEGINNING, END, Timespan
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Overlap", "certify", "certify_each", "decertify", "validity_of"]
+__all__ = ["Overlap", "certify", "certify_each", "decertify", "refused", "validity_of"]
 
 _KEY = ("collection_id", "dataset_type_id", "data_id")
 _BOUNDS = ("valid_begin_tai_ns", "valid_end_tai_ns")
@@ -124,18 +124,18 @@ def certify_each(
             )
     rows = _rows(connection, target, ranges)
     given = [_range(row, (1, n)) for n, row in enumerate(rows)]
+    n_held = 0
     if resolve is not None:
-        rows = _resolved(connection, rows, given, resolve)
+        rows, n_held = _resolved(connection, rows, given, resolve)
     elif inside := [
         Overlap(*ranges[later], *ranges[earlier])
         for pair in conflicts.overlaps(given)
         for earlier, later in [sorted(pair)]
     ]:
-        raise _refused(name, [*inside, *_stored_overlaps(connection, ranges, rows)])
-    n_held = 0
+        raise refused(name, [*inside, *_stored_overlaps(connection, ranges, rows)])
     try:
         with connection.begin_nested():
-            insert_rows(connection, calibration, rows)
+            _insert(connection, rows)
     except sa.exc.DBAPIError as error:
         if kind_of(error) != "overlap":
             raise
@@ -146,7 +146,7 @@ def certify_each(
             if o.new.id == o.old.id and o.new_span.bounds == o.old_span.bounds
         }
         if len(same) < len(found) or not same:
-            raise _refused(name, found, ranges[0][0].dataset_type.name) from error
+            raise refused(name, found, ranges[0][0].dataset_type.name) from error
         missing = [
             r
             for r, (ref, span) in zip(rows, ranges, strict=True)
@@ -154,7 +154,7 @@ def certify_each(
         ]
         n_held = len(rows) - len(missing)
         rows = missing
-        insert_rows(connection, calibration, rows)
+        _insert(connection, rows)
     if len(rows) >= _BULK:
         analyze(connection, calibration)
     record_facts_for_policies(connection, [ref for ref, _ in ranges])
@@ -167,23 +167,51 @@ def _rows(
     target: coll.Collection,
     ranges: Sequence[tuple[DatasetRef, Timespan]],
 ) -> list[dict[str, Any]]:
-    lookups = [ref.data_id.subset(ref.dataset_type.lookup_dimensions) for ref, _ in ranges]
-    keys = insert_data_ids(connection, lookups)
+    # references to one data ID mostly share one object, and comparing objects is quicker
+    distinct = {(id(r.data_id), r.dataset_type.name): r for r, _ in ranges}
+    lookups = {n: r.data_id.subset(r.dataset_type.lookup_dimensions) for n, r in distinct.items()}
+    known = insert_data_ids(connection, list(lookups.values()))
+    keys = {n: known[lookup] for n, lookup in lookups.items()}
     type_ids = _type_ids(connection, {ref.dataset_type.name for ref, _ in ranges})
     now, who = utc_now(), account()
     return [
         {
             "collection_id": target.id,
             "dataset_type_id": type_ids[ref.dataset_type.name],
-            "data_id": keys[lookup],
+            "data_id": keys[id(ref.data_id), ref.dataset_type.name],
             "dataset_id": ref.id,
             "valid_begin_tai_ns": span.bounds[0],
             "valid_end_tai_ns": span.bounds[1],
             "certified_at": now,
             "certified_by": who,
         }
-        for (ref, span), lookup in zip(ranges, lookups, strict=True)
+        for ref, span in ranges
     ]
+
+
+def _insert(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert ranges, in one statement for each time and account of certification."""
+    certified: dict[tuple[Any, Any], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        certified.setdefault((row["certified_at"], row["certified_by"]), []).append(row)
+    names = (*_KEY, "dataset_id", *_BOUNDS)
+    for (at, by), members in certified.items():
+        for start in range(0, len(members), CHUNK):
+            part = members[start : start + CHUNK]
+            given = table_of(
+                connection,
+                {
+                    c: (sa.Uuid if c == "dataset_id" else sa.BigInteger, [row[c] for row in part])
+                    for c in names
+                },
+            )
+            source = sa.select(
+                *(given.c[c] for c in names),
+                sa.literal(at, calibration.c.certified_at.type),
+                sa.literal(by, sa.String),
+            )
+            columns = [*names, "certified_at", "certified_by"]
+            connection.execute(sa.insert(calibration).from_select(columns, source))
 
 
 def _range(row: Mapping[str, Any], order: Any) -> conflicts.Range:
@@ -202,7 +230,8 @@ def _type_ids(connection: sa.Connection, names: set[str]) -> dict[str, int]:
     return dict(rows.all())
 
 
-def _refused(name: str, overlapping: Sequence[Overlap], kind: str | None = None) -> ValidityOverlap:
+def refused(name: str, overlapping: Sequence[Overlap], kind: str | None = None) -> ValidityOverlap:
+    """Make the error that names ranges that overlap."""
     kinds = dict.fromkeys(o.new.dataset_type.name for o in overlapping)
     return ValidityOverlap(
         name,
@@ -245,8 +274,14 @@ def _resolved(
     rows: Sequence[dict[str, Any]],
     given: Sequence[conflicts.Range],
     how: str,
-) -> list[dict[str, Any]]:
-    """Cut new ranges and those stored; remove stored ones that are cut, and give all to insert."""
+) -> tuple[list[dict[str, Any]], int]:
+    """Cut new ranges and those stored, and remove stored ones that are cut.
+
+    Returns
+    -------
+    tuple
+        All rows to insert, and how many ranges of the new calibrations hold already.
+    """
     stored = _stored_near(connection, rows)
     every = [*stored, *rows]
     compared = [_range(row, (0, row["certified_at"], row["id"])) for row in stored]
@@ -262,7 +297,9 @@ def _resolved(
         if held.pop(tuple(row[k] for k in what), None) is None
     ]
     _delete(connection, list(held.values()))
-    return new
+    made = {row["dataset_id"] for row in rows}
+    n_made = sum(row["dataset_id"] in made for row in wanted)
+    return new, n_made - sum(row["dataset_id"] in made for row in new)
 
 
 def _stored_near(
@@ -342,7 +379,7 @@ def decertify(
             rests.append({**whole, "valid_end_tai_ns": begin})
         if row["valid_end_tai_ns"] > end:
             rests.append({**whole, "valid_begin_tai_ns": end})
-    insert_rows(connection, calibration, rests)
+    _insert(connection, rests)
     return n
 
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from registry.calibrations.certifying import certify_each
-from registry.database import CHUNK, analyze, insert_missing, insert_rows, rows_of, utc_now
+from registry.calibrations import conflicts
+from registry.calibrations.certifying import Overlap, certify_each, refused
+from registry.database import CHUNK, analyze, insert_missing, rows_of, table_of, utc_now
 from registry.datasets import insert_data_ids, register_dataset_type
 from registry.dimensions import absent_keys, insert_dimension_records
 from registry.errors import Conflict, UnknownDimensionValue
-from registry.identity import DatasetRef, DatasetType, uuid7
+from registry.identity import DatasetRef, DatasetType, uuid7, uuid7s
 from registry.schema import dimensions as schema
 from registry.schema.collections import collection
 from registry.schema.identity import data_id as data_id_table
@@ -98,6 +99,8 @@ def import_ranges(
     if not register:
         _require_dimensions(connection, ordered)
     kinds = _kinds(connection, ordered, prefix, storage_class)
+    if resolve is None:
+        _refuse_overlaps(name, ordered, kinds)
     refs, n_new = _datasets(connection, name, ordered, kinds)
     held = certify_each(
         connection,
@@ -108,8 +111,30 @@ def import_ranges(
     return Imported(Counter(prefix + r.dataset_type for r in ranges), n_new, held, registered)
 
 
+def _refuse_overlaps(
+    name: str, ranges: Sequence[OldRange], kinds: Mapping[str, DatasetType]
+) -> None:
+    """Refuse rows that contradict each other, before anything is written."""
+    compared = [
+        conflicts.Range((r.dataset_type, id(r.data_id)), *r.validity.bounds) for r in ranges
+    ]
+    overlapping = []
+    for pair in conflicts.overlaps(compared):
+        old, new = (ranges[n] for n in sorted(pair))
+        (new_ref, new_span), (old_ref, old_span) = (
+            (
+                DatasetRef(uuid7(), kinds[r.dataset_type], r.data_id, f"{name}/{r.identity}"),
+                r.validity,
+            )
+            for r in (new, old)
+        )
+        overlapping.append(Overlap(new_ref, new_span, old_ref, old_span))
+    if overlapping:
+        raise refused(name, overlapping)
+
+
 def _values(ranges: Sequence[OldRange], key: str) -> set[tuple[Any, Any]]:
-    distinct = {r.data_id: None for r in ranges}
+    distinct = {id(r.data_id): r.data_id for r in ranges}.values()
     return {(d["instrument"], d[key]) for d in distinct if key in d}
 
 
@@ -170,7 +195,8 @@ def _kinds(
     connection: sa.Connection, ranges: Sequence[OldRange], prefix: str, storage_class: str
 ) -> dict[str, DatasetType]:
     keys: dict[str, set[str]] = {}
-    for name, data_id in {(r.dataset_type, r.data_id) for r in ranges}:
+    distinct = {id(r.data_id): (r.dataset_type, r.data_id) for r in ranges}
+    for name, data_id in distinct.values():
         keys.setdefault(name, set()).update(data_id)
     kinds = {
         name: DatasetType(prefix + name, tuple(dimensions), storage_class, is_calibration=True)
@@ -190,7 +216,10 @@ def _datasets(
     """Register a dataset for each row, or find it; tell how many are new."""
     runs = [f"{name}/{r.identity}" for r in ranges]
     run_ids = _run_ids(connection, runs)
-    keys = insert_data_ids(connection, [kinds[r.dataset_type].data_id(r.data_id) for r in ranges])
+    # rows of one detector share one object, and comparing objects is quicker than data IDs
+    distinct = {id(r.data_id): (r.dataset_type, r.data_id) for r in ranges}
+    known_ids = insert_data_ids(connection, [kinds[t].data_id(d) for t, d in distinct.values()])
+    keys = {n: known_ids[data_id] for n, (_, data_id) in distinct.items()}
     type_ids = dict(
         connection.execute(
             sa.select(dataset_type.c.name, dataset_type.c.id).where(
@@ -201,13 +230,13 @@ def _datasets(
     now = tai_now_ns()
     rows = [
         {
-            "id": uuid7(),
+            "id": key,
             "dataset_type_id": type_ids[kinds[r.dataset_type].name],
             "run_id": run_ids[run],
-            "data_id": keys[r.data_id],
+            "data_id": keys[id(r.data_id)],
             "ingest_date_tai_ns": now,
         }
-        for r, run in zip(ranges, runs, strict=True)
+        for key, r, run in zip(uuid7s(len(ranges)), ranges, runs, strict=True)
     ]
     known = _known(connection, rows)
     new: dict[tuple[int, ...], dict[str, Any]] = {}
@@ -220,13 +249,25 @@ def _datasets(
                 f"Two rows are about the {r.dataset_type} {r.identity} of {r.data_id!r}; "
                 "is a key missing that tells them apart?"
             )
-    insert_rows(connection, dataset, list(new.values()))
+    _insert(connection, list(new.values()))
     analyze(connection, data_id_table, dataset, collection)
     refs = [
         DatasetRef(row["id"], kinds[r.dataset_type], r.data_id, run)
         for row, r, run in zip(rows, ranges, runs, strict=True)
     ]
     return refs, len(new)
+
+
+def _insert(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    names = [c.name for c in dataset.c]
+    for start in range(0, len(rows), CHUNK):
+        part = rows[start : start + CHUNK]
+        given = table_of(
+            connection,
+            {c: (sa.Uuid if c == "id" else sa.BigInteger, [r[c] for r in part]) for c in names},
+        )
+        source = sa.select(*(given.c[c] for c in names))
+        connection.execute(sa.insert(dataset).from_select(names, source))
 
 
 def _run_ids(connection: sa.Connection, runs: Iterable[str]) -> dict[str, int]:

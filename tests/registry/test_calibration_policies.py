@@ -109,13 +109,13 @@ def test_what_is_taken_is_what_the_policy_prefers_and_the_explanation_says_so(
         asked = [(raw_id(1), at) for at in moments]
         many = registry.find_calibrations(BIAS, asked, order, facts=[facts] * len(asked))
         assert many == expected
-        for at, ref in list(zip(moments, expected, strict=True))[::7]:
+        for at, taken in list(zip(moments, expected, strict=True))[::7]:
             told = registry.explain_calibration(BIAS, raw_id(1), at, order, facts=facts)
-            assert (told.chosen.ref if told.chosen else None) == ref
+            assert (told.chosen.ref if told.chosen else None) == taken
             assert len(told.candidates) == len(held)
             assert all(c.reason for c in told.candidates)
             if not policy.match:
-                assert registry.find_calibrations(BIAS, [(raw_id(1), at)], order) == [ref]
+                assert registry.find_calibrations(BIAS, [(raw_id(1), at)], order) == [taken]
         raise UndoError
 
 
@@ -282,8 +282,8 @@ def test_nearest_says_why_a_policy_takes_nothing(
         told = calibrations.nearest(connection, BIAS, raw_id(1), 20 * US, searched)
         assert told == (
             "No bias may be taken at 1970-01-01T00:00:00.000 TAI by its policy "
-            "(nearest within 3e-06 s, same gain): {instrument: 'Cam', detector: 0, day_obs: 20220920} of 'made0': "
-            "gain of the observation is not known."
+            "(nearest within 3e-06 s, same gain): {instrument: 'Cam', detector: 0, "
+            "day_obs: 20220920} of 'made0': gain of the observation is not known."
         )
         raise UndoError
 

@@ -7,8 +7,9 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry import Timespan, calibrations
+from registry import Timespan, calibrations, datasets
 from registry import collections as coll
+from registry.calibrations.facts import facts_of
 from registry.database import kind_of
 from registry.errors import CollectionTypeError, InvalidDataId, ValidityOverlap
 from registry.schema.calibrations import calibration
@@ -300,3 +301,68 @@ def test_endless_ranges_are_stored_as_the_ends_of_time(
         assert connection.execute(sa.select(*columns)).one() == (BEGINNING, END)
     assert at(filled, BEGINNING) == biases[0]
     assert at(filled, END - 1) == biases[0]
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("latest", [(0, 4, 0), (4, 12, 1), (12, 16, 0)]),
+        ("earliest", [(0, 10, 0), (10, 12, 1), (12, 16, 0)]),
+        ("split", [(0, 6, 0), (6, 10, 1), (10, 16, 0)]),
+    ],
+)
+def test_stored_and_new_ranges_are_resolved_together(
+    filled: Registry,
+    biases: tuple[DatasetRef, ...],
+    how: str,
+    expected: list[tuple[int, int, int]],
+) -> None:
+    old, new = biases
+    (other,) = filled.insert_datasets(BIAS, [bias_id(20220920, detector=1)], "made")
+    filled.certify("calib", [old], Timespan(0, 10 * US))
+    filled.certify("calib", [old], Timespan(12 * US, 16 * US))
+    filled.certify("calib", [other], Timespan(0, 16 * US))
+    span = Timespan(4 * US, 12 * US) if how != "split" else Timespan(4 * US, 10 * US)
+    if how == "split":
+        filled.certify("calib", [old], Timespan(10 * US, 12 * US))
+    assert filled.certify("calib", [new], span, resolve=how) == 1
+    with filled.read() as connection:
+        held = calibrations.validity_of(connection, BIAS, "calib")
+    mine = [(s.bounds[0] // US, s.bounds[1] // US, biases.index(r)) for r, s in held if r != other]
+    merged: list[tuple[int, int, int]] = []
+    for begin, end, n in mine:
+        if merged and merged[-1][1:] == (begin, n):
+            merged[-1] = (merged[-1][0], end, n)
+        else:
+            merged.append((begin, end, n))
+    assert merged == expected
+    assert [s.bounds for r, s in held if r == other] == [(0, 16 * US)]
+
+
+def test_certifying_again_changes_nothing_and_new_ones_of_the_same_call_hold(
+    filled: Registry, biases: tuple[DatasetRef, ...]
+) -> None:
+    span = Timespan(0, 4 * US)
+    (other,) = filled.insert_datasets(BIAS, [bias_id(20220920, detector=1)], "made")
+    filled.certify("calib", biases[:1], span)
+    first = ids_of_ranges(filled)
+    assert filled.certify("calib", [biases[0], other], span) == 2
+    assert filled.certify("calib", [biases[0], other], span, resolve="latest") == 2
+    assert ids_of_ranges(filled)[:1] == first
+    assert len(ids_of_ranges(filled)) == 2
+    with pytest.raises(ValidityOverlap) as caught:
+        filled.certify("calib", [biases[1], other], span)
+    assert len(caught.value.overlaps) == 2
+    assert len(ids_of_ranges(filled)) == 2
+
+
+def ids_of_ranges(registry: Registry) -> list[int]:
+    with registry.read() as connection:
+        return sorted(connection.execute(sa.select(calibration.c.id)).scalars())
+
+
+def test_removed_dataset_leaves_no_fact(filled: Registry, biases: tuple[DatasetRef, ...]) -> None:
+    filled.record_calibration_facts({biases[0].id: {"gain": 1.5}})
+    with filled.begin() as connection:
+        datasets.remove_datasets(connection, biases)
+        assert facts_of(connection, [biases[0].id]) == {}
