@@ -20,7 +20,9 @@ from butler import Butler
 from registry import Timespan
 from workflow.cli import root
 from workflow.config_values import leaf_values, value_text
+from workflow.demo.answers import compare_with_known
 from workflow.demo.frames import shipped_pipeline
+from workflow.overrides import Override
 from workflow.pipeline import Pipeline
 from workflow.runner import RunReport, run_pipeline
 
@@ -83,6 +85,9 @@ def test_ohp_nights(processed: tuple[Butler, RunReport], test_data: Path) -> Non
         assert np.median(np.abs(made / wanted - 1)[lit]) <= limit
 
     spectra(butler, test_data / "ohp-t152-longslit-2022")
+    known = compare_with_known(butler, test_data / "ohp-t152-longslit-2022")
+    assert [c.what for c in known if not c.passed] == []
+    assert len(known) == 8
     which_products_used_the_bias_of_the_19th(butler)
     how_a_combined_spectrum_was_made(butler)
     what_a_flat_is_needed_for(butler)
@@ -201,6 +206,11 @@ def how_a_combined_spectrum_was_made(butler: Butler) -> None:
         assert versions[package] == version(package)
     assert maker["python"] == platform.python_version()
 
+    [by_command] = json.loads(
+        asked("how-made", str(butler.root), str(spectrum.id), "--format", "json")
+    )
+    assert {v["field"]: v["value"] for v in by_command["configuration"]} == truth
+    assert by_command["packages"] == versions
     steps = json.loads(
         asked(
             *("config-history", str(butler.root), OUT, "combineFlat.skip_first"),
@@ -237,11 +247,22 @@ def what_a_flat_is_needed_for(butler: Butler) -> None:
     told = asked("provenance", str(butler.root), str(flat.id), "--down")
     assert all(str(r.id) in told for r in outdated)
 
+    told = asked("taint", str(butler.root), str(flat.id), "--format", "csv")
+    assert all(str(r.id) in told for r in outdated)
     assert without_a_flat(butler) == set()
     butler.registry.decertify(f"{OUT}/calib", "flat", Timespan.parse("2022-09-22T12:00:00", None))
     exposed = butler.query_datasets("raw", collections=f"{RAW}*", where=light, find_first=True)
     assert without_a_flat(butler) == {r.data_id["exposure"] for r in exposed}
-    # Ten flats, five arcs, and fourteen of the sky, three of which the observers rejected.
+    told = asked(
+        *("query", str(butler.root), "raws_without_a_calibration", "dataset_type=flat"),
+        *("--format", "json"),
+    )
+    science = butler.query_data_ids(
+        ["instrument", "exposure"], where=f"{light} AND exposure.observation_type = 'science'"
+    )
+    assert {r["exposure"] for r in json.loads(told)} == {d["exposure"] for d in science}
+    assert len(science) == 11
+    # Ten flats, five arcs, and eleven of the sky, three of which the observers rejected.
     assert len(exposed) == 26
 
 
@@ -286,6 +307,8 @@ def test_tircam2_stack_leaves_out_the_outlier(
         header = butler.get("stack.header", stack.data_id)
         assert [header[f"INP0000{n}"] for n in (1, 2, 3, 4)] == list(inputs["name"][1:])
 
+        known = compare_with_known(butler, test_data)
+        assert [c.passed for c in known] == [True] * 3
         frames = [
             butler.get(r).data for r in butler.query_datasets("calexp", order_by=["exposure"])
         ]
@@ -313,9 +336,15 @@ def test_phosim_visits_match_on_the_sky_and_are_coadded(
         folder = test_data / "lsst-obs-test-phosim"
         taken = butler.ingest_raws([folder / "raw", folder / "defects"], run="raw")
         assert (len(taken.refs), taken.errors) == (4, [])
+    # The second look at the sky takes as long as everything else.
+    quick = [Override("background.mask_sources", value=False)]
+    pipeline = Pipeline.from_yaml(
+        shipped_pipeline("obs-test"),
+        overrides={"detect": quick, "coadd": quick, "detectCoadd": quick},
+    )
     report = run_pipeline(
         root,
-        Pipeline.from_yaml(shipped_pipeline("obs-test")),
+        pipeline,
         inputs=["raw", "obs_test/calib"],
         output="out",
     )
@@ -347,6 +376,7 @@ def test_phosim_visits_match_on_the_sky_and_are_coadded(
             _, off, _ = SkyCoord(corners, unit="deg").match_to_catalog_sky(seen)
             assert off.arcsec.max() < 0.001
 
+        assert [c.passed for c in compare_with_known(butler, folder)][:2] == [True, True]
         coadds = {r.data_id["band"]: r for r in butler.query_datasets("coadd")}
         made_from = {
             band: {e.input.data_id["exposure"] for e in walk_of(butler, ref, "calexp")}
