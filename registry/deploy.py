@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "absent_roles",
     "check",
+    "comment_view",
     "create_view",
     "current",
     "downgrade",
@@ -338,8 +339,16 @@ def create_view(name: str, revision: str = "") -> None:
     op.execute(sa.text(f"CREATE VIEW {name} AS\n{body}".replace(":", r"\:")))
     for statement in after:
         op.execute(statement)
-    if dialect.name == "postgresql":
-        for statement in views.comments(views.parse(name, body)):
+    comment_view(name, revision)
+
+
+def comment_view(name: str, revision: str | None = None) -> None:
+    """Tell the database what a view and its columns mean, where it keeps that; as `create_view`."""
+    from alembic import op
+
+    dialect = op.get_context().dialect.name
+    if dialect == "postgresql":
+        for statement in views.comments(views.parse(name, view_sql(name, dialect, revision))):
             op.execute(sa.text(statement.replace(":", r"\:")))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from registry.errors import RegistryError
+from registry.schema.types import UtcDateTime
 
 __all__ = ["TYPES", "View", "ViewColumn", "comments", "parse"]
 
@@ -23,9 +24,10 @@ TYPES: dict[str, type[sa.types.TypeEngine[Any]]] = {
     "integer": sa.BigInteger,
     "double": sa.Double,
     "timestamp": sa.DateTime,
+    "utc": UtcDateTime,
     "uuid": sa.Uuid,
 }
-"""Types that a column may have; a timestamp is TAI to the microsecond unless its line says UTC."""
+"""Types of columns: timestamp is TAI, utc an aware UTC time, both to the microsecond."""
 
 _LINE = re.compile(
     r"--   (?P<name>\w+) +(?P<type>\w+)(?: +\[(?P<unit>[^\]]+)\])?(?: +\{(?P<ucd>[^}]+)\})?"

@@ -1,6 +1,21 @@
 -- Over which ranges does each calibration hold, and where are the gaps between them?
 -- Row key: collection, dataset_type, data_id, valid_begin_tai_ns.  A gap is a row without a dataset.
 -- Times: TAI ns since 1970, half open; without `_ns` the same as timestamps, TAI (NULL: without limit).
+-- Columns:
+--   collection          text              CALIBRATION collection
+--   dataset_type        text              Type of calibration
+--   data_id             integer           What it holds for; key of data_id
+--   instrument          text              Camera
+--   detector            integer           Detector
+--   physical_filter     text              Filter, for calibrations that depend on it
+--   coverage            text              valid, or gap between two ranges
+--   valid_begin_tai_ns  integer   [ns]    Begin, TAI since 1970
+--   valid_end_tai_ns    integer   [ns]    End (excluded), TAI since 1970
+--   valid_begin_tai     timestamp         The same as valid_begin_tai_ns; NULL: without limit
+--   valid_end_tai       timestamp         The same as valid_end_tai_ns; NULL: without limit
+--   dataset_id          uuid              The calibration; NULL in a gap
+--   run                 text              Its RUN collection
+--   made_from_day_obs   integer           Night that it was made from, YYYYMMDD
 WITH ordered AS (
     SELECT collection_id, dataset_type_id, data_id, dataset_id, valid_begin_tai_ns, valid_end_tai_ns,
            LEAD(valid_begin_tai_ns) OVER (

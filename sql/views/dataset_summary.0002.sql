@@ -1,6 +1,16 @@
 -- How many datasets of each type does each run hold, how many of them are stored, and how large are they?
 -- Row key: run, dataset_type.  size_bytes: sum over files [byte]; first and last ingest: TAI ns since 1970,
 -- and without `_ns` the same as timestamps, TAI.
+-- Columns:
+--   run                  text              RUN collection
+--   dataset_type         text              Type of dataset
+--   n_datasets           integer           Datasets
+--   n_stored             integer           Datasets with an available copy
+--   size_bytes           integer   [byte]  Sum over their files, each counted once
+--   first_ingest_tai_ns  integer   [ns]    When the first was registered, TAI since 1970
+--   last_ingest_tai_ns   integer   [ns]    When the last was registered, TAI since 1970
+--   first_ingest_tai     timestamp         The same as first_ingest_tai_ns
+--   last_ingest_tai      timestamp         The same as last_ingest_tai_ns
 SELECT c.name AS run,
        t.name AS dataset_type,
        COUNT(*) AS n_datasets,

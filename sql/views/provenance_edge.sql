@@ -1,5 +1,14 @@
 -- Which dataset was made from which, by which quantum of which task in which run?
 -- Row key: output_id, input_id.
+-- Columns:
+--   output_id         uuid              Dataset that was made
+--   output_type       text              Its type
+--   input_id          uuid              Dataset that it was made from
+--   input_type        text              Its type
+--   input_connection  text              Name of the connection through which the task read it
+--   quantum_id        uuid              Quantum that did it
+--   task_label        text              Label of its task in the pipeline
+--   run               text              RUN collection
 SELECT o.dataset_id AS output_id,
        ot.name AS output_type,
        i.dataset_id AS input_id,

@@ -1,5 +1,14 @@
 -- How many replicas does each endpoint hold in each state, how large are they, and since when?
 -- Row key: site, endpoint, state.  size_bytes: sum [byte]; oldest_since: UTC.
+-- Columns:
+--   site                text              Place
+--   endpoint            text              Storage there
+--   endpoint_state      text              online or offline
+--   state               text              State of the copies: available, deleting, lost or corrupt
+--   n_replicas          integer           Copies
+--   size_bytes          integer   [byte]  Sum over their files
+--   n_without_checksum  integer           Copies of files whose checksum nobody computed
+--   oldest_since        utc               When the first of them came into this state, UTC
 SELECT s.name AS site,
        e.name AS endpoint,
        e.state AS endpoint_state,

@@ -1,5 +1,20 @@
 -- How far is each task of each run, and what did it cost?
 -- Row key: run, task_label.  Times: wall and CPU summed over the last attempts [s], memory: largest [byte].
+-- Columns:
+--   run               text              RUN collection
+--   task_label        text              Label of the task in the pipeline
+--   task_class        text              Its class
+--   n_quanta          integer           Quanta
+--   n_done            integer           Quanta that are done
+--   n_no_work         integer           Quanta that found nothing to do
+--   n_failed          integer           Quanta that failed
+--   n_blocked         integer           Quanta that wait for a failed one
+--   n_open            integer           Quanta that are ready or running
+--   wall_s            double    [s]     Elapsed time, summed over the last attempts
+--   cpu_s             double    [s]     Processor time, summed over the last attempts
+--   max_rss_bytes     integer   [byte]  Largest memory of a quantum
+--   first_started_at  utc               Begin of the first, UTC
+--   last_finished_at  utc               End of the last, UTC
 SELECT c.name AS run,
        k.label AS task_label,
        k.class_name AS task_class,
