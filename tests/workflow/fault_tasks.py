@@ -1,4 +1,4 @@
-"""Cheap tasks in two stages, one of which kills its own process when a file tells it to."""
+"""Cheap tasks in two stages; one kills its own process, or waits for ever, when told to."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ class LevelTask(SuperTask):
 
 class SubtractConfig(Config):
     deadly = Field[str](doc="Folder with a file for each time that the process dies.", default="")
-    at = Field[int](doc="Exposure with which it dies.", default=0)
+    held = Field[str](doc="Pipe that is opened before it waits for ever.", default="")
+    at = Field[int](doc="Exposure with which it dies, or waits.", default=0)
 
 
 class SubtractTask(SuperTask):
@@ -68,6 +69,10 @@ class SubtractTask(SuperTask):
             for token in sorted(Path(self.config.deadly).iterdir()):
                 token.unlink()
                 os.kill(os.getpid(), signal.SIGKILL)
+        held = Path(self.config.held or "nowhere")
+        if frame["exposure"] == self.config.at and held.is_fifo():
+            with held.open("w"):
+                signal.pause()
         return Struct(above={**frame, "value": frame["value"] - level["mean"]})
 
 

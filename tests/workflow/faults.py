@@ -14,6 +14,7 @@ from registry.schema.identity import dataset
 from registry.schema.provenance import quantum, quantum_input, quantum_metric, quantum_output, task
 from tests.nursery import Moments
 from tests.workflow.fault_tasks import PIPELINE
+from workflow.overrides import Override, parse_override
 from workflow.pipeline import Pipeline
 from workflow.runner import RunReport, run_pipeline
 
@@ -78,11 +79,17 @@ def run(root: str | Path, output: str, jobs: int = 1, **how: Any) -> RunReport:
     return run_pipeline(root, pipeline, inputs=[INPUT], output=output, jobs=jobs, **how)
 
 
-def program(root: str, output: str, jobs: int, last: int, resume: bool = False) -> int:
+def overrides(*given: str) -> dict[str, list[Override]]:
+    """Configure the task that may be told to die, or to wait."""
+    return {"subtract": [parse_override(f"subtract:{text}")[1] for text in given]}
+
+
+def program(root: str, output: str, jobs: int, last: int, held: str = "") -> int:
     """Run as a child of the nursery that dies at a moment; it says how each quantum ends."""
     moments = Moments(last)
+    more = overrides("at=2", f"held={held}") if held else None
     try:
-        report = run(root, output, jobs, resume=resume, progress=print)
+        report = run(root, output, jobs, overrides=more, progress=print)
     except SkyspineError as error:
         print(error)  # noqa: T201
         return 1
@@ -126,11 +133,17 @@ def left_by(butler: Butler, output: str) -> dict[str, Any]:
     }
 
 
-def done_in(butler: Butler, output: str) -> dict[uuid.UUID, Any]:
-    """Tell of each quantum that is done which attempt did it, and what it made."""
+def quanta_of(butler: Butler, output: str) -> list[dict[str, Any]]:
+    """List the quanta of the last run of an output; none when nothing of it was recorded."""
     names = [c.children[0] for c in butler.registry.collections(output)]
     with butler.registry.read() as connection:
-        quanta = [q for name in names for q in provenance.quanta_of_run(connection, name)]
+        return [q for name in names for q in provenance.quanta_of_run(connection, name)]
+
+
+def done_in(butler: Butler, output: str) -> dict[uuid.UUID, Any]:
+    """Tell of each quantum that is done which attempt did it, and what it made."""
+    quanta = quanta_of(butler, output)
+    with butler.registry.read() as connection:
         outputs = provenance.outputs_of(connection, [q["id"] for q in quanta])
     return {
         q["id"]: (q["attempt"], q["started_at"], outputs.get(q["id"]))
@@ -156,10 +169,11 @@ def assert_sound(butler: Butler, *, repair: bool) -> None:
     assert {(s, bool(made)) for s, made in states} <= allowed
 
 
-def resumed(butler: Butler, output: str, jobs: int = 1) -> None:
+def resumed(butler: Butler, output: str, **how: Any) -> None:
     """Continue a run, from the beginning if nothing of it was recorded; nothing is done twice."""
     before = done_in(butler, output)
-    report = run(butler.root, output, jobs, resume=bool(butler.registry.collections(output)))
+    begun = bool(butler.registry.collections(output))
+    report = run(butler.root, output, resume=begun, **how)
     assert report.succeeded
     assert dict(report.states) == STATES
     after = done_in(butler, output)

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from butler import Butler
+from registry.errors import InvalidState
 from tests.nursery import moments_to_die
 from tests.workflow import faults
-from workflow.overrides import parse_override
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,8 +59,7 @@ def deadly(folder: Path, times: int) -> dict[str, Any]:
     folder.mkdir()
     for n in range(times):
         (folder / str(n)).touch()
-    given = [f"subtract:deadly={folder}", "subtract:at=2"]
-    return {"subtract": [parse_override(text)[1] for text in given]}
+    return faults.overrides(f"deadly={folder}", "at=2")
 
 
 def test_what_a_dead_worker_had_in_hand_is_done_by_another(
@@ -89,3 +89,37 @@ def test_a_quantum_that_kills_its_worker_fails_alone(butler: Butler, tmp_path: P
         ("gather", "done"): 1,
     }
     faults.assert_sound(butler, repair=False)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "number", "group"),
+    [
+        pytest.param(1, signal.SIGINT, True, id="Ctrl-C"),
+        pytest.param(2, signal.SIGINT, True, id="Ctrl-C with workers"),
+        pytest.param(2, signal.SIGTERM, False, id="terminated with workers"),
+    ],
+)
+def test_nothing_outlives_a_run_that_is_ended(
+    butler: Butler,
+    nursery: Nursery,
+    expected: dict[str, Any],
+    tmp_path: Path,
+    jobs: int,
+    number: signal.Signals,
+    group: bool,
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    child = nursery.start(PROGRAM, str(butler.root), "out", jobs, 0, str(pipe))
+    with pipe.open():  # returns when a quantum is in hand, which would wait for ever
+        with pytest.raises(InvalidState, match=r"is still at work \(process [\d, ]+\); wait"):
+            faults.run(butler.root, "out", resume=True)
+        child.signal(number, group=group)
+        said = list(child)
+        assert child.wait() == (130 if number == signal.SIGINT else -number), said
+    faults.assert_sound(butler, repair=False)
+    states = {quantum["state"] for quantum in faults.quanta_of(butler, "out")}
+    assert ("running" in states) == (number != signal.SIGINT)
+    pipe.unlink()
+    faults.resumed(butler, "out", overrides=faults.overrides("at=2", f"held={pipe}"))
+    assert faults.left_by(butler, "out") == expected
