@@ -24,6 +24,7 @@ from workflow.configuration import HistoryEntry, Override, Script, configure
 from workflow.connections import Connection, Connections, Input, Prerequisite, check_dimensions
 from workflow.errors import PipelineError, TaskDefinitionError, UnknownLabel
 from workflow.pipeline_file import VALIDITIES, Definition, TaskDefinition, read
+from workflow.shipped import pipeline_names, shipped_pipeline
 from workflow.task import SuperTask
 
 if TYPE_CHECKING:
@@ -148,8 +149,8 @@ class Pipeline:
         Parameters
         ----------
         source : str or Path
-            A file, with ``#label1,subset2`` to take only these tasks; or the text itself, which
-            has more than one line.
+            A file, or the name of a pipeline that ships, with ``#label1,subset2`` to take only
+            these tasks; or the text itself, which has more than one line.
         parameters : mapping, optional
             Values that replace those in the file.
         overrides : mapping, optional
@@ -269,11 +270,15 @@ def _opened(source: str | Path) -> tuple[str, list[str], str]:
         return "", [], source
     path, _, labels = str(source).partition("#")
     path = os.path.expandvars(path)
+    if path in pipeline_names() and not Path(path).exists():
+        path = shipped_pipeline(path)
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise PipelineError(f"the pipeline cannot be read: {reason}.", file=path) from error
+        bare = Path(path).name == path and not Path(path).suffix
+        hint = did_you_mean(path, pipeline_names()) if bare else ""
+        raise PipelineError(f"the pipeline cannot be read: {reason}.{hint}", file=path) from error
     return path, [part.strip() for part in labels.split(",") if part.strip()], text
 
 

@@ -21,10 +21,10 @@ from registry import Timespan
 from workflow.cli import root
 from workflow.config_values import leaf_values, value_text
 from workflow.demo.answers import compare_with_known
-from workflow.demo.frames import shipped_pipeline
 from workflow.overrides import Override
 from workflow.pipeline import Pipeline
 from workflow.runner import RunReport, run_pipeline
+from workflow.shipped import shipped_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

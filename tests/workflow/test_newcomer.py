@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from workflow.cli import COMMANDS, root
-from workflow.demo.frames import shipped_pipeline
 from workflow.errors import WorkflowError
 from workflow.pipeline import Pipeline
 from workflow.runner import run_pipeline
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from workflow.shipped import shipped_pipeline
 
 
 def call(*arguments: object) -> Result:
@@ -66,8 +63,18 @@ def test_cameras(tmp_path: Path, repo: Path) -> None:
     assert "No name is that of a file of TIRCAM2" in passed_over.output
 
 
+def test_pipelines_that_ship_are_known_by_name(repo: Path) -> None:
+    assert "Did you mean 'tircam2'?" in told(
+        "run", repo, "-p", "tircam", "-i", "TIRCAM2/raw", "-o", "o"
+    )
+    counted = call("run", repo, "-p", "tircam2#isr", "-i", "TIRCAM2/raw", "-o", "o", "--dry-run")
+    assert "isr" in counted.stdout
+    given = Pipeline.from_yaml(Path(shipped_pipeline("tircam2")))
+    assert [t.label for t in Pipeline.from_yaml("tircam2")] == [t.label for t in given]
+
+
 def test_a_pipeline_of_another_camera(repo: Path) -> None:
-    pipeline = Pipeline.from_yaml(shipped_pipeline("ohp-t152"))
+    pipeline = Pipeline.from_yaml("ohp-t152")
     with pytest.raises(WorkflowError, match="for the camera OHP-T152; this repository has TIRCAM2"):
         run_pipeline(repo, pipeline, inputs=["TIRCAM2/raw"], output="wrong")
     assert "no rows" in call("query-collections", repo, "wrong*").stdout

@@ -12,7 +12,12 @@ from workflow.commands.tables import show
 
 @click.command()
 @click.argument("repo")
-@click.option("--pipeline", "-p", required=True, help="YAML file, FILE#label1,label2 for a part.")
+@click.option(
+    "--pipeline",
+    "-p",
+    required=True,
+    help="YAML file, or the name of one that ships; FILE#label1,label2 for a part.",
+)
 @click.option("--inputs", "-i", required=True, help="Collections searched, comma separated.")
 @click.option("--output", "-o", required=True, help="CHAINED collection for what is made.")
 @click.option("--data-query", "-d", default="", help="Expression that the input data fulfil.")

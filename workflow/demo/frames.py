@@ -8,31 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from butler.instrument import InstrumentDefinition, load_shipped, shipped
 from registry.errors import SkyspineError
 from workflow.errors import WorkflowError
 from workflow.pipeline import Pipeline
+from workflow.shipped import shipped_pipelines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = [
-    "Camera",
-    "DemoFailed",
-    "files_in",
-    "pipeline_for",
-    "shipped_pipeline",
-    "shipped_pipelines",
-    "sort_out",
-]
+__all__ = ["Camera", "DemoFailed", "files_in", "pipeline_for", "sort_out"]
 
 _PROBED = 3
 """Files of each kind whose headers are read to see whether they are a camera's."""
-_PIPELINES = Path(__file__).parent.parent / "pipelines"
 
 
 class DemoFailed(WorkflowError):
@@ -170,20 +160,6 @@ def _not_its_own(camera: Camera, folder: Path, found: Sequence[Path]) -> str:
         f"None of the {len(found)} files in {folder} has a name as {name} gives them: "
         f"{example.name} does not fit {patterns}."
     )
-
-
-def shipped_pipeline(name: str) -> str:
-    """Give the path of a pipeline that is shipped."""
-    return str(_PIPELINES / f"{name}.yaml")
-
-
-def shipped_pipelines() -> dict[str | None, str]:
-    """Map each camera to the path of its pipeline; None to that for calibrated exposures."""
-    found: dict[str | None, str] = {}
-    for path in sorted(_PIPELINES.glob("*.yaml")):
-        text: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        found[text.get("instrument")] = str(path)
-    return found
 
 
 def pipeline_for(cameras: Sequence[Camera]) -> Pipeline:

@@ -14,10 +14,11 @@ from butler.skymaps import covering
 from workflow.demo import album
 from workflow.demo.answers import compare_with_known
 from workflow.demo.compare import Check, compare
-from workflow.demo.frames import DemoFailed, pipeline_for, shipped_pipeline, sort_out
+from workflow.demo.frames import DemoFailed, pipeline_for, sort_out
 from workflow.demo.simulate import CENTRE, PIXEL_SCALE, simulate
 from workflow.pipeline import Pipeline
 from workflow.runner import RunReport, run_pipeline
+from workflow.shipped import shipped_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from butler.ingest import Ingested
 
-__all__ = ["OUTPUT", "DemoFailed", "Made", "run_demo", "run_on_frames", "shipped_pipeline"]
+__all__ = ["OUTPUT", "DemoFailed", "Made", "run_demo", "run_on_frames"]
 
 OUTPUT = "demo/out"
 SKYMAP = {

@@ -12,14 +12,9 @@ from matplotlib.image import imread
 from butler.instrument.shipped import load_shipped, shipped_file
 from registry.errors import SkyspineError
 from workflow.commands.demonstration import demo
-from workflow.demo.frames import (
-    Camera,
-    DemoFailed,
-    pipeline_for,
-    shipped_pipeline,
-    sort_out,
-)
+from workflow.demo.frames import Camera, DemoFailed, pipeline_for, sort_out
 from workflow.demo.job import run_demo, run_on_frames
+from workflow.shipped import shipped_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
