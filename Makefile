@@ -24,11 +24,11 @@ demo: $(VENV)/.demo ## Install, and run the main job on a simulated camera (SQLi
 	@echo "(These commands need the environment: . $(BIN)/activate)"
 
 .PHONY: test
-test: $(VENV)/.test ## Install what the tests need, and run them on three databases
+test: $(VENV)/.test $(VENV)/.peer ## Install what the tests need, and run them on three databases
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: coverage
-coverage: $(VENV)/.test ## Run the tests with branch coverage over all databases together
+coverage: $(VENV)/.test $(VENV)/.peer ## Run the tests with branch coverage over all databases together
 	$(BIN)/coverage erase
 	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
@@ -81,6 +81,12 @@ $(VENV)/.demo: $(BIN)/uv $(PARTS)
 $(VENV)/.test: $(BIN)/uv $(PARTS) tests/install_servers.sh
 	$(INSTALL) --editable '.[test]'
 	sh tests/install_servers.sh $(BIN)/python $(INSTALL)
+	@touch $@
+
+# The registry that answers are compared with has an environment of its own.
+$(VENV)/.peer: $(BIN)/uv tests/differential/requirements.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/peer
+	$(BIN)/uv pip install --quiet --python $(VENV)/peer/bin/python -r tests/differential/requirements.txt
 	@touch $@
 
 $(VENV)/.lint: $(BIN)/uv $(PARTS)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from backbone import endpoints, files
 from backbone.staging import StagedFile, safe_name
-from butler import cameras, ingest, skymaps
+from butler import cameras, exchange, ingest, skymaps
 from butler.collections import Collections
 from butler.errors import NoRun
 from butler.formatters import get_formatter
@@ -555,6 +555,30 @@ class Butler:
             self.registry.database.transact(_forget, copies, refs if purge else [])
 
         self.after_commit(finish)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        refs_or_query: Iterable[DatasetRef] | Mapping[str, Any] = (),
+        *,
+        also: Sequence[str] = (),
+        transfer: str | None = "auto",
+        records: str = "needed",
+    ) -> exchange.Exported:
+        """Write datasets and what belongs to them into a file; see `butler.exchange.export`."""
+        return exchange.export(
+            self, path, refs_or_query, also=also, transfer=transfer, records=records
+        )
+
+    def import_(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        transfer: str | None = "auto",
+        directory: str | os.PathLike[str] | None = None,
+    ) -> exchange.Imported:
+        """Take in what another registry exported; see `butler.exchange.import_`."""
+        return exchange.import_(self, path, transfer=transfer, directory=directory)
 
     def definition(self, instrument: str) -> InstrumentDefinition:
         """Give the definition of a registered camera, in the version that is in force."""

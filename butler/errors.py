@@ -13,6 +13,7 @@
         ├── PluginError (LookupError)                a class named by a string cannot be had
         ├── InstrumentError                          see `butler.instrument.errors`
         ├── IngestError                              some files could not be taken in
+        ├── ExchangeError (ValueError)               an export cannot be read, or expressed
         ├── StorageClassError
         │   ├── UnknownStorageClass (LookupError)
         │   ├── WrongType (TypeError)                the object is not what the dataset type stores
@@ -45,6 +46,7 @@ __all__ = [
     "ButlerError",
     "CannotWrite",
     "DamagedFile",
+    "ExchangeError",
     "FormatterError",
     "IngestError",
     "InvalidParameter",
@@ -137,6 +139,12 @@ class IngestError(ButlerError):
     """Some files could not be ingested."""
 
     code = "ingest"
+
+
+class ExchangeError(ButlerError, ValueError):
+    """An export of another registry cannot be read, or something cannot be exported."""
+
+    code = "exchange"
 
 
 class StorageClassError(ButlerError):

@@ -78,10 +78,7 @@ def carry(
     int
         How many are new.
     """
-    rows = {
-        json.dumps([record[k] for k in keys], ensure_ascii=False): dict(record)
-        for record in records
-    }
+    rows = {_key(record[k] for k in keys): dict(record) for record in records}
     known: set[str] = set()
     names = list(rows)
     for start in range(0, len(names), CHUNK):
@@ -101,11 +98,29 @@ def carry(
     return len(new)
 
 
-def carried_records(connection: sa.Connection, element: str) -> list[dict[str, Any]]:
-    """List the records of an element that has no table here."""
-    found = connection.execute(
-        sa.select(carried_record.c.record)
-        .where(carried_record.c.element == element)
-        .order_by(carried_record.c.record_key)
-    )
-    return [dict(record) for record in found.scalars()]
+def carried_records(
+    connection: sa.Connection, element: str, keys: Iterable[Sequence[Any]] | None = None
+) -> list[dict[str, Any]]:
+    """List the records of an element that has no table here.
+
+    Parameters
+    ----------
+    keys : iterable of sequences, optional
+        Only those with these key values, in the element's order; all by default.
+    """
+    c = carried_record.c
+    all_of_them = sa.select(c.record).where(c.element == element).order_by(c.record_key)
+    if keys is None:
+        return [dict(record) for record in connection.execute(all_of_them).scalars()]
+    wanted = [_key(key) for key in keys]
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(wanted), CHUNK):
+        part = [{"k": name} for name in wanted[start : start + CHUNK]]
+        given = rows_of(connection, part, {"k": sa.String})
+        statement = all_of_them.join(given, given.c.k == c.record_key)
+        found += [dict(record) for record in connection.execute(statement).scalars()]
+    return found
+
+
+def _key(values: Iterable[Any]) -> str:
+    return json.dumps(list(values), ensure_ascii=False)

@@ -21,7 +21,7 @@ from registry.schema.provenance import task
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from registry.identity import DatasetRef
 
@@ -34,6 +34,7 @@ __all__ = [
     "get_collection",
     "query",
     "register",
+    "register_many",
     "remove",
     "tag",
     "untag",
@@ -78,15 +79,7 @@ def register(connection: sa.Connection, name: str, type: str = "RUN", doc: str =
     Conflict
         If the name or the type is not a legal one.
     """
-    if type not in TYPES:
-        raise CollectionTypeError(
-            f"'{type}' is not a type of collection; choose one of {', '.join(TYPES)}."
-        )
-    if not name or len(name) > 255 or any(c in name for c in "\x00*?[],") or name != name.strip():
-        raise Conflict(
-            f"{name[:60]!r} cannot name a collection: 1 to 255 characters, "
-            "none of * ? [ ] and comma, no blank at an end."
-        )
+    _check(name, type)
     found = connection.execute(
         sa.select(collection.c.type).where(collection.c.name == name)
     ).scalar()
@@ -109,6 +102,55 @@ def register(connection: sa.Connection, name: str, type: str = "RUN", doc: str =
             f"'{name}' is a {found} collection already; it cannot be made a {type} one."
         )
     return False
+
+
+def _check(name: str, type: str) -> None:  # noqa: A002
+    if type not in TYPES:
+        raise CollectionTypeError(
+            f"'{type}' is not a type of collection; choose one of {', '.join(TYPES)}."
+        )
+    if not name or len(name) > 255 or any(c in name for c in "\x00*?[],") or name != name.strip():
+        raise Conflict(
+            f"{name[:60]!r} cannot name a collection: 1 to 255 characters, "
+            "none of * ? [ ] and comma, no blank at an end."
+        )
+
+
+def register_many(connection: sa.Connection, wanted: Mapping[str, tuple[str, str]]) -> int:
+    """Register collections that do not exist yet; see `register`.
+
+    Parameters
+    ----------
+    wanted : mapping
+        Type and documentation by name.
+
+    Returns
+    -------
+    int
+        How many are new.
+    """
+    for name, (kind, _) in wanted.items():
+        _check(name, kind)
+    given = rows_of(connection, [{"name": name} for name in wanted], {"name": sa.String})
+    asked = sa.select(collection.c.name, collection.c.type).join(
+        given, given.c.name == collection.c.name
+    )
+    known = dict(connection.execute(asked).all())
+    now = utc_now()
+    new = [
+        {"name": name, "type": kind, "doc": doc, "created_at": now}
+        for name, (kind, doc) in wanted.items()
+        if name not in known
+    ]
+    insert_rows(connection, collection, new, skip_existing=True)
+    if new:
+        known = dict(connection.execute(asked).all())
+    for name, (kind, _) in wanted.items():
+        if known[name] != kind:
+            raise CollectionTypeError(
+                f"'{name}' is a {known[name]} collection already; it cannot be made a {kind} one."
+            )
+    return len(new)
 
 
 def ensure(connection: sa.Connection, name: str, type: str = "RUN") -> Collection:  # noqa: A002

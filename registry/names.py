@@ -51,7 +51,13 @@ _IMPLIED_BY = {
 }
 _MAX_VALUES = 1000
 """Up to so many different values of a field are looked through for one that is like another."""
-_ALIASES = {"begin": "begin_tai_ns", "end": "end_tai_ns", "name": "full_name"}
+_ALIASES = {
+    "begin": "begin_tai_ns",
+    "end": "end_tai_ns",
+    "timespan.begin": "begin_tai_ns",
+    "timespan.end": "end_tai_ns",
+    "name": "full_name",
+}
 
 
 class Names:

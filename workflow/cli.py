@@ -8,6 +8,7 @@ status: 0 done, 1 failed, 2 misused.
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import sys
 from typing import Any, NoReturn
@@ -34,6 +35,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "query-dimension-records": ("queries", "List exposures, detectors, nights, ..."),
     "query-collections": ("queries", "List collections."),
     "query-dataset-types": ("queries", "List dataset types."),
+    "export": ("exchange", "Write datasets and what belongs to them to a file."),
+    "import": ("exchange", "Take in an export of lsst-daf-butler or of another repository."),
     "run": ("running", "Run a pipeline on processes of this machine."),
     "provenance": ("history", "Tell what a dataset was made from, or what was made of it."),
     "how-made": ("making", "Tell with which configuration and software a dataset was made."),
@@ -61,7 +64,8 @@ class _LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"workflow.commands.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(module, f"{name}_" if keyword.iskeyword(name) else name)
         return command
 
     def resolve_command(

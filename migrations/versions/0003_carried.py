@@ -6,6 +6,8 @@ regions and patches have; it is filled for the tracts that exist.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -79,7 +81,7 @@ def repeatable() -> bool | None:
     return True if op.get_context().dialect.name in ("mysql", "mariadb") else None
 
 
-def add_column(table: str, column: sa.Column) -> None:
+def add_column(table: str, column: sa.Column[Any]) -> None:
     op.add_column(table, column, if_not_exists=repeatable())
 
 
@@ -88,7 +90,7 @@ def drop_column(table: str, column: str) -> None:
 
 
 def create_index_of(
-    governor: str, element: str, kind: sa.types.TypeEngine, whose: str, what: str
+    governor: str, element: str, kind: sa.types.TypeEngine[Any], whose: str, what: str
 ) -> None:
     op.create_table(
         f"{element}_pixel",

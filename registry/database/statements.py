@@ -221,7 +221,11 @@ def json_field(document: Any, name: str, kind: type) -> sa.ColumnElement[Any]:
         return sa.cast(field.as_string(), sa.BigInteger)
     if kind is float:
         return field.as_float()  # type: ignore[no-any-return]
-    return field.as_boolean() if kind is bool else field.as_string()  # type: ignore[no-any-return]
+    if kind is bool:
+        # as_boolean() takes a missing value for false on MariaDB; SQLite writes truth as 1
+        text = sa.cast(field.as_string(), sa.String(8))
+        return sa.case((text.in_(("true", "1")), sa.true()), (text.in_(("false", "0")), sa.false()))
+    return field.as_string()  # type: ignore[no-any-return]
 
 
 def lock_rows(statement: sa.Select[Any], connection: sa.Connection) -> sa.Select[Any]:

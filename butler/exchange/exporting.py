@@ -1,0 +1,433 @@
+"""How does a part of a repository become a file that lsst-daf-butler and other repositories read?
+
+Datasets bring their dimension records, types, runs and files; other collections are named.  What
+the format cannot express is told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from backbone import files
+from backbone.staging import StagedFile, transfer_modes
+from butler.errors import ExchangeError
+from butler.exchange.document import Document, write_document
+from butler.exchange.formats import formatter_there
+from butler.exchange.importing import EXPORT_FILE, innermost_first
+from butler.exchange.universe import CARRIED, COLUMNS, required, to_records
+from registry import belongings, carried, collections
+from registry.errors import did_you_mean
+from registry.timespan import BEGINNING, END, Timespan
+
+if TYPE_CHECKING:
+    import os
+    import uuid
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import sqlalchemy as sa
+
+    from butler.butler import Butler
+    from registry.collections import Collection
+    from registry.identity import DatasetRef, DatasetType
+
+__all__ = ["Exported", "export"]
+
+_ORDER = (
+    "instrument",
+    "physical_filter",
+    "detector",
+    "day_obs",
+    "group",
+    "visit_system",
+    "exposure",
+    "visit",
+    "visit_definition",
+    "visit_system_membership",
+    "visit_detector_region",
+    "skymap",
+    "tract",
+    "patch",
+    "subfilter",
+    "ssp_hypothesis_table",
+    "ssp_hypothesis_bundle",
+    "ssp_balanced_index",
+)
+_JOINED = {"visit_definition", "visit_system_membership", "visit_detector_region"}
+_DIMENSIONS = (frozenset(_ORDER) | {"band"}) - _JOINED
+_PIXELS = re.compile(r"(htm|healpix)\d+$", re.ASCII)
+"""Dimensions without records that the universe has at every level."""
+_LOST = {
+    "exposure": ("airmass",),
+    "visit": ("ra", "dec"),
+    "detector": ("nrows", "ncols"),
+}
+"""Columns with facts that the universe has no field for."""
+
+
+@dataclass(slots=True)
+class Exported:
+    """What an export holds.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    records : dict of str to int
+        Dimension records by element.
+    datasets : int
+        Datasets in it.
+    files : int
+        Of which have a file in it.
+    notes : list of str
+        What it does not hold, one sentence each.
+    """
+
+    path: Path
+    records: dict[str, int] = field(default_factory=dict)
+    datasets: int = 0
+    files: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def export(
+    butler: Butler,
+    path: str | os.PathLike[str],
+    refs_or_query: Iterable[DatasetRef] | Mapping[str, Any] = (),
+    *,
+    also: Sequence[str] = (),
+    transfer: str | None = "auto",
+    records: str = "needed",
+) -> Exported:
+    """Write datasets and what belongs to them into a file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to be made when it ends in .yaml or .yml, or the folder for ``export.yaml``.
+    refs_or_query : iterable of DatasetRef, or mapping
+        What to export; a mapping holds the arguments of `Butler.query_datasets`, such as
+        ``{"dataset_type": "raw", "collections": "OHP/raw", "where": "exposure > 5"}``.
+    also : sequence of str
+        Further collections: TAGGED and CALIBRATION ones with what they say of these datasets,
+        CHAINED ones with their children's names, RUN ones though they are empty.
+    transfer : str or None
+        auto, copy, link, hardlink or symlink puts the files beside the export; direct leaves them
+        and writes their absolute paths; None leaves them and writes paths below the repository.
+    records : {"needed", "all"}
+        Dimension records that these datasets need, or all that there are.
+
+    Returns
+    -------
+    Exported
+
+    Raises
+    ------
+    ExchangeError
+        If the file exists, or the dimensions of a dataset type have no equivalent.
+    """
+    if transfer == "move" or (transfer is not None and transfer not in transfer_modes):
+        raise ExchangeError(
+            f"'{transfer}' is no way to export files."
+            f"{did_you_mean(transfer, [m for m in transfer_modes if m != 'move'])}"
+        )
+    if records not in ("needed", "all"):
+        raise ExchangeError(f"records is 'needed' or 'all', not '{records}'.")
+    given = Path(path)
+    target = given if given.suffix in (".yaml", ".yml") else given / EXPORT_FILE
+    if target.exists():
+        raise ExchangeError(f"{target} exists already; name another file.", path=target)
+    refs = _refs(butler, refs_or_query)
+    made = _Export(butler, target, refs, transfer)
+    try:
+        with butler.registry.read() as connection:
+            made.write(connection, also, everything=records == "all")
+        for file in made.staged:
+            file.settle()
+    except BaseException:
+        for file in made.staged:
+            file.abandon()
+        raise
+    return made.result
+
+
+def _refs(
+    butler: Butler, refs_or_query: Iterable[DatasetRef] | Mapping[str, Any]
+) -> list[DatasetRef]:
+    if hasattr(refs_or_query, "keys"):
+        query = dict(cast("Mapping[str, Any]", refs_or_query))
+        if "dataset_type" not in query:
+            raise ExchangeError("A query for an export names its 'dataset_type'.")
+        found = butler.query_datasets(query.pop("dataset_type"), **query)
+    else:
+        found = list(refs_or_query)
+    unique = {ref.id: ref for ref in found}
+    ordered = sorted(
+        unique.values(), key=lambda r: (r.dataset_type.name, r.run, r.data_id.key, r.id)
+    )
+    for kind in {ref.dataset_type for ref in ordered}:
+        _check_dimensions(kind)
+    return ordered
+
+
+def _check_dimensions(kind: DatasetType) -> None:
+    """Refuse a dataset type whose dimensions the universe lacks."""
+    lacking = [d for d in kind.dimensions if d not in _DIMENSIONS and not _PIXELS.match(d)]
+    if lacking:
+        raise ExchangeError(
+            f"{kind.name} has the dimension {lacking[0]}, for which lsst-daf-butler has no "
+            "equivalent; leave its datasets out of the export."
+        )
+    known = set(required(kind.dimensions))
+    over = [d for d in kind.dimensions if d not in known]
+    if over:
+        raise ExchangeError(
+            f"{kind.name} is identified by {', '.join(kind.dimensions)}; for lsst-daf-butler "
+            f"{over[0]} follows from the others and identifies nothing. "
+            "Leave its datasets out of the export."
+        )
+
+
+class _Export:
+    """One export under way."""
+
+    def __init__(
+        self, butler: Butler, target: Path, refs: Sequence[DatasetRef], transfer: str | None
+    ) -> None:
+        self.butler = butler
+        self.target = target
+        self.refs = refs
+        self.transfer = transfer
+        self.staged: list[StagedFile] = []
+        self.notes: Counter[str] = Counter()
+        self.result = Exported(target, datasets=len(refs))
+
+    def write(self, connection: sa.Connection, names: Sequence[str], *, everything: bool) -> None:
+        """Collect all parts and write them under a temporary name."""
+        placed = self.placed(connection)
+        self.result.files = len(placed)
+        parts = self.records(connection, everything=everything)
+        self.result.records = {part["element"]: len(part["records"]) for part in parts}
+        parts += self.collections(connection, names)
+        parts += self.datasets(placed)
+        parts += self.associations(connection, names)
+        whole = StagedFile(self.target.parent, self.target.name)
+        self.staged.append(whole)
+        with whole.temporary.open("w", encoding="utf-8") as stream:
+            write_document(Document(parts), stream)
+        notes = sorted(self.notes.items())
+        self.result.notes = [f"{text} ({n})" if n > 1 else text for text, n in notes]
+
+    def placed(self, connection: sa.Connection) -> dict[uuid.UUID, tuple[str, str]]:
+        """Bring the files to the export, and give their paths in it with their formatters."""
+        copies = files.locate(connection, [ref.id for ref in self.refs])
+        placed: dict[uuid.UUID, tuple[str, str]] = {}
+        for key, stored in copies.items():
+            if len(stored) > 1 or stored[0].component:
+                self.notes["datasets that are stored in parts are exported without files"] += 1
+                continue
+            (copy,) = stored
+            source = copy.place(self.butler.root)
+            path = copy.path if copy.endpoint.owned else str(source)
+            if self.transfer == "direct":
+                path = str(source)
+            elif self.transfer is not None:
+                path = path if not Path(path).is_absolute() else f"files/{key.hex}/{source.name}"
+                file = StagedFile(self.target.parent, path)
+                file.take(source, "copy" if self.transfer == "auto" else self.transfer)
+                self.staged.append(file)
+            placed[key] = (path, copy.formatter)
+        without = len(self.refs) - len(copies)
+        if without:
+            self.notes["datasets have no file and are exported as records only"] += without
+        return placed
+
+    def records(self, connection: sa.Connection, *, everything: bool) -> list[dict[str, Any]]:
+        """Collect the dimension records."""
+        asked = [ref.data_id for ref in self.refs]
+        rows = (
+            belongings.all_records(connection)
+            if everything
+            else belongings.records_of(connection, asked)
+        )
+        rows["visit_definition"] = rows.pop("visit_exposure", [])
+        for element, columns in _LOST.items():
+            for column in columns:
+                n = sum(row[column] is not None for row in rows.get(element, ()))
+                if n:
+                    self.notes[f"{element}.{column} has no field in the universe"] += n
+        made = {element: to_records(element, rows.get(element, ())) for element in COLUMNS}
+        self.with_groups(made["exposure"])
+        named = {(e["instrument"], e["group"]) for e in made["exposure"]}
+        named |= {(d["instrument"], d["group"]) for d in asked if "group" in d}
+        made["group"] = [{"instrument": i, "name": name} for i, name in sorted(named)]
+        made |= self.carried(connection, made, asked, everything=everything)
+        for element, keys in CARRIED.items():  # databases keep the fields in orders of their own
+            made[element] = [
+                {k: record[k] for k in (*keys, *sorted(set(record) - set(keys)))}
+                for record in sorted(made[element], key=lambda r: [str(r[k]) for k in keys])
+            ]
+        return [
+            {"type": "dimension", "element": element, "records": made[element]}
+            for element in _ORDER
+            if made.get(element)
+        ]
+
+    def with_groups(self, exposures: Sequence[dict[str, Any]]) -> None:
+        """Name the group of exposures that have none after their observation."""
+        for record in exposures:
+            if record["group"] is None:
+                record["group"] = record["obs_id"]
+                self.notes["exposures without a group: obs_id is written as their group"] += 1
+
+    def carried(
+        self,
+        connection: sa.Connection,
+        made: Mapping[str, Sequence[Mapping[str, Any]]],
+        asked: Sequence[Mapping[str, Any]],
+        *,
+        everything: bool,
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Collect the records of elements that have no table here."""
+        if everything:
+            found = {e: carried.carried_records(connection, e) for e in CARRIED}
+            groups = {(g["instrument"], g["name"]): g for g in (*made["group"], *found["group"])}
+            return found | {"group": [dict(groups[key]) for key in sorted(groups)]}
+        cameras = {record["name"] for record in made["instrument"]}
+        systems = [
+            record
+            for record in carried.carried_records(connection, "visit_system")
+            if record["instrument"] in cameras
+        ]
+        members = [
+            (visit["instrument"], system["id"], visit["id"])
+            for visit in made["visit"]
+            for system in systems
+            if system["instrument"] == visit["instrument"]
+        ]
+        keyed = {
+            element: {tuple(d[k] for k in keys) for d in asked if all(k in d for k in keys)}
+            for element, keys in (
+                ("subfilter", ("band", "subfilter")),
+                ("ssp_hypothesis_table", ("ssp_hypothesis_table",)),
+                ("ssp_hypothesis_bundle", ("ssp_hypothesis_table", "ssp_hypothesis_bundle")),
+                ("ssp_balanced_index", ("ssp_hypothesis_table", "ssp_balanced_index")),
+            )
+        }
+        return {
+            "visit_system": systems,
+            "visit_system_membership": carried.carried_records(
+                connection, "visit_system_membership", members
+            ),
+            **{e: carried.carried_records(connection, e, sorted(k)) for e, k in keyed.items()},
+        }
+
+    def collections(self, connection: sa.Connection, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Describe runs and the collections that were asked for, chains last."""
+        known = {c.name: c for c in collections.query(connection)}
+        for name in names:
+            if name not in known:
+                collections.get_collection(connection, name)
+        wanted = sorted({ref.run for ref in self.refs} | set(names))
+        plain = [known[name] for name in wanted if known[name].type != "CHAINED"]
+        chains = [known[name] for name in wanted if known[name].type == "CHAINED"]
+        for chain in chains:
+            lacking = [c for c in chain.children if c not in wanted]
+            if lacking:
+                self.notes[
+                    f"chain {chain.name} holds {', '.join(lacking)}, which the export lacks"
+                ] += 1
+        order = {
+            name: n for n, name in enumerate(innermost_first({c.name: c.children for c in chains}))
+        }
+        return [_collection(c) for c in (*plain, *sorted(chains, key=lambda c: order[c.name]))]
+
+    def datasets(self, placed: Mapping[uuid.UUID, tuple[str, str]]) -> list[dict[str, Any]]:
+        """Describe dataset types and datasets, by type and run."""
+        parts: list[dict[str, Any]] = []
+        grouped: dict[DatasetType, dict[str, list[DatasetRef]]] = defaultdict(dict)
+        for ref in self.refs:
+            grouped[ref.dataset_type].setdefault(ref.run, []).append(ref)
+        for kind, by_run in grouped.items():
+            parts.append(
+                {
+                    "type": "dataset_type",
+                    "name": kind.name,
+                    "dimensions": list(kind.dimensions),
+                    "storage_class": kind.storage_class,
+                    "is_calibration": kind.is_calibration,
+                }
+            )
+            for run, members in by_run.items():
+                records = [self.dataset(ref, placed.get(ref.id)) for ref in members]
+                parts.append(
+                    {"type": "dataset", "dataset_type": kind.name, "run": run, "records": records}
+                )
+        return parts
+
+    def dataset(self, ref: DatasetRef, place: tuple[str, str] | None) -> dict[str, Any]:
+        record: dict[str, Any] = {"dataset_id": [ref.id], "data_id": [dict(ref.data_id)]}
+        record["path"] = ""  # which the format wants, file or not
+        if place is not None:
+            path, formatter = place
+            record["path"] = path
+            there = formatter_there(formatter)
+            if there is not None:
+                record["formatter"] = there
+            else:
+                self.notes[
+                    f"files of the format {formatter} are exported without a formatter: "
+                    "lsst-daf-butler takes its default"
+                ] += 1
+        return record
+
+    def associations(self, connection: sa.Connection, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Describe tags and validity ranges of the datasets."""
+        ids = [ref.id for ref in self.refs]
+        tags: dict[str, list[uuid.UUID]] = defaultdict(list)
+        for name, key in belongings.tags_of(connection, ids, names):
+            tags[name].append(key)
+        ranges: dict[str, dict[Timespan, list[uuid.UUID]]] = defaultdict(dict)
+        for name, key, begin, end in belongings.ranges_of(connection, ids, names):
+            span = Timespan(None if begin <= BEGINNING else begin, None if end >= END else end)
+            ranges[name].setdefault(span, []).append(key)
+        parts: list[dict[str, Any]] = [
+            {
+                "type": "associations",
+                "collection": name,
+                "collection_type": "TAGGED",
+                "dataset_ids": sorted(members),
+            }
+            for name, members in sorted(tags.items())
+        ]
+        parts += [
+            {
+                "type": "associations",
+                "collection": name,
+                "collection_type": "CALIBRATION",
+                "validity_ranges": [
+                    {"timespan": span, "dataset_ids": sorted(members)}
+                    for span, members in sorted(held.items(), key=lambda item: item[0].bounds)
+                ],
+            }
+            for name, held in sorted(ranges.items())
+        ]
+        return parts
+
+
+def _collection(described: Collection) -> dict[str, Any]:
+    part: dict[str, Any] = {
+        "type": "collection",
+        "collection_type": described.type,
+        "name": described.name,
+    }
+    if described.doc:
+        part["doc"] = described.doc
+    if described.type == "RUN":
+        part |= {"host": None, "timespan_begin": None, "timespan_end": None}
+    elif described.type == "CHAINED":
+        part["children"] = list(described.children)
+    return part

@@ -1,0 +1,386 @@
+"""How does what another registry exported become part of this one?
+
+All of it in one transaction, set-wise: dimension records, dataset types, collections, datasets with
+their identities and files, tags and validity ranges.  What exists already with the same meaning is
+passed over, so that an import may be repeated; what cannot be taken as it is, is told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backbone import endpoints, files
+from backbone.staging import StagedFile, checksum, transfer_modes
+from butler.errors import ExchangeError, MissingFile, PathOutsideRepository, UnknownStorageClass
+from butler.exchange.document import dataset_uuid, read_document
+from butler.exchange.formats import formatter_here
+from butler.exchange.universe import CARRIED, Translation, required
+from butler.storage_classes import get_storage_class
+from registry import belongings, calibrations, carried, collections, datasets, dimensions
+from registry.errors import Conflict, did_you_mean
+from registry.identity import DatasetRef, DatasetType
+from registry.timespan import Timespan
+
+if TYPE_CHECKING:
+    import os
+    import uuid
+    from collections.abc import Mapping, Sequence
+
+    import sqlalchemy as sa
+
+    from butler.butler import Butler
+    from butler.exchange.document import Document
+
+__all__ = ["Imported", "import_"]
+
+EXPORT_FILE = "export.yaml"
+"""Name of the file in a folder that holds an export."""
+
+
+@dataclass(slots=True)
+class Imported:
+    """What an import brought.
+
+    Parameters
+    ----------
+    records : dict of str to int
+        New dimension records by element.
+    refs : list of DatasetRef
+        New datasets.
+    present : int
+        Datasets that were there already.
+    files : int
+        Files recorded.
+    notes : list of str
+        What was not taken as it is, one sentence each.
+    """
+
+    records: dict[str, int] = field(default_factory=dict)
+    refs: list[DatasetRef] = field(default_factory=list)
+    present: int = 0
+    files: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Content:
+    """A document sorted out: all that a transaction needs."""
+
+    translation: Translation
+    kinds: dict[str, DatasetType] = field(default_factory=dict)
+    collections: dict[str, tuple[str, str]] = field(default_factory=dict)
+    chains: dict[str, list[str]] = field(default_factory=dict)
+    refs: dict[uuid.UUID, DatasetRef] = field(default_factory=dict)
+    paths: dict[uuid.UUID, tuple[str, str | None]] = field(default_factory=dict)
+    tags: dict[str, list[uuid.UUID]] = field(default_factory=lambda: defaultdict(list))
+    ranges: dict[str, list[tuple[uuid.UUID, Timespan]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    notes: Counter[str] = field(default_factory=Counter)
+    staged: list[StagedFile] = field(default_factory=list)
+    new_files: list[files.NewFile] = field(default_factory=list)
+
+
+def import_(
+    butler: Butler,
+    path: str | os.PathLike[str],
+    *,
+    transfer: str | None = "auto",
+    directory: str | os.PathLike[str] | None = None,
+) -> Imported:
+    """Take in what lsst-daf-butler or another repository exported.
+
+    Parameters
+    ----------
+    path : path-like
+        The export file, or the folder that holds it under the name ``export.yaml``.
+    transfer : str or None
+        How its files are taken: auto, copy, move, link, hardlink, symlink or direct (they stay
+        where they are); None registers datasets without files.
+    directory : path-like, optional
+        What the paths in the export are relative to; the folder of the file by default.
+
+    Returns
+    -------
+    Imported
+
+    Raises
+    ------
+    ExchangeError
+        If the file is not an export, or holds something that cannot be here.
+    MissingFile
+        If a file is not there; nothing is imported then.
+    Conflict
+        If a dataset or definition exists with another meaning.
+    """
+    if transfer is not None and transfer not in transfer_modes:
+        raise ExchangeError(
+            f"'{transfer}' is no way to transfer files.{did_you_mean(transfer, transfer_modes)}"
+        )
+    given = Path(path)
+    source = given / EXPORT_FILE if given.is_dir() else given
+    document = read_document(source)
+    with butler.registry.read() as connection:
+        known = {kind.name: kind for kind in datasets.dataset_types(connection)}
+    try:
+        content = _sorted_out(document, known)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, ExchangeError):
+            raise
+        raise ExchangeError(
+            f"{source} does not have the form of an export: {type(error).__name__}: {error}.",
+            path=source,
+        ) from error
+    result = Imported()
+    with butler.registry.read() as connection:
+        there = datasets.get_refs(connection, list(content.refs))
+    _without_present(content, there, result)
+    folder = source.parent if directory is None else Path(directory)
+    with butler.cleaning(content.staged):
+        if transfer is not None:
+            _stage(butler, content, folder, transfer)
+        elif content.paths:
+            content.notes["datasets registered without their files, as asked"] += len(content.paths)
+        where = endpoints.DIRECT if transfer == "direct" else endpoints.ROOT
+        result.records = butler.registry.database.transact(_record, content, there, where)
+    if transfer == "move":
+        sources = [_place(folder, place) for place, _ in content.paths.values()]
+        butler.after_commit(partial(_remove, sources))
+    result.refs = list(content.refs.values())
+    result.files = len(content.new_files)
+    notes = content.translation.notes + content.notes
+    result.notes = [f"{text} ({n})" if n > 1 else text for text, n in sorted(notes.items())]
+    return result
+
+
+def _remove(sources: Sequence[Path]) -> None:
+    for source in sources:
+        source.unlink(missing_ok=True)
+
+
+def _sorted_out(document: Document, known: Mapping[str, DatasetType]) -> _Content:
+    content = _Content(Translation.of(document), dict(known))
+    for part in document.of_type("dataset_type"):
+        kind = _kind(part, document.universe_version)
+        content.kinds[kind.name] = kind
+        try:
+            get_storage_class(kind.storage_class)
+        except UnknownStorageClass:
+            content.notes[
+                f"storage class {kind.storage_class} is unknown here: its datasets can be found, "
+                "and not read"
+            ] += 1
+    for part in document.of_type("run"):
+        content.collections[part["name"]] = ("RUN", "")
+    for part in document.of_type("collection"):
+        _collection(part, content)
+    for part in document.of_type("dataset"):
+        _datasets(part, content)
+    for part in document.of_type("associations"):
+        if part["collection_type"] == "TAGGED":
+            content.tags[part["collection"]] += map(dataset_uuid, part["dataset_ids"])
+            continue
+        for held in part["validity_ranges"]:
+            span = held["timespan"] if "timespan" in held else Timespan(held["begin"], held["end"])
+            if span is None:
+                content.notes["empty validity ranges were left out"] += len(held["dataset_ids"])
+                continue
+            if any(bound is not None and bound % 1000 for bound in (span.begin, span.end)):
+                content.notes["validity ranges were cut to microseconds"] += 1
+            content.ranges[part["collection"]] += [
+                (dataset_uuid(i), span) for i in held["dataset_ids"]
+            ]
+    odd = {p["type"] for p in document.parts} - {
+        "dimension",
+        "dataset_type",
+        "run",
+        "collection",
+        "dataset",
+        "associations",
+    }
+    if odd:
+        raise ExchangeError(f"The export has parts of the unknown type {', '.join(sorted(odd))}.")
+    return content
+
+
+def _kind(part: Mapping[str, Any], version: int) -> DatasetType:
+    names = list(part["dimensions"])
+    if version < 2 and {"visit", "visit_system"} <= set(names):
+        names.remove("visit_system")
+    return DatasetType(
+        part["name"],
+        required(names),
+        part["storage_class"],
+        bool(part.get("is_calibration", False)),
+    )
+
+
+def _collection(part: Mapping[str, Any], content: _Content) -> None:
+    name, kind = part["name"], part["collection_type"]
+    content.collections[name] = (kind, part.get("doc") or "")
+    if kind == "CHAINED":
+        content.chains[name] = [c if isinstance(c, str) else c[0] for c in part["children"]]
+        if any(not isinstance(c, str) for c in part["children"]):
+            content.notes[f"chain {name}: restrictions to dataset types were left out"] += 1
+    if any(part.get(k) is not None for k in ("host", "timespan_begin", "timespan_end")):
+        content.notes[f"run {name}: its host and timespan were left out"] += 1
+
+
+def _datasets(part: Mapping[str, Any], content: _Content) -> None:
+    """Take the datasets of one type and run; one file may hold several."""
+    name, run = part["dataset_type"], part["run"]
+    kind = content.kinds.get(name)
+    if kind is None:
+        raise ExchangeError(
+            f"The export has datasets of the type {name}, which it does not define; import what "
+            "defines it first."
+        )
+    content.collections.setdefault(run, ("RUN", ""))
+    for record in part["records"]:
+        ids, data_ids = record["dataset_id"], record["data_id"]
+        ids = ids if isinstance(ids, list) else [ids]
+        data_ids = data_ids if isinstance(data_ids, list) else [data_ids]
+        for value, data_id in zip(ids, data_ids, strict=True):
+            full = kind.data_id({k: data_id[k] for k in kind.dimensions if k in data_id})
+            ref = DatasetRef(dataset_uuid(value), kind, full, run)
+            if content.refs.setdefault(ref.id, ref) != ref:
+                raise ExchangeError(f"The export has two datasets with the identity {ref.id}.")
+            if record.get("path"):
+                content.paths[ref.id] = (record["path"], record.get("formatter"))
+        if len(ids) > 1 and record.get("path"):
+            content.notes["files hold several datasets; each dataset has the whole file"] += 1
+
+
+def _without_present(
+    content: _Content, there: Mapping[uuid.UUID, DatasetRef], result: Imported
+) -> None:
+    """Leave datasets out that are here already, and refuse other ones of the same identity."""
+    for key, ref in there.items():
+        if (ref.dataset_type.name, ref.data_id, ref.run) != (
+            content.refs[key].dataset_type.name,
+            content.refs[key].data_id,
+            content.refs[key].run,
+        ):
+            raise Conflict(
+                f"The identity {key} belongs to {ref} here, and to {content.refs[key]} in the "
+                "export; one of the two registries gave it away twice."
+            )
+        del content.refs[key]
+        content.paths.pop(key, None)
+    result.present = len(there)
+
+
+def _place(folder: Path, path: str) -> Path:
+    """Find a file of the export on this machine."""
+    bare = path.removeprefix("file://")
+    return Path(bare) if bare.startswith("/") else folder / bare
+
+
+def _stage(butler: Butler, content: _Content, folder: Path, transfer: str) -> None:
+    places = {key: _place(folder, path) for key, (path, _) in content.paths.items()}
+    missing = [place for place in places.values() if not place.is_file()]
+    if missing:
+        raise MissingFile(
+            f"{len(missing)} of {len(places)} files of the export are not there, for example "
+            f"{missing[0]}; say where they are with directory=..., or import without files "
+            "(transfer=None, on the command line --transfer none).",
+            path=missing[0],
+        )
+    without = len(content.refs) - len(places)
+    if without:
+        content.notes["datasets had no file in the export"] += without
+    for key, place in places.items():
+        path, formatter = content.paths[key]
+        here = formatter_here(formatter, content.refs[key].dataset_type.storage_class)
+        if transfer == "direct":
+            new = files.NewFile(
+                key, "", str(place.resolve()), place.stat().st_size, checksum(place), here
+            )
+        else:
+            stem, ending = _stem(path)
+            stem = stem.removesuffix(f"_{key.hex[-12:]}")  # which the name gets again
+            staged = StagedFile.for_dataset(butler.root, stem, key, ending)
+            content.staged.append(staged)
+            staged.take(place, "copy" if transfer in ("auto", "move") else transfer)
+            new = files.NewFile(key, "", staged.path, *staged.size_and_checksum(), here)
+        content.new_files.append(new)
+
+
+def _stem(path: str) -> tuple[str, str]:
+    """Split a path into what the repository keeps of it and its ending."""
+    relative = Path(path.removeprefix("file://"))
+    if relative.is_absolute():
+        relative = Path(relative.name)
+    if ".." in relative.parts or "\x00" in path:
+        raise PathOutsideRepository(
+            f"The export names a file outside its folder: {path[:120]}.", path=path
+        )
+    ending = "".join(s for s in relative.suffixes[-2:] if len(s) <= 8 and s[1:].isalnum())
+    return str(relative).removesuffix(ending), ending
+
+
+def _record(
+    connection: sa.Connection,
+    content: _Content,
+    there: Mapping[uuid.UUID, DatasetRef],
+    where: str,
+) -> dict[str, int]:
+    """Write it all."""
+    written = {
+        table: dimensions.insert_dimension_records(connection, table, rows, "skip")
+        for table, rows in content.translation.rows.items()
+    }
+    for element, records in content.translation.carried.items():
+        written[element] = carried.carry(connection, element, CARRIED[element], records)
+    for kind in content.kinds.values():
+        datasets.register_dataset_type(connection, kind)
+    collections.register_many(connection, content.collections)
+    for name in innermost_first(content.chains):
+        collections.chain(connection, name, content.chains[name])
+    grouped: dict[tuple[DatasetType, str], list[DatasetRef]] = defaultdict(list)
+    for ref in content.refs.values():
+        grouped[ref.dataset_type, ref.run].append(ref)
+    for (kind, run), members in grouped.items():
+        datasets.insert_datasets(
+            connection, kind, [r.data_id for r in members], run, ids=[r.id for r in members]
+        )
+    if content.new_files:
+        files.record(connection, where, content.new_files)
+    refs = {**there, **content.refs}
+    for name, ids in content.tags.items():
+        collections.tag(connection, name, [_ref(refs, i) for i in ids])
+    for name, ranges in content.ranges.items():
+        asked = [(_ref(refs, i), span) for i, span in ranges]
+        held = set(belongings.ranges_of(connection, [ref.id for ref, _ in asked], [name]))
+        new = [(ref, span) for ref, span in asked if (name, ref.id, *span.bounds) not in held]
+        if new:
+            calibrations.certify_each(connection, name, new)
+    for file in content.staged:
+        file.settle()
+    return written
+
+
+def _ref(refs: Mapping[uuid.UUID, DatasetRef], key: uuid.UUID) -> DatasetRef:
+    if key not in refs:
+        raise ExchangeError(
+            f"The export tags or certifies the dataset {key}, which it does not hold."
+        )
+    return refs[key]
+
+
+def innermost_first(chains: Mapping[str, Sequence[str]]) -> list[str]:
+    """Order chains (children by name) so that each comes after those that it holds."""
+    ordered: dict[str, None] = {}
+    left = dict(chains)
+    while left:
+        ready = [n for n, children in left.items() if not any(c in left for c in children)]
+        if not ready:
+            raise ExchangeError(f"The chains {', '.join(sorted(left))} hold each other in a ring.")
+        for name in ready:
+            ordered[name] = None
+            del left[name]
+    return list(ordered)

@@ -1,0 +1,171 @@
+"""What must go along when datasets leave for another registry?
+
+The dimension records that their data IDs need, directly or through other records, and their tags
+and validity ranges.  Questions only; what is made of the answers is `butler.exchange`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from registry.database import CHUNK, rows_of
+from registry.schema import dimensions as schema
+from registry.schema.calibrations import calibration
+from registry.schema.collections import collection, tagged
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["all_records", "ranges_of", "records_of", "tags_of"]
+
+_KEYS: dict[str, dict[str, str]] = {
+    "instrument": {"instrument": "name"},
+    "skymap": {"skymap": "name"},
+    "tract": {"skymap": "skymap", "tract": "id"},
+    "patch": {"skymap": "skymap", "tract": "tract", "patch": "id"},
+    "physical_filter": {"instrument": "instrument", "physical_filter": "name"},
+    "detector": {"instrument": "instrument", "detector": "id"},
+    "day_obs": {"instrument": "instrument", "day_obs": "id"},
+    "exposure": {"instrument": "instrument", "exposure": "id"},
+    "visit": {"instrument": "instrument", "visit": "id"},
+    "visit_exposure": {"instrument": "instrument", "visit": "visit"},
+    "visit_detector_region": {
+        "instrument": "instrument",
+        "visit": "visit",
+        "detector": "detector",
+    },
+}
+_STRINGS = frozenset({"instrument", "skymap", "physical_filter"})
+
+
+def records_of(
+    connection: sa.Connection, data_ids: Iterable[Mapping[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """List the dimension records that data IDs need.
+
+    A visit brings its exposures, and either brings its night and its filter.
+
+    Parameters
+    ----------
+    data_ids : iterable of mappings
+        Of any dimensions.
+
+    Returns
+    -------
+    dict
+        Rows by table, in an order in which they can be inserted elsewhere.
+    """
+    asked = list(data_ids)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for table in ("skymap", "tract", "patch", "instrument", "detector", "visit"):
+        found[table] = _matching(connection, table, asked)
+    found["visit_detector_region"] = _matching(connection, "visit_detector_region", asked)
+    found["visit_exposure"] = _matching(connection, "visit_exposure", asked)
+    exposures = [*asked, *found["visit_exposure"]]
+    found["exposure"] = _matching(connection, "exposure", exposures)
+    of_nights = [*asked, *found["visit"], *found["exposure"]]
+    found["day_obs"] = _matching(connection, "day_obs", of_nights)
+    found["physical_filter"] = _matching(connection, "physical_filter", of_nights)
+    return {table: found[table] for table in _ORDER if found[table]}
+
+
+_ORDER = (
+    "instrument",
+    "physical_filter",
+    "detector",
+    "day_obs",
+    "exposure",
+    "visit",
+    "visit_exposure",
+    "visit_detector_region",
+    "skymap",
+    "tract",
+    "patch",
+)
+
+
+def all_records(connection: sa.Connection) -> dict[str, list[dict[str, Any]]]:
+    """List every dimension record, as `records_of` does."""
+    found = {}
+    for name in _ORDER:
+        table = schema.instrument.metadata.tables[name]
+        rows = connection.execute(sa.select(table).order_by(*table.primary_key)).mappings()
+        found[name] = [dict(row) for row in rows]
+    return {table: rows for table, rows in found.items() if rows}
+
+
+def _matching(
+    connection: sa.Connection, name: str, asked: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    table = schema.instrument.metadata.tables[name]
+    names = _KEYS[name]
+    values = {
+        tuple(item[d] for d in names)
+        for item in asked
+        if all(item.get(d) is not None for d in names)
+    }
+    ordered = sorted(values)
+    types = {d: sa.String if d in _STRINGS else sa.BigInteger for d in names}
+    rows: list[dict[str, Any]] = []
+    for start in range(0, len(ordered), CHUNK):
+        part = [dict(zip(names, v, strict=True)) for v in ordered[start : start + CHUNK]]
+        given = rows_of(connection, part, types)
+        same = sa.and_(*(given.c[d] == table.c[c] for d, c in names.items()))
+        statement = sa.select(table).join_from(given, table, same).order_by(*table.primary_key)
+        rows += [dict(row) for row in connection.execute(statement).mappings()]
+    return rows
+
+
+def tags_of(
+    connection: sa.Connection, ids: Sequence[uuid.UUID], names: Sequence[str]
+) -> list[tuple[str, uuid.UUID]]:
+    """List in which of some TAGGED collections datasets are.
+
+    Returns
+    -------
+    list of (collection, dataset)
+    """
+    found: list[tuple[str, uuid.UUID]] = []
+    for start in range(0, len(ids), CHUNK):
+        given = rows_of(
+            connection, [{"id": i} for i in ids[start : start + CHUNK]], {"id": sa.Uuid}
+        )
+        statement = (
+            sa.select(collection.c.name, tagged.c.dataset_id)
+            .join_from(given, tagged, tagged.c.dataset_id == given.c.id)
+            .join(collection, collection.c.id == tagged.c.collection_id)
+            .where(collection.c.name.in_(names))
+            .order_by(collection.c.name, tagged.c.dataset_id)
+        )
+        found += [tuple(row) for row in connection.execute(statement)]
+    return found
+
+
+def ranges_of(
+    connection: sa.Connection, ids: Sequence[uuid.UUID], names: Sequence[str]
+) -> list[tuple[str, uuid.UUID, int, int]]:
+    """List over which times datasets are certified in some CALIBRATION collections.
+
+    Returns
+    -------
+    list of (collection, dataset, begin, end)
+        Times as stored [TAI ns].
+    """
+    c = calibration.c
+    found: list[tuple[str, uuid.UUID, int, int]] = []
+    for start in range(0, len(ids), CHUNK):
+        given = rows_of(
+            connection, [{"id": i} for i in ids[start : start + CHUNK]], {"id": sa.Uuid}
+        )
+        statement = (
+            sa.select(collection.c.name, c.dataset_id, c.valid_begin_tai_ns, c.valid_end_tai_ns)
+            .join_from(given, calibration, c.dataset_id == given.c.id)
+            .join(collection, collection.c.id == c.collection_id)
+            .where(collection.c.name.in_(names))
+            .order_by(collection.c.name, c.valid_begin_tai_ns, c.valid_end_tai_ns, c.dataset_id)
+        )
+        found += [tuple(row) for row in connection.execute(statement)]
+    return found
