@@ -74,7 +74,8 @@ def convert(
         values, bad = looked, pd.Series(reason, index=looked.index[looked.isna()])
     else:
         values, bad = _CONVERTERS[FIELDS[field]](field, rule, given)
-    values = values.drop(bad.index, errors="ignore").reindex(cells.index).astype(object)
+    # as objects before rows without a value join in: floats would round numbers and times
+    values = values.astype(object).drop(bad.index, errors="ignore").reindex(cells.index)
     values = values.where(values.notna(), None)
     problems = [(int(row), rule.column, str(cells[row]), str(why)) for row, why in bad.items()]
     return values, problems
@@ -137,11 +138,12 @@ def _times(_field: str, rule: Rule, given: pd.Series) -> tuple[pd.Series, pd.Ser
     else:
         numbers = pd.to_numeric(given, errors="coerce")
         days = numbers - 40587 if rule.format == "mjd" else numbers / 86400
-        days = days.where(days.abs() < 100_000)
-        # whole days and the rest apart, which keeps the microsecond
+        days = days[days.abs() < 100_000]
+        # whole days and the rest apart, in integers, which keeps the microsecond
         whole = np.floor(days)
-        rest = ((days - whole) * DAY_NS / 1000).round() * 1000
-        instants = pd.to_datetime((whole * DAY_NS + rest).astype("Float64").round().astype("Int64"))
+        us = whole.astype("int64") * (DAY_NS // 1000)
+        us += ((days - whole) * (DAY_NS // 1000)).round().astype("int64")
+        instants = pd.to_datetime(us, unit="us").reindex(given.index)
     good = instants.notna() & instants.between(EARLIEST, LATEST)
     ns = instants[good].astype("datetime64[ns]").astype("int64")
     if rule.scale == "utc":
@@ -178,4 +180,4 @@ def night_of(begin_tai_ns: pd.Series, noon_ns: int) -> pd.Series:
     """
     given = begin_tai_ns.dropna().astype("int64")
     dates = pd.to_datetime(given - noon_ns).dt.strftime("%Y%m%d").astype(int)
-    return dates.reindex(begin_tai_ns.index).astype(object)
+    return dates.astype(object).reindex(begin_tai_ns.index)

@@ -90,6 +90,7 @@ def test_log_of_decam_keeps_the_last_measurement_of_an_exposure(
     seconds = (mjd.tai - Time("1970-01-01", scale="tai")).to_value(u.s)
     for x, begin in zip(found, seconds, strict=True):
         assert abs(x.begin_tai_ns / 1e9 - begin) < 2e-6
+        assert x.begin_tai_ns % 1000 == 0
         assert x.exposure_time == float(rows[str(x.id)]["exptime"])
     again = registry.load_exposures(path, "decam-obsbot")
     assert (again.n_loaded, again.n_present) == (0, 2_544)
@@ -136,6 +137,30 @@ def test_every_kind_of_mistake_is_told_and_loses_no_good_row(filled: Registry) -
     assert told == {}
     assert loaded.n_refused == len(mistakes) == loaded.n_loaded
     assert count(filled) == before + len(mistakes)
+
+
+def test_numbers_and_times_beside_missing_ones_keep_every_digit(filled: Registry) -> None:
+    rows = [
+        {"number": number, "what": what, "start": start, "seconds": seconds}
+        for number, what, start, seconds in (
+            ("20201201004243389", "science", "2024-05-28T23:00:00.123456", "0.1"),
+            ("12", "science", "", "60"),
+            ("", "science", "2024-05-28T23:00:00", ""),
+            ("20201201004243391", "dark", "2024-05-28T23:00:00.000001", ""),
+        )
+    ]
+    loaded = filled.load_exposures(pd.DataFrame(rows), instrument="Cam", columns=COLUMNS)
+    assert [p.row for p in loaded.problems] == [2, 3]
+    with filled.read() as connection:
+        found = connection.execute(
+            sa.select(exposure).where(exposure.c.id > 10**12).order_by(exposure.c.id)
+        ).all()
+    begin = Time("2024-05-28T23:00:00", scale="utc") - Time("1970-01-01", scale="tai")
+    whole = round(begin.to_value(u.s)) * 10**9
+    assert [x.id for x in found] == [20201201004243389, 20201201004243391]
+    assert [x.begin_tai_ns - whole for x in found] == [123_456_000, 1_000]
+    assert [x.end_tai_ns - x.begin_tai_ns for x in found] == [100_000_000, 0]
+    assert found[1].exposure_time is None
 
 
 def test_repeated_rows_are_an_error_unless_one_of_them_counts(filled: Registry) -> None:
