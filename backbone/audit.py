@@ -216,7 +216,7 @@ def _mark(connection: sa.Connection, lost: list[tuple[int, int, str]], deleting:
         given = rows_of(connection, keys, {"k": sa.BigInteger})
         connection.execute(
             sa.update(replica)
-            .where(replica.c.file_id.in_(sa.select(given.c.k)), replica.c.state == "available")
+            .where(replica.c.file_id == given.c.k, replica.c.state == "available")
             .values(state=state, since=utc_now())
         )
     files.end_deletion(connection, deleting)

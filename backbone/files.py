@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from backbone import endpoints
 from backbone.endpoints import Endpoint
-from registry.database import CHUNK, insert_rows, rows_of, table_of, utc_now
+from registry.database import CHUNK, delete_among, insert_rows, rows_of, table_of, utc_now
 from registry.schema.files import endpoint, file, replica
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def begin_deletion(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> list[
     given = rows_of(connection, [{"k": c.file_id} for c in copies], {"k": sa.BigInteger})
     connection.execute(
         sa.update(replica)
-        .where(replica.c.file_id.in_(sa.select(given.c.k)), replica.c.state != "deleting")
+        .where(replica.c.file_id == given.c.k, replica.c.state != "deleting")
         .values(state="deleting", since=utc_now())
     )
     return copies
@@ -248,9 +248,6 @@ def begin_deletion(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> list[
 def end_deletion(connection: sa.Connection, file_ids: Sequence[int]) -> None:
     """Forget files whose copies are gone from storage."""
     given = rows_of(connection, [{"k": k} for k in file_ids], {"k": sa.BigInteger})
-    ids = sa.select(given.c.k)
-    connection.execute(
-        sa.delete(replica).where(replica.c.file_id.in_(ids), replica.c.state == "deleting")
-    )
+    delete_among(connection, replica.c.file_id, given.c.k, replica.c.state == "deleting")
     kept = sa.select(replica.c.file_id).where(replica.c.file_id == file.c.id).exists()
-    connection.execute(sa.delete(file).where(file.c.id.in_(ids), ~kept))
+    delete_among(connection, file.c.id, given.c.k, ~kept)

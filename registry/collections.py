@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from registry.database import insert_missing, insert_rows, lock_rows, rows_of, utc_now
+from registry.database import delete_among, insert_missing, insert_rows, lock_rows, rows_of, utc_now
 from registry.errors import CollectionTypeError, Conflict, InUse, UnknownCollection
 from registry.schema.calibrations import calibration
 from registry.schema.collections import collection, collection_chain, tagged
@@ -358,10 +358,8 @@ def untag(connection: sa.Connection, name: str, refs: Sequence[DatasetRef]) -> N
 
 def _untag(connection: sa.Connection, collection_id: int, ids: Sequence[uuid.UUID]) -> None:
     given = rows_of(connection, [{"id": i} for i in ids], {"id": sa.Uuid})
-    connection.execute(
-        sa.delete(tagged).where(
-            tagged.c.collection_id == collection_id, tagged.c.dataset_id.in_(sa.select(given.c.id))
-        )
+    delete_among(
+        connection, tagged.c.dataset_id, given.c.id, tagged.c.collection_id == collection_id
     )
 
 

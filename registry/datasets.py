@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from registry import collections as coll
 from registry.database import (
     CHUNK,
     analyze,
+    delete_among,
     in_written_order,
     insert_missing,
     insert_rows,
@@ -341,30 +343,50 @@ def present_data_ids(
     return found
 
 
-def _membership(collections: Sequence[coll.Collection]) -> Any:
-    """Select dataset, data ID and place in the search for every member of some collections."""
+@dataclass(frozen=True)
+class _Members:
+    """The datasets of some collections: where they come from, and the place of each."""
+
+    source: Any
+    conditions: list[Any]
+    place: Any
+
+
+def _members(collections: Sequence[coll.Collection], *, each_once: bool) -> _Members | None:
+    """Say which datasets some collections have; None without a collection.
+
+    Parameters
+    ----------
+    each_once : bool
+        Whether one that is tagged or certified several times counts once, and the place does not.
+    """
     places = {c.id: i for i, c in enumerate(collections)}
     parts = []
-    for kinds, table, column in (
-        (("RUN",), dataset, dataset.c.run_id),
-        (("TAGGED",), tagged, tagged.c.collection_id),
-        (("CALIBRATION",), calibration, calibration.c.collection_id),
+    for kind, column, member in (
+        ("RUN", dataset.c.run_id, dataset.c.id),
+        ("TAGGED", tagged.c.collection_id, tagged.c.dataset_id),
+        ("CALIBRATION", calibration.c.collection_id, calibration.c.dataset_id),
     ):
-        ids = [c.id for c in collections if c.type in kinds]
+        ids = [c.id for c in collections if c.type == kind]
         if not ids:
             continue
         place: Any = sa.literal(places[ids[0]])
         if len(ids) > 1:
             place = sa.case({i: places[i] for i in ids}, value=column)
-        member = dataset.c.id if table is dataset else table.c.dataset_id
+        if kind == "RUN" and len(ids) == len(collections):
+            return _Members(dataset, [column.in_(ids)], place)
         parts.append(
             sa.select(member.label("dataset_id"), place.label("place")).where(column.in_(ids))
         )
     if not parts:
         return None
-    if len(parts) == 1:
-        return parts[0].subquery("member")
-    return sa.union_all(*parts).subquery("member")
+    found = (
+        parts[0].subquery("member") if len(parts) == 1 else sa.union_all(*parts).subquery("member")
+    )
+    if each_once:
+        found = sa.select(found.c.dataset_id).distinct().subquery("member")
+    source = found.join(dataset, dataset.c.id == found.c.dataset_id)
+    return _Members(source, [], None if each_once else found.c.place)
 
 
 def query_datasets_sql(
@@ -380,17 +402,13 @@ def query_datasets_sql(
     connection: sa.Connection | None = None,
 ) -> sa.Select[Any] | None:
     """Write the statement that `query_datasets` runs; None when no collection is searched."""
-    member = _membership(collections)
-    if member is None:
-        return None
     first = find_first and len(collections) > 1
-    if not first and any(c.type != "RUN" for c in collections):
-        # a dataset is in one run, but may be tagged and certified many times
-        member = sa.select(member.c.dataset_id).distinct().subquery("member")
+    members = _members(collections, each_once=not first)
+    if members is None:
+        return None
     i = data_id_table.alias("i")
     base = (
-        member.join(dataset, dataset.c.id == member.c.dataset_id)
-        .join(dataset_type, dataset_type.c.id == dataset.c.dataset_type_id)
+        members.source.join(dataset_type, dataset_type.c.id == dataset.c.dataset_type_id)
         .join(collection, collection.c.id == dataset.c.run_id)
         .join(i, i.c.id == dataset.c.data_id)
     )
@@ -401,6 +419,7 @@ def query_datasets_sql(
     }
     names = names_of_data_ids(base, i, kind.dimensions, fields, connection)
     conditions = [
+        *members.conditions,
         dataset_type.c.name == kind.name,
         *_fixed(names, data_id),
         *_where(names, where, bind),
@@ -411,7 +430,7 @@ def query_datasets_sql(
         columns.append(i.c.extra)
     selected: sa.Select[Any]
     if first:
-        rank = sa.func.row_number().over(partition_by=dataset.c.data_id, order_by=member.c.place)
+        rank = sa.func.row_number().over(partition_by=dataset.c.data_id, order_by=members.place)
         ranked = (
             sa.select(
                 dataset.c.id,
@@ -637,17 +656,15 @@ def query_data_ids(
         conditions: list[Any] = []
     else:
         kind = get_dataset_type(connection, datasets)
-        member = _membership(coll.flatten(connection, collections))
-        if member is None:
+        members = _members(coll.flatten(connection, collections), each_once=True)
+        if members is None:
             return []
         i = data_id_table.alias("i")
-        base = (
-            member.join(dataset, dataset.c.id == member.c.dataset_id)
-            .join(dataset_type, dataset_type.c.id == dataset.c.dataset_type_id)
-            .join(i, i.c.id == dataset.c.data_id)
-        )
+        base = members.source.join(
+            dataset_type, dataset_type.c.id == dataset.c.dataset_type_id
+        ).join(i, i.c.id == dataset.c.data_id)
         names = names_of_data_ids(base, i, kind.dimensions, connection=connection)
-        conditions = [dataset_type.c.name == datasets]
+        conditions = [*members.conditions, dataset_type.c.name == datasets]
     columns = [names.column(d).label(d) for d in dimensions]
     conditions += [*_fixed(names, data_id), *_where(names, where, bind)]
     ordering = _ordering(names, order_by)
@@ -735,12 +752,11 @@ def remove_datasets(connection: sa.Connection, refs: Sequence[DatasetRef]) -> No
     for start in range(0, len(refs), CHUNK):
         part = refs[start : start + CHUNK]
         given = rows_of(connection, [{"id": r.id} for r in part], {"id": sa.Uuid})
-        ids = sa.select(given.c.id)
-        for table, column in (
-            (tagged, tagged.c.dataset_id),
-            (calibration, calibration.c.dataset_id),
-            (calibration_fact, calibration_fact.c.dataset_id),
-            (quantum_output, quantum_output.c.dataset_id),
-            (dataset, dataset.c.id),
+        for column in (
+            tagged.c.dataset_id,
+            calibration.c.dataset_id,
+            calibration_fact.c.dataset_id,
+            quantum_output.c.dataset_id,
+            dataset.c.id,
         ):
-            connection.execute(sa.delete(table).where(column.in_(ids)))
+            delete_among(connection, column, given.c.id)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry import footprints, regions
-from registry.database import insert_rows, rows_of
+from registry.database import analyze, insert_rows, rows_of
 from registry.errors import (
     Conflict,
     DefinitionConflict,
@@ -59,6 +59,10 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "detector": {"purpose": "science"},
     "exposure": {"quality": "good"},
 }
+
+
+_BULK = 1_000
+"""From this many inserted records on, the planner's statistics are refreshed."""
 
 
 def element_table(element: str) -> sa.Table:
@@ -131,6 +135,8 @@ def insert_dimension_records(
             insert_rows(connection, table, new, skip_existing=on_conflict == "skip")
     except sa.exc.IntegrityError as error:
         raise _dangling(connection, table, new, error) from error
+    if len(new) >= _BULK:
+        analyze(connection, table)
     if element == "visit_detector_region" and new:
         regions.index_visits(connection, new)
     elif element == "patch" and new:
@@ -383,7 +389,5 @@ def flag_rejected(connection: sa.Connection, exposures: Sequence[tuple[str, int]
         {"instrument": sa.String, "exposure": sa.BigInteger},
     )
     e = schema.exposure
-    same = sa.select(given.c.n).where(
-        given.c.instrument == e.c.instrument, given.c.exposure == e.c.id
-    )
-    connection.execute(sa.update(e).where(same.exists()).values(quality="rejected"))
+    same = (given.c.instrument == e.c.instrument) & (given.c.exposure == e.c.id)
+    connection.execute(sa.update(e).where(same).values(quality="rejected"))

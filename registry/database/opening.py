@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
-from registry.database.statements import canonical_json
+from registry.database.statements import STALE, canonical_json
 from registry.errors import DatabaseUnavailable, RegistryError
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ def remembered(connection: sa.Connection, question: str, ask: Callable[[], T | N
 def _forget_remembered(connection: sa.Connection, *_: Any) -> None:
     if not connection.invalidated:  # with the connection itself, what it remembered is gone
         connection.info.pop("remembered", None)
+        connection.info.pop(STALE, None)
 
 
 def _plan_without_compiling(connection: Any, _record: Any) -> None:

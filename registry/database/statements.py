@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHUNK",
+    "STALE",
     "analyze",
+    "analyze_stale",
     "canonical_json",
+    "delete_among",
     "in_written_order",
     "insert_missing",
     "insert_rows",
@@ -24,6 +27,8 @@ __all__ = [
     "table_of",
 ]
 
+STALE = "tables whose statistics are stale"
+"""What a connection has put off; see `analyze_stale`."""
 CHUNK = 20_000
 """Rows sent in one statement."""
 
@@ -192,15 +197,49 @@ _ANALYSED_ROWS = 1_000
 
 
 def analyze(connection: sa.Connection, *tables: sa.Table) -> None:
-    """Refresh the planner's statistics of tables after a bulk load."""
+    """Refresh the planner's statistics of tables after a bulk load.
+
+    On MariaDB, where that ends a transaction, it is done after the commit.
+    """
     preparer = connection.dialect.identifier_preparer
     names = [preparer.format_table(t) for t in tables]
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"ANALYZE {', '.join(names)}")
-    elif connection.dialect.name == "sqlite":
+    elif connection.dialect.name != "sqlite":
+        connection.info.setdefault(STALE, set()).update(names)
+    else:
         connection.exec_driver_sql(f"PRAGMA analysis_limit = {_ANALYSED_ROWS}")
         for name in names:
             connection.exec_driver_sql(f"ANALYZE {name}")
+
+
+def analyze_stale(connection: sa.Connection) -> None:
+    """Refresh the statistics that `analyze` put off until the transaction is committed."""
+    names = connection.info.pop(STALE, None)
+    if names:
+        listed = ", ".join(sorted(names))
+        connection.exec_driver_sql(f"ANALYZE NO_WRITE_TO_BINLOG TABLE {listed}").close()
+
+
+def delete_among(connection: sa.Connection, column: sa.Column[Any], given: Any, *also: Any) -> None:
+    """Delete the rows whose column is among given values; in one step into its index for each.
+
+    Parameters
+    ----------
+    column : sqlalchemy.Column
+        Of the table; indexed.
+    given : sqlalchemy.Column
+        Of the table expression that `rows_of` makes.
+    *also : conditions
+        Further ones that the rows fulfil.
+    """
+    statement = sa.delete(column.table)
+    if connection.dialect.name == "sqlite":
+        statement = statement.where(column.in_(sa.select(given)), *also)
+    else:
+        # MariaDB would search a subquery anew for each row of the table
+        statement = statement.where(column == given, *also)
+    connection.execute(statement)
 
 
 def json_field(document: Any, name: str, kind: type) -> sa.ColumnElement[Any]:

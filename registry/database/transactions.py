@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from registry.database.failures import is_answer, may_be_repeated, translated
 from registry.database.opening import may_write, open_engine, safe_url
+from registry.database.statements import analyze_stale
 from registry.errors import DatabaseUnavailable, ReadOnly
 
 if TYPE_CHECKING:
@@ -123,14 +124,16 @@ class Database:
             with (
                 self.translated(),
                 self.engine.connect().execution_options(writing=True) as connection,
-                connection.begin(),
             ):
-                token = self._enlisted.set(connection)
-                try:
-                    yield connection
-                finally:
-                    self._enlisted.reset(token)
-                committing = True
+                with connection.begin():
+                    token = self._enlisted.set(connection)
+                    try:
+                        yield connection
+                    finally:
+                        self._enlisted.reset(token)
+                    committing = True
+                committing = False
+                analyze_stale(connection)
         except DatabaseUnavailable as error:
             error.uncertain = committing and not is_answer(error.__cause__)
             raise

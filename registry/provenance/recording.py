@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry import collections as coll
-from registry.database import canonical_json, insert_rows, rows_of, utc_now
+from registry.database import canonical_json, delete_among, insert_rows, rows_of, utc_now
 from registry.datasets import insert_data_ids
 from registry.errors import DefinitionConflict, InvalidState
 from registry.schema import provenance as schema
@@ -392,11 +392,10 @@ def block(connection: sa.Connection, reasons: Mapping[uuid.UUID, str]) -> None:
         [{"q": k, "why": v} for k, v in reasons.items()],
         {"q": sa.Uuid, "why": sa.String},
     )
-    why = sa.select(given.c.why).where(given.c.q == q.c.id).scalar_subquery()
     connection.execute(
         sa.update(q)
-        .where(q.c.state == "ready", q.c.id.in_(sa.select(given.c.q)))
-        .values(state="blocked", exception_message=why)
+        .where(q.c.state == "ready", q.c.id == given.c.q)
+        .values(state="blocked", exception_message=given.c.why)
     )
 
 
@@ -416,13 +415,10 @@ def reset(connection: sa.Connection, quantum_ids: Sequence[uuid.UUID]) -> int:
     ).scalars()
     found = list(wanted)
     given = rows_of(connection, [{"q": i} for i in found], {"q": sa.Uuid})
-    ids = sa.select(given.c.q)
-    connection.execute(
-        sa.delete(schema.quantum_metric).where(schema.quantum_metric.c.quantum_id.in_(ids))
-    )
+    delete_among(connection, schema.quantum_metric.c.quantum_id, given.c.q)
     connection.execute(
         sa.update(q)
-        .where(q.c.id.in_(ids))
+        .where(q.c.id == given.c.q)
         .values(state="ready", finished_at=None, exception_class=None, exception_message=None)
     )
     return len(found)

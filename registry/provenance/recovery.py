@@ -38,7 +38,7 @@ def declare_lost(
     same = (given.q == q.c.id) & (given.host == q.c.host) & (given.pid == q.c.pid)
     connection.execute(
         sa.update(q)
-        .where(q.c.state == "running", sa.select(given.q).where(same).exists())
+        .where(q.c.state == "running", same)
         .values(
             state="failed",
             finished_at=utc_now(),
