@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from registry.provenance.pictures import columns as layers
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -193,7 +195,7 @@ def draw_history(ref: DatasetRef, edges: Sequence[Edge], target: Path) -> None:
         labels[edge.input.id] = _label(edge.input)
         kinds[edge.input.id] = edge.input.dataset_type.name
         lines.add((edge.input.id, edge.output.id))
-    columns = _columns(ref.id, list(labels), lines)
+    columns = layers([ref.id], list(labels), lines)[::-1]
     height = max(len(column) for column in columns)
     place = {
         node: (float(-depth), (i + 0.5) * height / len(column) - height / 2)
@@ -222,39 +224,6 @@ def draw_history(ref: DatasetRef, edges: Sequence[Edge], target: Path) -> None:
     axes.axis("off")
     axes.set_title(f"What {_label(ref)} was made from".replace("\n", " "), fontsize=11)
     figure.savefig(target, dpi=110)
-
-
-def _columns(root: Any, nodes: list[Any], lines: set[tuple[Any, Any]]) -> list[list[Any]]:
-    """Put nodes into columns by their longest way to the root, ordered so that few lines cross.
-
-    Layers and the barycentre sweeps of Sugiyama, Tagawa & Toda (1981).
-    """
-    depth = dict.fromkeys(nodes, 0)
-    for _ in nodes:
-        deeper = {s: depth[o] + 1 for s, o in lines if depth[s] <= depth[o]}
-        if not deeper:
-            break
-        depth.update(deeper)
-    columns = [[n for n in nodes if depth[n] == d] for d in range(max(depth.values()) + 1)]
-    columns = [column for column in columns if column]
-    neighbours: dict[Any, list[Any]] = {node: [] for node in nodes}
-    for source, output in lines:
-        neighbours[source].append(output)
-        neighbours[output].append(source)
-    for column in columns:
-        column.sort(key=str)
-    for _ in range(12):
-        rank = {n: i / len(column) for column in columns for i, n in enumerate(column)}
-        for column in [*columns, *columns[::-1]]:
-            middle = {
-                n: sum(rank[m] for m in neighbours[n]) / len(neighbours[n])
-                if neighbours[n]
-                else rank[n]
-                for n in column
-            }
-            column.sort(key=middle.__getitem__)
-            rank.update({n: i / len(column) for i, n in enumerate(column)})
-    return columns if columns[0] == [root] else [[root], *columns]
 
 
 def _curve(

@@ -12,8 +12,9 @@ from matplotlib.image import imread
 
 from registry.identity import DataId, DatasetRef, DatasetType
 from registry.provenance import Edge
+from registry.provenance.pictures import columns as layers
 from registry.timespan import BEGINNING, END
-from workflow.demo.pictures import _columns, draw_history, draw_images, draw_timeline
+from workflow.demo.pictures import draw_history, draw_images, draw_timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,7 +110,7 @@ def test_columns_follow_the_longest_way_and_lines_do_not_cross() -> None:
     # Two chains whose nodes are given in opposite order, and a shortcut.
     lines = {("a1", "b1"), ("b1", "c1"), ("c1", "root"), ("a2", "b2"), ("b2", "c2"),
              ("c2", "root"), ("a1", "c1")}  # fmt: skip
-    columns = _columns("root", ["root", "c2", "c1", "b1", "b2", "a2", "a1"], lines)
+    columns = layers(["root"], ["root", "c2", "c1", "b1", "b2", "a2", "a1"], lines)[::-1]
     assert [sorted(c) for c in columns] == [["root"], ["c1", "c2"], ["b1", "b2"], ["a1", "a2"]]
     for left, right in pairwise(columns[1:]):
         assert [n[1] for n in left] == [n[1] for n in right]
