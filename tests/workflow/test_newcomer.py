@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,6 +50,20 @@ def test_commands_that_are_spelled_wrongly(repo: Path) -> None:
     for name in COMMANDS:
         assert call(name, "--help").exit_code == 0
     assert "Did you mean 'raw'?" in told("query-datasets", repo, "raws")
+
+
+def test_cameras_that_ship_are_listed_with_their_pipelines() -> None:
+    listed = json.loads(call("instrument", "list", "--format", "json").stdout)
+    assert {c["name"]: c["pipeline"] for c in listed} == {
+        "90prime": "calexps",
+        "decam": "",
+        "demo": "demo",
+        "hsc": "",
+        "mosaic3": "calexps",
+        "obs-test": "obs-test",
+        "ohp-t152": "ohp-t152",
+        "tircam2": "tircam2",
+    }
 
 
 def test_cameras(tmp_path: Path, repo: Path) -> None:

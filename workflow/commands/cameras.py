@@ -33,9 +33,7 @@ def register(repo: str, definition: str) -> None:
 def list_(repo: str | None, style: str) -> None:
     """List the cameras of REPO, or those that are shipped."""
     if repo is None:
-        from butler.instrument import shipped
-
-        show([{"shipped": name} for name in shipped()], style, ("shipped",))
+        show(_shipped(), style, ("name", "instrument", "pipeline", "what"))
         return
     from butler import Butler
 
@@ -46,6 +44,29 @@ def list_(repo: str | None, style: str) -> None:
         style,
         ("name", "definition_version", "doc"),
     )
+
+
+def _shipped() -> list[dict[str, str]]:
+    """List the cameras that ship, each with its pipeline and what it is."""
+    from pathlib import Path
+
+    from butler.instrument import load_shipped, shipped
+    from workflow.shipped import shipped_pipelines
+
+    pipelines = {name: Path(path).stem for name, path in shipped_pipelines().items()}
+    rows = []
+    for name in shipped():
+        camera = load_shipped(name)
+        calexps = "raw" not in {kind.dataset_type for kind in camera.files.kinds}
+        rows.append(
+            {
+                "name": name,
+                "instrument": camera.name,
+                "pipeline": pipelines.get(camera.name, pipelines[None] if calexps else ""),
+                "what": " ".join(camera.doc.split())[:60].rpartition(" ")[0] + " ...",
+            }
+        )
+    return rows
 
 
 @click.command()
