@@ -7,6 +7,9 @@ CONSTRAINTS ?= constraints.txt
 # Arguments to pytest, as in: make test ARGS="tests/registry --db sqlite"
 ARGS ?= -n auto --maxprocesses 4 --dist worksteal
 
+# The tests start dozens of processes, each of which would compile every library anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 PARTS := pyproject.toml $(CONSTRAINTS)

@@ -187,12 +187,13 @@ def upgrade(url: str, revision: str = "head") -> None:
     """
     from alembic import command
 
-    if revision not in _revisions() | {"head"}:
+    if revision != "head" and revision not in _revisions():
         raise UnknownRevision(revision, [*_revisions(), "head"])
     with _connected(url, make=True) as connection:
-        _require_step(connection, url, revision, up=True)
-        connection.rollback()
-        command.upgrade(_config(connection=connection), revision)
+        if revision != "head" or _stamped(connection) != head():
+            _require_step(connection, url, revision, up=True)
+            connection.rollback()
+            command.upgrade(_config(connection=connection), revision)
         if _stamped(connection) == head():
             _give_identity(connection)
         connection.commit()
