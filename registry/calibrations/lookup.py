@@ -89,7 +89,7 @@ def find_calibrations(
     if not searched or not observations:
         return [None] * len(observations)
     if len(observations) == 1 and facts is None:
-        answered, ref = _valid_one(connection, kind, *observations[0], searched)
+        answered, ref = _one(connection, kind, *observations[0], searched)
         if answered:
             return [ref]
     policy = get_policy(connection, kind)
@@ -108,13 +108,16 @@ def _best(
     """Choose for each observation among its candidates; see `rank_of`."""
     chosen: list[DatasetRef | None] = [None] * len(times)
     ranks: dict[int, tuple[Any, ...]] = {}
-    valid_only, reach = policy.selection == "valid", policy.reach()
+    valid_only, later = policy.selection == "valid", policy.selection == "nearest"
+    reach = policy.reach()
     for n, place, candidate in candidates:
         ref, begin, end = known[candidate]
         at = times[n]
         if valid_only and not begin <= at < end:
             continue
         rank = (*rank_of(begin, end, at), place)
+        if rank[2] and not later:
+            continue
         if rank[1] <= reach and (n not in ranks or rank < ranks[n]):
             ranks[n], chosen[n] = rank, ref
     return chosen
@@ -138,7 +141,7 @@ def _candidates(
     found: list[tuple[int, int, int]] = []
     for start in range(0, len(asked.keys), CHUNK):
         statement = lookup_sql(connection, policy, asked, ids, slice(start, start + CHUNK))
-        rows = connection.execute(statement, parameters)
+        rows = connection.execute(statement, parameters).all()
         found += [(start + n, places[c], one) for n, c, one in rows if one is not None]
     return found
 
@@ -341,7 +344,7 @@ _RANGES = (
     .join(data_id, data_id.c.id == dataset.c.data_id)
 )
 _ranges: dict[tuple[str, ...], Any] = {}
-_valid: dict[tuple[str, ...], Any] = {}
+_one_sql: dict[tuple[Any, ...], Any] = {}
 
 
 def _ranges_sql(kind: DatasetType) -> Any:
@@ -370,57 +373,76 @@ def _certified(
     statement = _ranges_sql(kind).where(calibration.c.id.in_(sa.bindparam("ids", expanding=True)))
     found: dict[int, tuple[DatasetRef, int, int]] = {}
     for start in range(0, len(ids), CHUNK):
-        rows = connection.execute(statement, {"ids": ids[start : start + CHUNK]})
+        rows = connection.execute(statement, {"ids": ids[start : start + CHUNK]}).all()
         for key, begin, end, uuid, run, *values in rows:
             found[key] = (_ref(kind, uuid, run, values), begin, end)
     return found
 
 
-def _valid_one(
+def _one(
     connection: sa.Connection,
     kind: DatasetType,
     observation: Mapping[str, Any],
     at: int,
     searched: Sequence[int],
 ) -> tuple[bool, DatasetRef | None]:
-    """Find what is valid for one observation, in one statement that tells of a policy too.
+    """Find the calibration for one observation by constant statements.
+
+    The first asks for what is valid and for a policy; mostly it is the only one.
 
     Returns
     -------
     tuple
-        Whether this is the answer: not when the type has a policy, or when nothing is valid and so
-        it is not known whether it has one.
+        Whether this is the answer: not when the policy compares facts, or keys are to be completed.
     """
     if any(d not in observation for d in kind.lookup_dimensions):
         return False, None
-    statement = _valid.get(kind.dimensions)
-    if statement is None:
-        key = sa.bindparam("k", type_=sa.String)
-        wanted = data_id.alias("wanted")
-        values = {
-            "d": sa.select(wanted.c.id).where(wanted.c.identity_key == key).scalar_subquery(),
-            "t": sa.bindparam("t", type_=sa.BigInteger),
-        }
-        step = _step(VALID, values, False)
-        policy = calibration_policy
-        statement = _valid[kind.dimensions] = (
-            _ranges_sql(kind)
-            .add_columns(_SEARCHED.c.id, policy.c.dataset_type_id)
-            .join(
-                _SEARCHED,
-                (_SEARCHED.c.id == calibration.c.collection_id) & (calibration.c.id == step),
-            )
-            .outerjoin(policy, policy.c.dataset_type_id == calibration.c.dataset_type_id)
-            .where(_IN_SEARCHED, calibration.c.valid_end_tai_ns > values["t"])
-        )
     parameters = {
         "kind": kind.name,
         "searched": searched,
         "k": _key(observation, kind.lookup_dimensions),
         "t": int(at),
     }
-    rows = connection.execute(statement, parameters).all()
-    if not rows or rows[0][-1] is not None:
+    rows = connection.execute(_valid_sql(kind), parameters).all()
+    policy = VALID if rows and rows[0][-1] is None else get_policy(connection, kind)
+    if policy.match:
         return False, None
-    _, _, _, uuid, run, *values_, _, _ = min(rows, key=lambda row: searched.index(row[-2]))
-    return True, _ref(kind, uuid, run, values_)
+    if policy.selection != "valid" and not rows:
+        rows = connection.execute(_around_sql(kind), parameters).all()
+    candidates = [(0, searched.index(row[-2]), row[0]) for row in rows]
+    known = {row[0]: (_ref(kind, row[3], row[4], row[5:-2]), row[1], row[2]) for row in rows}
+    return True, _best(policy, [int(at)], candidates, known)[0]
+
+
+def _of_one(kind: DatasetType, after: bool, *conditions: Any) -> Any:
+    """Write the question for the range next to one observation in each collection."""
+    wanted = data_id.alias("wanted")
+    key = sa.bindparam("k", type_=sa.String)
+    values = {
+        "d": sa.select(wanted.c.id).where(wanted.c.identity_key == key).scalar_subquery(),
+        "t": sa.bindparam("t", type_=sa.BigInteger),
+    }
+    step = calibration.c.id == _step(VALID, values, after)
+    policy = calibration_policy.c.dataset_type_id
+    return (
+        _ranges_sql(kind)
+        .add_columns(_SEARCHED.c.id, policy)
+        .join(_SEARCHED, (_SEARCHED.c.id == calibration.c.collection_id) & step)
+        .outerjoin(calibration_policy, policy == calibration.c.dataset_type_id)
+        .where(_IN_SEARCHED, *conditions)
+    )
+
+
+def _valid_sql(kind: DatasetType) -> Any:
+    form = ("valid", kind.dimensions)
+    if form not in _one_sql:
+        now = sa.bindparam("t", type_=sa.BigInteger)
+        _one_sql[form] = _of_one(kind, False, calibration.c.valid_end_tai_ns > now)
+    return _one_sql[form]
+
+
+def _around_sql(kind: DatasetType) -> Any:
+    form = ("around", kind.dimensions)
+    if form not in _one_sql:
+        _one_sql[form] = sa.union_all(_of_one(kind, False), _of_one(kind, True))
+    return _one_sql[form]
