@@ -591,6 +591,11 @@ class Butler:
     def _kind(self, dataset_type: str | DatasetType) -> DatasetType:
         if isinstance(dataset_type, DatasetType):
             return dataset_type
+        if not isinstance(dataset_type, str):
+            raise TypeError(
+                "What to get or put is told by the name of a dataset type, a DatasetType or a "
+                f"DatasetRef, not by {dataset_type!r}."
+            )
         kind = self._kinds.get(dataset_type)
         if kind is None:
             kind = self._kinds[dataset_type] = self.registry.dataset_type(dataset_type)

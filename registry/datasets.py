@@ -458,7 +458,7 @@ def query_datasets_sql(
             .where(*conditions)
             .order_by(*(o.desc() if down else o for o, down in ordering), dataset.c.id)
         )
-    return selected.limit(limit) if limit is not None else selected
+    return _limited(selected, limit)
 
 
 def query_datasets(
@@ -515,6 +515,14 @@ def _where(names: Names, where: str, bind: Mapping[str, Any] | None) -> list[Any
     from registry.expressions import compile_where, parse
 
     return [compile_where(parse(where), names, bind or {})]
+
+
+def _limited(statement: sa.Select[Any], limit: int | None) -> sa.Select[Any]:
+    if limit is None:
+        return statement
+    if limit < 0:
+        raise ValueError(f"limit={limit} must be at least 0; leave it out for all.")
+    return statement.limit(limit)
 
 
 def _ordering(names: Names, order_by: Sequence[str]) -> list[tuple[Any, bool]]:
@@ -672,8 +680,7 @@ def query_data_ids(
     statement = statement.select_from(names.base).where(*conditions).distinct()
     keys = [o.desc() if down else o for o, down in ordering] or columns
     statement = statement.order_by(*keys)
-    if limit is not None:
-        statement = statement.limit(limit)
+    statement = _limited(statement, limit)
     n = len(columns)
     return [
         DataId.of({d: v for d, v in zip(dimensions, row[:n], strict=True) if v is not None})
@@ -711,8 +718,7 @@ def query_dimension_records(
     keys = [o.desc() if down else o for o, down in _ordering(names, order_by)]
     keys = keys or [table.c[c.name] for c in element_table(element).primary_key]
     statement = sa.select(table).select_from(names.base).where(*conditions).order_by(*keys)
-    if limit is not None:
-        statement = statement.limit(limit)
+    statement = _limited(statement, limit)
     return [dict(r) for r in connection.execute(statement).mappings()]
 
 

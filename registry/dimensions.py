@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry import footprints, regions
-from registry.database import analyze, insert_rows, rows_of
+from registry.database import analyze, insert_rows, kind_of, rows_of, violated
 from registry.errors import (
     Conflict,
     DefinitionConflict,
@@ -114,6 +114,10 @@ def insert_dimension_records(
         If a key exists and ``on_conflict`` is ``"fail"``.
     UnknownDimensionValue
         If a record refers to another one that is missing.
+    InvalidDataId
+        If a value is missing, of the wrong type, too long, or breaks a rule of the table.
+    Conflict
+        If two records contradict each other.
     """
     table = element_table(element)
     records = _records(table, rows)
@@ -134,7 +138,7 @@ def insert_dimension_records(
         with connection.begin_nested():
             insert_rows(connection, table, new, skip_existing=on_conflict == "skip")
     except sa.exc.IntegrityError as error:
-        raise _dangling(connection, table, new, error) from error
+        raise _refused(connection, table, new, error) from error
     if len(new) >= _BULK:
         analyze(connection, table)
     if element == "visit_detector_region" and new:
@@ -151,21 +155,32 @@ def _records(table: sa.Table, rows: Any) -> list[dict[str, Any]]:
         rows = rows.to_dict("records")
     names = [c.name for c in table.columns]
     defaults = dict.fromkeys(names) | _DEFAULTS.get(table.name, {})
+    kinds = {c.name: _kind_of_value(c) for c in table.columns}
+    needed = [c for c in table.columns if not c.nullable]
+    size: dict[type, Any] = {str: len, int: abs}
     records = []
     for row in rows:
-        unknown = [k for k in row if k not in defaults]
-        if unknown:
-            raise UnknownColumn(unknown[0], names, element=table.name)
-        given = {k: _stored(v) for k, v in row.items()}
-        records.append(defaults | {k: v for k, v in given.items() if v is not None})
-    for record in records:
-        for column in table.columns:
-            if not column.nullable and record[column.name] is None:
+        record = dict(defaults)
+        for name, value in row.items():
+            if name not in defaults:
+                raise UnknownColumn(name, names, element=table.name)
+            python, limit = kinds[name]
+            if type(value) is not python or value in _NOT_FINITE or value != value:  # noqa: PLR0124 (NaN)
+                value = _stored(value)
+                if value is None:
+                    continue
+            elif not limit or size[python](value) <= limit:
+                record[name] = value
+                continue
+            record[name] = _fitting(table.c[name], kinds[name], value)
+        for column in needed:
+            if record[column.name] is None:
                 given = {k: v for k, v in record.items() if v is not None}
                 raise InvalidDataId(
                     f"A record of {table.name} needs a value for {column.name} "
                     f"({column.comment}); got {given}."
                 )
+        records.append(record)
     return records
 
 
@@ -177,6 +192,48 @@ class UnknownColumn(UnknownName):
     def __init__(self, name: str, known: Iterable[str], *, element: str) -> None:
         self.kind = f"field of {element}"  # type: ignore[misc]
         super().__init__(name, known)
+
+
+_NOT_FINITE = (math.inf, -math.inf)
+_WORDS = {int: "an integer", str: "a text", float: "a number", bool: "true or false"}
+
+
+def _kind_of_value(column: sa.Column[Any]) -> tuple[type, int]:
+    """Tell the Python type of a column's values, and the largest number or length, 0 for any."""
+    for kind, python, limit in (
+        (sa.BigInteger, int, 2**63 - 1),
+        (sa.Integer, int, 2**31 - 1),
+        (sa.Boolean, bool, 0),
+        (sa.Float, float, 0),
+        (sa.String, str, getattr(column.type, "length", None) or 0),
+    ):
+        if isinstance(column.type, kind):
+            return python, limit
+    return object, 0
+
+
+def _fitting(column: sa.Column[Any], kind: tuple[type, int], value: Any) -> Any:
+    """Refuse a value that is not of its column's type, which SQLite would store as it is.
+
+    Raises
+    ------
+    InvalidDataId
+        Names the field, what it takes and what it was given.
+    """
+    python, limit = kind
+    if python is int and isinstance(value, float) and value.is_integer():
+        value = int(value)  # a DataFrame has floats in columns of integers where some are missing
+    numbers = (int, float) if python is float else (python,)
+    wrong = not isinstance(value, numbers) or (isinstance(value, bool) and python in (int, float))
+    if not wrong and limit:
+        wrong = len(value) > limit if python is str else not -limit <= value <= limit
+    if wrong:
+        at_most = f" of at most {limit} characters" if python is str and limit else ""
+        raise InvalidDataId(
+            f"A record of {column.table.name} takes {_WORDS[python]}{at_most} for {column.name} "
+            f"({column.comment}); got {str(value)[:40]!r}."
+        )
+    return value
 
 
 def _stored(value: Any) -> Any:
@@ -206,6 +263,35 @@ def _existing_keys(
         sa.select(*(table.c[k] for k in types)).join_from(given, table, same)
     )
     return {tuple(row) for row in found}
+
+
+def _refused(
+    connection: sa.Connection,
+    table: sa.Table,
+    records: Sequence[Mapping[str, Any]],
+    error: sa.exc.IntegrityError,
+) -> Exception:
+    """Say which rule of the table the records break, or which record they refer to is missing."""
+    name = violated(error)
+    for rule in table.constraints:
+        if isinstance(rule, sa.CheckConstraint) and rule.name == name:
+            return InvalidDataId(f"A record of {table.name} must have {rule.sqltext}.")
+    if kind_of(error) == "unique":
+        uniques = [table.primary_key, *table.constraints]
+        keys = [list(u.columns.keys()) for u in uniques if isinstance(u, _UNIQUE)]
+        twice = next((k for k in keys if _repeated(records, k)), None)
+        shown = " and ".join(twice or ["key"])
+        whose = "Two records given" if twice else "A record given and one that is there"
+        return Conflict(f"{whose} of {table.name} have the same {shown}: {name}.")
+    return _dangling(connection, table, records, error)
+
+
+_UNIQUE = (sa.PrimaryKeyConstraint, sa.UniqueConstraint)
+
+
+def _repeated(records: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> bool:
+    values = [tuple(r[k] for k in keys) for r in records]
+    return len(set(values)) < len(values)
 
 
 def _dangling(

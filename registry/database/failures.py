@@ -28,6 +28,8 @@ _LOST_CLASSES = ("08", "57")
 """PostgreSQL: connection exceptions, operator intervention."""
 _RETRYABLE_NUMBERS = {1020, 1205, 1213}
 _REFUSED_NUMBERS = {1044, 1045, 1049}
+# of the errors below 2000, which the server gives, those that say that it cannot go on
+_LEAVING_NUMBERS = {1020, 1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1927}
 # before there is a connection, psycopg2 has no code but the text
 _REFUSED = re.compile(r"FATAL: +(.* does not exist|.* authentication failed.*|no pg_hba.*)$")
 _FULL_NUMBERS = {1021, 1114, 1026}
@@ -177,6 +179,9 @@ def _translation(error: sa.exc.DBAPIError, url: str) -> SkyspineError:
             f"The server of {url} refuses the connection: {reason}. "
             "The database must exist (CREATE DATABASE), and user and password be right."
         )
+    number = _number(error) or 0
+    if 1000 <= number < 2000 and number not in _LEAVING_NUMBERS:
+        return RegistryError(f"The database {url} refused a statement: {first_line}")
     if (
         isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError))
         or error.connection_invalidated

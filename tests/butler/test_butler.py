@@ -139,6 +139,19 @@ def test_a_get_needs_a_collection(repository: Path) -> None:
         without.get("summary", detector=1)
 
 
+def test_arguments_that_mean_nothing_are_refused(butler: Butler) -> None:
+    with pytest.raises(TypeError, match="a DatasetType or a DatasetRef, not by 5"):
+        butler.get(5, detector=1)  # type: ignore[arg-type]
+    for ask in (
+        lambda: butler.query_datasets("summary", collections="u/test", limit=-1),
+        lambda: butler.query_data_ids(["detector"], limit=-1),
+        lambda: butler.query_dimension_records("detector", limit=-1),
+    ):
+        with pytest.raises(ValueError, match="limit=-1 must be at least 0"):
+            ask()
+    assert butler.query_datasets("summary", collections="u/test", limit=0) == []
+
+
 def test_wrong_names_are_answered_with_near_ones(butler: Butler) -> None:
     with pytest.raises(UnknownDatasetType, match="Did you mean 'summary'"):
         butler.get("sumary", detector=1)

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from registry.errors import (
+    Conflict,
     DefinitionConflict,
     InvalidDataId,
     UnknownDimensionValue,
@@ -140,3 +142,52 @@ def test_expand_adds_night_filter_and_band(filled: Registry) -> None:
     ]
     with pytest.raises(UnknownDimensionValue, match="no exposure '99'"):
         filled.expand([{"instrument": "Cam", "exposure": 99}])
+
+
+@pytest.mark.parametrize(
+    ("element", "record", "message"),
+    [
+        ("detector", {"id": "x", "full_name": "a"}, "takes an integer for id .*got 'x'"),
+        ("detector", {"id": 2**31, "full_name": "a"}, "takes an integer for id"),
+        ("detector", {"id": 7.5, "full_name": "a"}, "takes an integer for id .*got '7.5'"),
+        ("detector", {"id": True, "full_name": "a"}, "takes an integer for id"),
+        ("detector", {"id": 7, "full_name": 7}, "takes a text of at most 255 characters for full"),
+        ("detector", {"id": 7, "full_name": "é" * 256}, "takes a text of at most 255 characters"),
+        (
+            "day_obs",
+            {"id": 20250101, "begin_tai_ns": 5, "end_tai_ns": 1},
+            "must have begin_tai_ns <",
+        ),
+        ("exposure", exposure(9, 20220920, "bias", exposure_time="60"), "takes a number for expos"),
+        ("exposure", exposure(9, 20220920, "bias", quality="bad"), "must have quality IN"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused_by_name(
+    filled: Registry, element: str, record: dict[str, Any], message: str
+) -> None:
+    before = filled.query_dimension_records(element)
+    with pytest.raises(InvalidDataId, match=message):
+        filled.insert_dimension_records(element, [{"instrument": "Cam", **record}])
+    assert filled.query_dimension_records(element) == before
+
+
+def test_records_that_contradict_each_other_are_told(filled: Registry) -> None:
+    def insert(*records: tuple[int, str]) -> None:
+        rows = [{"instrument": "Cam", "id": n, "full_name": name} for n, name in records]
+        filled.insert_dimension_records("detector", rows)
+
+    with pytest.raises(Conflict, match="Two records given of detector .* same instrument and id"):
+        insert((7, "a"), (7, "b"))
+    with pytest.raises(Conflict, match="Two records given .* same instrument and full_name"):
+        insert((7, "a"), (8, "a"))
+    with pytest.raises(Conflict, match="A record given and one that is there of detector"):
+        insert((7, "chip0"))
+    insert((7, "Chip0"), (8, "chip0 "))
+    assert len(filled.query_dimension_records("detector")) == 4
+
+
+def test_whole_numbers_of_a_data_frame_are_integers(filled: Registry) -> None:
+    frame = pd.DataFrame({"instrument": "Cam", "id": [5.0, 6.0], "full_name": ["e", "f"]})
+    filled.insert_dimension_records("detector", frame.assign(nrows=[4096.0, np.nan]))
+    found = filled.query_dimension_records("detector", where="detector >= 5")
+    assert [(r["id"], r["nrows"]) for r in found] == [(5, 4096), (6, None)]
