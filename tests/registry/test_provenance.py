@@ -9,7 +9,14 @@ import sqlalchemy as sa
 from registry import provenance
 from registry.errors import DefinitionConflict, InvalidState, RegistryError, SkyspineError
 from registry.identity import uuid7
-from registry.provenance import STATES, TRANSITIONS, HistoryEntry, Outcome, QuantumRow
+from registry.provenance import (
+    STATES,
+    TRANSITIONS,
+    HistoryEntry,
+    Outcome,
+    QuantumRow,
+    recovery,
+)
 from registry.schema import provenance as schema
 from tests.registry.observatory import BIAS, CATALOG, RAW, bias_id, raw_id
 
@@ -115,6 +122,33 @@ def test_states_change_only_along_the_transitions(bench: Bench, raw: DatasetRef)
             else:
                 verb(key)
             assert bench.row(key)["state"] == (target if allowed else state), (state, name, target)
+
+
+def test_of_two_processes_only_the_one_that_has_a_quantum_may_end_it(
+    bench: Bench, raw: DatasetRef
+) -> None:
+    key = bench.quantum(raw.data_id)
+    bench.start(key)
+    bench.reset(key)  # it was taken away from process 42
+    with bench.registry.begin() as connection:
+        provenance.start(connection, key, bench.environment, "host", 43)
+    made = [("out", raw.id)]
+    with pytest.raises(InvalidState, match="no longer running here"), bench.registry.begin() as c:
+        provenance.finish(c, key, outcome("done"), made, by=("host", 42))
+    with bench.registry.begin() as connection:
+        recovery.declare_lost(connection, [(key, "host", 42)], "Its process is gone.")
+        assert provenance.outputs_of(connection, [key]) == {}
+    assert bench.row(key)["state"] == "running"
+    with bench.registry.begin() as connection:
+        provenance.finish(connection, key, outcome("done"), made, by=("host", 43))
+        assert provenance.outputs_of(connection, [key]) == {key: [raw.id]}
+    lost = bench.quantum(type(raw.data_id).of(instrument="Cam", target=1))
+    bench.start(lost)
+    with bench.registry.begin() as connection:
+        recovery.declare_lost(connection, [(lost, "host", 42)], "Its process is gone.")
+    row = bench.row(lost)
+    assert (row["state"], row["exception_class"]) == ("failed", "ProcessDied")
+    assert row["exception_message"] == "Its process is gone."
 
 
 @pytest.mark.parametrize(
