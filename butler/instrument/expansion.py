@@ -59,7 +59,9 @@ class Expansion:
             if key not in self._known:
                 hint = did_you_mean(key, self._known)
                 raise InvalidDataId(
-                    f"'{key}' is no key that {self._definition.name} can expand.{hint}"
+                    f"'{key}' is no dimension, nor a key or field that the definition of "
+                    f"{self._definition.name} knows.{hint} A new key of data IDs is declared there, "
+                    "under `keys`."
                 )
         completion = _Completion(self._definition, self._rules, data_id)
         values = completion.complete()

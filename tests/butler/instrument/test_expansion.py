@@ -88,7 +88,11 @@ def test_the_time_from_an_exposure_number_is_its_start(ohp: InstrumentDefinition
 @pytest.mark.parametrize(
     ("given", "error", "says"),
     [
-        ({"detecter": 0}, InvalidDataId, "'detecter' is no key .* Did you mean 'detector'"),
+        (
+            {"detecter": 0},
+            InvalidDataId,
+            "'detecter' is no dimension, nor .* Did you mean 'detector'.* under .keys",
+        ),
         ({"detector": 7}, InvalidDataId, "no detector 7"),
         ({"physical_filter": "gratin"}, InvalidDataId, "Did you mean 'grating'"),
         ({"exposure": 5}, InvalidDataId, "cannot be expanded: field exposure = 5"),
