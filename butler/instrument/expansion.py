@@ -60,8 +60,8 @@ class Expansion:
                 hint = did_you_mean(key, self._known)
                 raise InvalidDataId(
                     f"'{key}' is no dimension, nor a key or field that the definition of "
-                    f"{self._definition.name} knows.{hint} A new key of data IDs is declared there, "
-                    "under `keys`."
+                    f"{self._definition.name} knows.{hint} A new key of data IDs is declared "
+                    "there, under `keys`."
                 )
         completion = _Completion(self._definition, self._rules, data_id)
         values = completion.complete()
