@@ -196,7 +196,7 @@ YAML_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(put=st.lists(YAML_VALUES) | st.dictionaries(YAML_KEYS, YAML_VALUES))
 def test_any_structure_comes_back_from_yaml(
     put: Any, tmp_path_factory: pytest.TempPathFactory
@@ -206,7 +206,7 @@ def test_any_structure_comes_back_from_yaml(
     assert same(get_formatter("yaml").read(path), put)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(put=st.lists(JSON_VALUES) | st.dictionaries(st.text(), JSON_VALUES))
 def test_any_structure_comes_back_from_json(
     put: Any, tmp_path_factory: pytest.TempPathFactory

@@ -316,7 +316,7 @@ conditions = st.recursive(
 
 
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 @given(said=conditions)
 def test_selects_the_rows_of_which_it_is_true(connection: sa.Connection, said: Said) -> None:

@@ -77,13 +77,13 @@ def as_set(pieces: tuple[Piece, ...]) -> list[object]:
     return [(set(p.ranges), p.negated) if isinstance(p, CharacterSet) else p for p in pieces]
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(pieces=patterns())
 def test_reads_what_was_written(pieces: tuple[Piece, ...]) -> None:
     assert as_set(read_pattern("".join(map(written, pieces)))) == as_set(pieces)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(pieces=patterns())
 def test_matches_as_the_pieces_say(connection: sa.Connection, pieces: tuple[Piece, ...]) -> None:
     pattern = "".join(map(written, pieces))
