@@ -267,19 +267,19 @@ def _next(butler: Butler, repository: Path, pipeline: Pipeline) -> list[str]:
     final = album.final_products(butler)
     lines = []
     if final:
-        kind = final[-1].dataset_type.name
+        what = f"{repository} {final[-1].dataset_type.name}"
+        where = _where(final[-1].data_id)
         lines += [
-            f"skyspine query-datasets {repository} {kind}",
-            f'skyspine provenance {repository} {kind} --where "{_where(final[-1].data_id)}"',
+            f"skyspine query-datasets {what}",
+            f'skyspine provenance {what} --where "{where}"',
+            f'skyspine how-made {what} --where "{where}" --changed',
         ]
     for name in ("bias", "flat"):
         calibrations = album.found(butler, name, order_by=["detector"])
         if calibrations:
             where = _where(calibrations[0].data_id)
-            lines.append(f'skyspine provenance {repository} {name} --where "{where}" --down')
+            lines.append(f'skyspine taint {repository} {name} --where "{where}"')
             break
-    label = next((t.label for t in pipeline if t.label == "isr"), pipeline.tasks[0].label)
-    lines.append(f"skyspine config-history {repository} {OUTPUT} {label} --changed")
     if any(task.certify for task in pipeline):
         lines.append(f"skyspine report {repository} calibration_coverage")
     lines += [
