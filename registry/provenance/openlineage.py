@@ -61,30 +61,8 @@ def _event(
         "job": {"namespace": namespace, "name": step.run},
     }
     run_facets = {"parent": _facet("1-2-0/ParentRunFacet", **parent)}
-    software = settings.environments.get(step.environment_id or 0)
-    if software is not None:
-        run_facets["processing_engine"] = _facet(
-            "1-1-1/ProcessingEngineRunFacet",
-            name="skyspine",
-            version=software.packages.get("skyspine", software.code_revision or "unknown"),
-        )
-        run_facets["skyspine_software"] = {
-            "_producer": PRODUCER,
-            "_schemaURL": f"{_CORE}RunFacet",
-            "python": software.python,
-            "platform": software.platform,
-            "codeRevision": software.code_revision,
-            "packages": software.packages,
-        }
-    values = settings.configurations[step.config_id].values
-    if values:
-        parameters = [
-            {"key": path, "value": "None" if value is None else value}
-            for path, (value, _) in values.items()
-        ]
-        run_facets["executionParameters"] = _facet(
-            "1-0-0/ExecutionParametersRunFacet", parameters=parameters
-        )
+    if kind == "START":  # facets of a run add up over its events
+        run_facets |= _facets_of_start(settings, step)
     if kind == "FAIL":
         run_facets["errorMessage"] = _facet(
             "1-0-1/ErrorMessageRunFacet",
@@ -110,6 +88,34 @@ def _event(
             {**_dataset(graph.datasets[i], namespace), "outputFacets": {}} for _, i in outputs
         ],
     }
+
+
+def _facets_of_start(settings: Settings, step: Step) -> dict[str, Any]:
+    facets = {}
+    software = settings.environments.get(step.environment_id or 0)
+    if software is not None:
+        facets["processing_engine"] = _facet(
+            "1-1-1/ProcessingEngineRunFacet",
+            name="skyspine",
+            version=software.packages.get("skyspine", software.code_revision or "unknown"),
+        )
+        facets["skyspine_software"] = {
+            "_producer": PRODUCER,
+            "_schemaURL": f"{_CORE}RunFacet",
+            "python": software.python,
+            "platform": software.platform,
+            "codeRevision": software.code_revision,
+            "packages": software.packages,
+        }
+    parameters = [
+        {"key": path, "value": "None" if value is None else value}
+        for path, (value, _) in settings.configurations[step.config_id].values.items()
+    ]
+    if parameters:
+        facets["executionParameters"] = _facet(
+            "1-0-0/ExecutionParametersRunFacet", parameters=parameters
+        )
+    return facets
 
 
 def _dataset(ref: DatasetRef, namespace: str) -> dict[str, Any]:

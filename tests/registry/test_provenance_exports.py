@@ -312,8 +312,13 @@ def test_openlineage_events_are_those_of_its_client(history: History) -> None:
             }
         }
         assert as_the_client_writes(known) == known
-        software = event["run"]["facets"]["skyspine_software"]
-        assert software["packages"] == {"numpy": "2.0", "skyspine": "0.1.0"}
+    of_start = events[2]["run"]["facets"]
+    assert of_start["skyspine_software"]["packages"] == {"numpy": "2.0", "skyspine": "0.1.0"}
+    assert of_start["processing_engine"]["version"] == "0.1.0"
+    assert of_start["executionParameters"]["parameters"] == [
+        {"key": "clip", "value": "3.0"},
+        {"key": 'odd "field"', "value": "None"},
+    ]
     assert [(e["eventType"], e["job"]["name"], e["run"]["runId"]) for e in events] == [
         ("START", "combine", str(history.combine)),
         ("COMPLETE", "combine", str(history.combine)),
