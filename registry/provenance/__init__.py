@@ -1,8 +1,11 @@
 """What made this dataset, from what, and what was made of it?
 
-`recording` holds the verbs that record environments, configurations, tasks and quanta; `graphs` the
-questions that walk from dataset to dataset; `questions` those about one step: maker, configuration,
-software.  Tables: `registry.schema.provenance`.
+`recording` holds the verbs that record environments, configurations, tasks and quanta, and
+`recovery` what becomes of quanta whose process died; `graphs` the questions that walk from dataset
+to dataset; `questions` and `settings` those about one step: maker, configuration, software.  On
+them stand `taints` (what a withdrawn dataset spoils), `differences` (of two histories), `software`
+(what a version made) and the formats of `exports`: `prov`, `ivoa`, `openlineage` and `pictures`.
+`door` is what a `Registry` shows of it.  Tables: `registry.schema.provenance`.
 """
 
 from __future__ import annotations
