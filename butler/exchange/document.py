@@ -101,6 +101,20 @@ class Document:
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Reads the tags of the format, and no others."""
 
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._resolved: dict[tuple[str, Any], str] = {}
+
+    def resolve(self, kind: Any, value: str, implicit: Any) -> str:
+        """Find the tag of a scalar; most of them, such as the keys, come again and again."""
+        if kind is not yaml.ScalarNode:
+            found: str = super().resolve(kind, value, implicit)
+            return found
+        key = (value, implicit)
+        if key not in self._resolved:
+            self._resolved[key] = super().resolve(kind, value, implicit)
+        return self._resolved[key]
+
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
     """Writes the tags of the format."""

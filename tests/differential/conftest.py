@@ -44,8 +44,8 @@ class Peer:
         By place of the question in the list.
     contents : dict
         Everything in a repository; that of ``NAME here`` came there through an export of ours.
-    rewritten : dict of str to Path
-        Exports of everything, as it writes them.
+    exported, rewritten : dict of str to Path
+        Exports of everything, as this registry on SQLite and the other one write them.
     files_there : Path
         Folder of its export with files.
     read : dict
@@ -55,6 +55,7 @@ class Peer:
     files: dict[str, list[Path]]
     answers: list[Any]
     contents: dict[str, Any]
+    exported: dict[str, Path]
     rewritten: dict[str, Path]
     files_there: Path
     read: dict[str, Any]
@@ -91,14 +92,15 @@ def peer(peer_python: Path, test_data: Path, shared_folder: Path) -> Peer:
             name: [_found(path, wheel, test_data, shared_folder) for path in paths]
             for name, paths in questions.REPOSITORIES.items()
         }
-        rewritten = {name: shared_folder / f"{name}-rewritten.yaml" for name in files}
+        exported = {name: shared_folder / f"{name}-here.yaml" for name in files}
+        rewritten = {name: shared_folder / f"{name}-there.yaml" for name in files}
         answered = shared_folder / "answers.json"
         if not answered.exists():
-            told = _ask(peer_python, files, rewritten, shared_folder)
+            told = _ask(peer_python, files, exported, rewritten, shared_folder)
             answered.write_text(told, encoding="utf-8")
     told = json.loads(answered.read_text(encoding="utf-8"))
     there = shared_folder / "files-there"
-    return Peer(files, told["answers"], told["contents"], rewritten, there, told["files"])
+    return Peer(files, told["answers"], told["contents"], exported, rewritten, there, told["files"])
 
 
 def _found(path: str, wheel: Path, test_data: Path, folder: Path) -> Path:
@@ -114,7 +116,11 @@ def _found(path: str, wheel: Path, test_data: Path, folder: Path) -> Path:
 
 
 def _ask(
-    python: Path, files: dict[str, list[Path]], rewritten: dict[str, Path], folder: Path
+    python: Path,
+    files: dict[str, list[Path]],
+    exported: dict[str, Path],
+    rewritten: dict[str, Path],
+    folder: Path,
 ) -> str:
     """Run the other registry on the files, and on what this one made of them."""
     repositories = {name: list(map(str, paths)) for name, paths in files.items()}
@@ -122,8 +128,8 @@ def _ask(
         with Butler.create(folder / name / "here") as butler:
             for path in paths:
                 butler.import_(path, transfer=None)
-            export_all(butler, folder / f"{name}-here.yaml")
-        repositories[f"{name} here"] = [str(folder / f"{name}-here.yaml")]
+            export_all(butler, exported[name])
+        repositories[f"{name} here"] = [str(exported[name])]
     asked = {
         "work": str(folder / "there"),
         "repositories": repositories,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import sys
 import uuid
 from pathlib import Path
@@ -45,7 +46,10 @@ def nanoseconds(time: astropy.time.Time | None) -> int | None:
 
 def load(folder: Path, files: list[str]) -> Butler:
     """Make a repository of export files; no file of a dataset is touched."""
-    Butler.makeRepo(str(folder))
+    empty = folder.parent / "empty"
+    if not empty.exists():
+        Butler.makeRepo(str(empty))
+    shutil.copytree(empty, folder)
     butler = Butler.from_config(str(folder), writeable=True)
     for name in files:
         # the formatters are classes of packages that are not installed

@@ -18,7 +18,7 @@ from lsst.sphgeom import (
     UnitVector3d,
 )
 
-from registry import Registry, sky
+from registry import Registry, deploy, sky
 from registry.expressions import NoRegion
 from registry.touching import touch
 from tests.registry import observatory
@@ -276,3 +276,21 @@ def test_a_box_touches_a_polygon_where_a_walk_along_either_finds_it(
     larger = box(*place, size[0] + 0.03, size[1] + 0.03)
     near = any(larger.contains(p) for p in on_sides(shape.getVertices()))
     assert near or any(shape.contains(p) for p in on_meridians(larger)) or not found
+
+
+def test_tracts_that_were_there_before_the_index_are_indexed(database_url: str) -> None:
+    with Registry.connect(database_url) as registry:
+        SKY.fill(registry)
+        expected = registry.to_dataframe("SELECT * FROM tract_pixel ORDER BY 1, 2, 3")
+    deploy.downgrade(database_url, "0002")
+    deploy.upgrade(database_url)
+    with Registry.connect(database_url) as registry:
+        found = registry.to_dataframe("SELECT * FROM tract_pixel ORDER BY 1, 2, 3")
+        assert set(found["tract"]) == set(expected["tract"]) == set(SKY.tracts)
+        for t, region in SKY.tracts.items():
+            corner = LonLat(region.getVertices()[0])
+            place = f"{corner.getLon().asDegrees()!r}, {corner.getLat().asDegrees()!r}"
+            rows = registry.query_dimension_records(
+                "tract", where=f"tract OVERLAPS CIRCLE({place}, 1e-6)"
+            )
+            assert t in {row["id"] for row in rows}
