@@ -64,14 +64,19 @@ def draw(frame: pd.DataFrame, view: View, path: str) -> None:
     Raises
     ------
     CannotDraw
-        If there are no rows, or the file has another ending.
+        If there are no rows, the file has another ending, or matplotlib is not installed.
     """
     if Path(path).suffix.lower() not in FORMATS:
         raise CannotDraw(f"'{path}' does not end in {', '.join(FORMATS)}.")
     if frame.empty:
         raise CannotDraw(f"The view {view.name} has no rows; there is nothing to draw.")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise CannotDraw(
+            "Pictures need matplotlib; install it with: pip install 'skyspine[ccd]'"
+        ) from error
 
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     FigureCanvasAgg(figure)
