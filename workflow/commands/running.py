@@ -50,19 +50,24 @@ def run(
     for argument in config:
         label, override = parse_override(argument)
         overrides.setdefault(label, []).append(override)
-    with quanta() as progress:
-        report = run_pipeline(
-            repo,
-            Pipeline.from_yaml(pipeline, overrides=overrides),
-            inputs=inputs.split(","),
-            output=output,
-            where=data_query,
-            jobs=jobs,
-            resume=resume,
-            fail_fast=fail_fast,
-            dry_run=dry_run,
-            progress=progress,
-        )
+    try:
+        with quanta() as progress:
+            report = run_pipeline(
+                repo,
+                Pipeline.from_yaml(pipeline, overrides=overrides),
+                inputs=inputs.split(","),
+                output=output,
+                where=data_query,
+                jobs=jobs,
+                resume=resume,
+                fail_fast=fail_fast,
+                dry_run=dry_run,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        raise click.ClickException(
+            "Interrupted; what was done is kept. Continue with --resume."
+        ) from None
     _tell(report, dry_run)
     return 0 if report.succeeded else 1
 
