@@ -165,10 +165,10 @@ def test_a_folder_that_may_only_be_read_is_read_with_its_sqlite(tmp_path: Path) 
 
 
 def test_a_put_into_a_folder_that_may_only_be_read_leaves_nothing(
-    tmp_path: Path, empty_database_url: str
+    tmp_path: Path, database_url: str
 ) -> None:
     root = tmp_path / "repo"
-    fill(root, empty_database_url)
+    fill(root, database_url)
     with protected(root):
         got, refused = read_and_put(root)
     assert got == "{'n': 1}"
