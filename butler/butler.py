@@ -460,7 +460,7 @@ class Butler:
         limit: int | None = None,
         **keys: Any,
     ) -> list[DatasetRef]:
-        """Find many datasets of one type; see `registry.datasets.query_datasets`."""
+        """Find many datasets of one type; see `registry.finding.query_datasets`."""
         return self.registry.query_datasets(
             self._kind(dataset_type),
             self._searched(collections),
@@ -490,11 +490,11 @@ class Butler:
             return explaining.explain_no_records(connection, asked, **options)
 
     def query_data_ids(self, dimensions: Sequence[str], **options: Any) -> list[DataId]:
-        """List data IDs; see `registry.datasets.query_data_ids`."""
+        """List data IDs; see `registry.finding.query_data_ids`."""
         return self.registry.query_data_ids(dimensions, **options)
 
     def query_dimension_records(self, element: str, **options: Any) -> list[dict[str, Any]]:
-        """List dimension records; see `registry.datasets.query_dimension_records`."""
+        """List dimension records; see `registry.finding.query_dimension_records`."""
         return self.registry.query_dimension_records(element, **options)
 
     def ingest_raws(

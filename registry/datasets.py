@@ -1,6 +1,7 @@
 """Which datasets exist, of which type, with which data ID, in which run?
 
-Verbs: register a dataset type, insert datasets, remove them.  Questions: find one, query many.
+Verbs: register a dataset type, insert datasets, remove them.  Question: find one; many that fulfil
+a condition are found by `registry.finding`.
 Tables: `registry.schema.identity`.  Where a dataset's files lie is `backbone.files`.
 """
 
@@ -8,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -27,7 +27,7 @@ from registry.database import (
     table_of,
     utc_now,
 )
-from registry.dimensions import element_table, missing_records
+from registry.dimensions import missing_records
 from registry.errors import (
     CollectionTypeError,
     DatasetExists,
@@ -38,7 +38,6 @@ from registry.errors import (
 )
 from registry.identity import DIMENSIONS, DataId, DatasetRef, DatasetType, columns_of, uuid7s
 from registry.keys import check_keys
-from registry.names import Names, names_of_data_ids, names_of_dimensions, names_of_element
 from registry.schema.calibrations import calibration, calibration_fact
 from registry.schema.collections import collection, tagged
 from registry.schema.identity import data_id, dataset, dataset_type
@@ -59,9 +58,6 @@ __all__ = [
     "insert_data_ids",
     "insert_datasets",
     "present_data_ids",
-    "query_data_ids",
-    "query_datasets",
-    "query_dimension_records",
     "register_dataset_type",
     "remove_datasets",
 ]
@@ -343,159 +339,6 @@ def present_data_ids(
     return found
 
 
-@dataclass(frozen=True)
-class _Members:
-    """The datasets of some collections: where they come from, and the place of each."""
-
-    source: Any
-    conditions: list[Any]
-    place: Any
-
-
-def _members(collections: Sequence[coll.Collection], *, each_once: bool) -> _Members | None:
-    """Say which datasets some collections have; None without a collection.
-
-    Parameters
-    ----------
-    each_once : bool
-        Whether one that is tagged or certified several times counts once, and the place does not.
-    """
-    places = {c.id: i for i, c in enumerate(collections)}
-    parts = []
-    for kind, column, member in (
-        ("RUN", dataset.c.run_id, dataset.c.id),
-        ("TAGGED", tagged.c.collection_id, tagged.c.dataset_id),
-        ("CALIBRATION", calibration.c.collection_id, calibration.c.dataset_id),
-    ):
-        ids = [c.id for c in collections if c.type == kind]
-        if not ids:
-            continue
-        place: Any = sa.literal(places[ids[0]])
-        if len(ids) > 1:
-            place = sa.case({i: places[i] for i in ids}, value=column)
-        if kind == "RUN" and len(ids) == len(collections):
-            return _Members(dataset, [column.in_(ids)], place)
-        parts.append(
-            sa.select(member.label("dataset_id"), place.label("place")).where(column.in_(ids))
-        )
-    if not parts:
-        return None
-    found = (
-        parts[0].subquery("member") if len(parts) == 1 else sa.union_all(*parts).subquery("member")
-    )
-    if each_once:
-        found = sa.select(found.c.dataset_id).distinct().subquery("member")
-    source = found.join(dataset, dataset.c.id == found.c.dataset_id)
-    return _Members(source, [], None if each_once else found.c.place)
-
-
-def query_datasets_sql(
-    kind: DatasetType,
-    collections: Sequence[coll.Collection],
-    *,
-    where: str = "",
-    bind: Mapping[str, Any] | None = None,
-    data_id: Mapping[str, Any] | None = None,
-    find_first: bool = True,
-    order_by: Sequence[str] = (),
-    limit: int | None = None,
-    connection: sa.Connection | None = None,
-) -> sa.Select[Any] | None:
-    """Write the statement that `query_datasets` runs; None when no collection is searched."""
-    first = find_first and len(collections) > 1
-    members = _members(collections, each_once=not first)
-    if members is None:
-        return None
-    i = data_id_table.alias("i")
-    base = (
-        members.source.join(dataset_type, dataset_type.c.id == dataset.c.dataset_type_id)
-        .join(collection, collection.c.id == dataset.c.run_id)
-        .join(i, i.c.id == dataset.c.data_id)
-    )
-    fields = {
-        "dataset_id": dataset.c.id,
-        "run": collection.c.name,
-        "ingest_date": dataset.c.ingest_date_tai_ns,
-    }
-    names = names_of_data_ids(base, i, kind.dimensions, fields, connection)
-    conditions = [
-        *members.conditions,
-        dataset_type.c.name == kind.name,
-        *_fixed(names, data_id),
-        *_where(names, where, bind),
-    ]
-    ordering = _ordering(names, order_by)
-    columns = [i.c[d] for d in kind.dimensions if d in DIMENSIONS]
-    if any(d not in DIMENSIONS for d in kind.dimensions):
-        columns.append(i.c.extra)
-    selected: sa.Select[Any]
-    if first:
-        rank = sa.func.row_number().over(partition_by=dataset.c.data_id, order_by=members.place)
-        ranked = (
-            sa.select(
-                dataset.c.id,
-                collection.c.name.label("run_name"),
-                *columns,
-                rank.label("nth"),
-                *(o.label(f"o{n}") for n, (o, _) in enumerate(ordering)),
-            )
-            .select_from(names.base)
-            .where(*conditions)
-            .subquery("ranked")
-        )
-        selected = sa.select(
-            ranked.c.id, ranked.c.run_name, *(ranked.c[c.name] for c in columns)
-        ).where(ranked.c.nth == 1)
-        keys = [
-            ranked.c[f"o{n}"].desc() if down else ranked.c[f"o{n}"]
-            for n, (_, down) in enumerate(ordering)
-        ]
-        selected = selected.order_by(*keys, ranked.c.id)
-    else:
-        selected = (
-            sa.select(dataset.c.id, collection.c.name.label("run_name"), *columns)
-            .select_from(names.base)
-            .where(*conditions)
-            .order_by(*(o.desc() if down else o for o, down in ordering), dataset.c.id)
-        )
-    return _limited(selected, limit)
-
-
-def query_datasets(
-    connection: sa.Connection, kind: DatasetType, collections: Sequence[str] | str, **options: Any
-) -> list[DatasetRef]:
-    """Find datasets of one type.
-
-    Parameters
-    ----------
-    kind : DatasetType
-        Their type.
-    collections : str or sequence of str
-        Searched in this order; chains and globs are opened.
-    **options
-        ``where`` (expression), ``bind`` (values), ``data_id`` (fixed keys), ``find_first`` (only
-        the first of each data ID, in the order of the collections), ``order_by`` (names, ``-``
-        before one for descending), ``limit``.
-
-    Returns
-    -------
-    list of DatasetRef
-    """
-    statement = query_datasets_sql(
-        kind, coll.flatten(connection, collections), connection=connection, **options
-    )
-    if statement is None:
-        return []
-    rows = connection.execute(statement)
-    names = kind.dimensions
-    if not set(names) <= set(DIMENSIONS):
-        return [_ref(kind, row) for row in rows]
-    return [
-        DatasetRef(id_, kind, DataId(dict(zip(names, values, strict=True))), run)
-        for id_, run, *values in rows
-    ]
-
-
 def _ref(kind: DatasetType, row: Any) -> DatasetRef:
     values = row._mapping  # noqa: SLF001 (public in SQLAlchemy)
     items = {d: values[d] for d in kind.dimensions if d in DIMENSIONS}
@@ -503,30 +346,6 @@ def _ref(kind: DatasetType, row: Any) -> DatasetRef:
         extra = values["extra"] or {}
         items |= {d: extra[d] for d in kind.dimensions if d not in DIMENSIONS}
     return DatasetRef(row[0], kind, DataId(items), row[1])
-
-
-def _fixed(names: Names, data_id: Mapping[str, Any] | None) -> list[Any]:
-    return [names.column(k) == v for k, v in DataId.of(data_id or {}).items()]
-
-
-def _where(names: Names, where: str, bind: Mapping[str, Any] | None) -> list[Any]:
-    if not where.strip():
-        return []
-    from registry.expressions import compile_where, parse
-
-    return [compile_where(parse(where), names, bind or {})]
-
-
-def _limited(statement: sa.Select[Any], limit: int | None) -> sa.Select[Any]:
-    if limit is None:
-        return statement
-    if limit < 0:
-        raise ValueError(f"limit={limit} must be at least 0; leave it out for all.")
-    return statement.limit(limit)
-
-
-def _ordering(names: Names, order_by: Sequence[str]) -> list[tuple[Any, bool]]:
-    return [(names.column(o.lstrip("-")), o.startswith("-")) for o in order_by]
 
 
 def find_dataset(
@@ -631,95 +450,6 @@ def get_refs(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.U
 
 def _all_columns() -> list[Any]:
     return [data_id_table.c[d] for d in DIMENSIONS]
-
-
-def query_data_ids(
-    connection: sa.Connection,
-    dimensions: Sequence[str],
-    *,
-    where: str = "",
-    bind: Mapping[str, Any] | None = None,
-    data_id: Mapping[str, Any] | None = None,
-    datasets: str | None = None,
-    collections: Sequence[str] | str = (),
-    order_by: Sequence[str] = (),
-    limit: int | None = None,
-) -> list[DataId]:
-    """List the data IDs of some dimensions, from their records or from the datasets that exist.
-
-    Parameters
-    ----------
-    dimensions : sequence of str
-        Keys of the data IDs.
-    datasets : str, optional
-        Only data IDs of datasets of this type in ``collections``.
-
-    Returns
-    -------
-    list of DataId
-        Each once.
-    """
-    if datasets is None:
-        names = names_of_dimensions(dimensions, connection)
-        conditions: list[Any] = []
-    else:
-        kind = get_dataset_type(connection, datasets)
-        members = _members(coll.flatten(connection, collections), each_once=True)
-        if members is None:
-            return []
-        i = data_id_table.alias("i")
-        base = members.source.join(
-            dataset_type, dataset_type.c.id == dataset.c.dataset_type_id
-        ).join(i, i.c.id == dataset.c.data_id)
-        names = names_of_data_ids(base, i, kind.dimensions, connection=connection)
-        conditions = [*members.conditions, dataset_type.c.name == datasets]
-    columns = [names.column(d).label(d) for d in dimensions]
-    conditions += [*_fixed(names, data_id), *_where(names, where, bind)]
-    ordering = _ordering(names, order_by)
-    statement = sa.select(*columns, *(o.label(f"o{n}") for n, (o, _) in enumerate(ordering)))
-    statement = statement.select_from(names.base).where(*conditions).distinct()
-    keys = [o.desc() if down else o for o, down in ordering] or columns
-    statement = statement.order_by(*keys)
-    statement = _limited(statement, limit)
-    n = len(columns)
-    return [
-        DataId.of({d: v for d, v in zip(dimensions, row[:n], strict=True) if v is not None})
-        for row in connection.execute(statement)
-    ]
-
-
-def query_dimension_records(
-    connection: sa.Connection,
-    element: str,
-    *,
-    where: str = "",
-    bind: Mapping[str, Any] | None = None,
-    data_id: Mapping[str, Any] | None = None,
-    order_by: Sequence[str] = (),
-    limit: int | None = None,
-) -> list[dict[str, Any]]:
-    """List records of a dimension element.
-
-    Parameters
-    ----------
-    element : str
-        Name of the element.
-    where, bind : str, mapping
-        Expression over the element's dimension and fields, such as ``exposure.exposure_time > 30``.
-
-    Returns
-    -------
-    list of dict
-        Columns as in the table of that name, ordered by key.
-    """
-    names = names_of_element(element, connection)
-    table = names.record(element)
-    conditions = [*_fixed(names, data_id), *_where(names, where, bind)]
-    keys = [o.desc() if down else o for o, down in _ordering(names, order_by)]
-    keys = keys or [table.c[c.name] for c in element_table(element).primary_key]
-    statement = sa.select(table).select_from(names.base).where(*conditions).order_by(*keys)
-    statement = _limited(statement, limit)
-    return [dict(r) for r in connection.execute(statement).mappings()]
 
 
 def check_removable(connection: sa.Connection, refs: Sequence[DatasetRef]) -> None:

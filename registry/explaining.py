@@ -36,7 +36,7 @@ def explain_no_datasets(
     bind: Mapping[str, Any] | None = None,
     data_id: Mapping[str, Any] | None = None,
 ) -> str:
-    """Say why a query for datasets found none; arguments as for `registry.datasets.query_datasets`.
+    """Say why a query for datasets found none; arguments as for `registry.finding.query_datasets`.
 
     Returns
     -------

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
 
-from registry import calibrations, collections, datasets, deploy, dimensions, reports
-from registry.database import Database
+from registry import calibrations, collections, datasets, deploy, dimensions, finding, reports
+from registry.database import Database, plan_of, shown_sql
 from registry.identity import DataId, DatasetRef, DatasetType
 from registry.provenance.door import Provenance
 from registry.schema.identity import repository
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import pandas as pd
+    import pyarrow as pa
 
     from registry.collections import Collection
     from registry.exposure_logs import LoadedLog
@@ -148,9 +149,9 @@ class Registry:
     def query_dimension_records(
         self, element: str, *, where: str = "", bind: Mapping[str, Any] | None = None, **keys: Any
     ) -> list[dict[str, Any]]:
-        """List records of a dimension element; see `registry.datasets.query_dimension_records`."""
+        """List records of a dimension element; see `registry.finding.query_dimension_records`."""
         with self.read() as connection:
-            return datasets.query_dimension_records(
+            return finding.query_dimension_records(
                 connection, element, where=where, bind=bind, **keys
             )
 
@@ -225,16 +226,56 @@ class Registry:
     def query_datasets(
         self, dataset_type: DatasetType | str, collections_: str | Sequence[str], **options: Any
     ) -> list[DatasetRef]:
-        """Find many datasets; see `registry.datasets.query_datasets` for the options."""
+        """Find many datasets; see `registry.finding.query_datasets` for the options."""
         with self.read() as connection:
-            return datasets.query_datasets(
+            return finding.query_datasets(
                 connection, self._kind(dataset_type), collections_, **options
             )
 
-    def query_data_ids(self, dimensions_: Sequence[str], **options: Any) -> list[DataId]:
-        """List data IDs; see `registry.datasets.query_data_ids` for the options."""
+    def stream_datasets(
+        self, dataset_type: DatasetType | str, collections_: str | Sequence[str], **options: Any
+    ) -> Iterator[DatasetRef]:
+        """Find datasets and give them while they come; see `registry.finding.stream_datasets`."""
+        with self.database.stream() as connection:
+            kind = self._kind(dataset_type)
+            yield from finding.stream_datasets(connection, kind, collections_, **options)
+
+    def table_of_datasets(
+        self, dataset_type: DatasetType | str, collections_: str | Sequence[str], **options: Any
+    ) -> pa.Table:
+        """Find datasets as a table of Arrow; see `registry.finding.table_of_datasets`."""
         with self.read() as connection:
-            return datasets.query_data_ids(connection, dimensions_, **options)
+            kind = self._kind(dataset_type)
+            return finding.table_of_datasets(connection, kind, collections_, **options)
+
+    def count_datasets(
+        self, dataset_type: DatasetType | str, collections_: str | Sequence[str], **options: Any
+    ) -> list[dict[str, Any]]:
+        """Count datasets, by the values of some names; see `registry.finding.count_datasets`."""
+        with self.read() as connection:
+            kind = self._kind(dataset_type)
+            return finding.count_datasets(connection, kind, collections_, **options)
+
+    def show_query(
+        self, dataset_type: DatasetType | str, collections_: str | Sequence[str], **options: Any
+    ) -> tuple[str, str]:
+        """Show what `query_datasets` would run: the SQL with its values, and the database's plan.
+
+        The SQL is for reading: it is not what is sent, where every value is a parameter.
+        """
+        with self.read() as connection:
+            searched = collections.flatten(connection, collections_)
+            statement = finding.query_datasets_sql(
+                self._kind(dataset_type), searched, connection=connection, **options
+            )
+            if statement is None:
+                return "-- no collection is searched", ""
+            return shown_sql(connection, statement), plan_of(connection, statement)
+
+    def query_data_ids(self, dimensions_: Sequence[str], **options: Any) -> list[DataId]:
+        """List data IDs; see `registry.finding.query_data_ids` for the options."""
+        with self.read() as connection:
+            return finding.query_data_ids(connection, dimensions_, **options)
 
     def get_refs(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, DatasetRef]:
         """Look datasets up by identity; unknown ones are left out."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from registry import calibrations, collections, datasets, dimensions
+from registry import calibrations, collections, datasets, dimensions, finding
 from registry.database import rows_of
 from registry.identity import DIMENSIONS, DataId, DatasetRef, uuid7
 from registry.schema.dimensions import exposure as exposure_table
@@ -134,7 +134,7 @@ def _datasets(
     select = task.select.get(name, "")
     if kind.name not in made:
         condition = " AND ".join(f"({c})" for c in (select, where) if c.strip())
-        return datasets.query_datasets(
+        return finding.query_datasets(
             connection,
             datasets.get_dataset_type(connection, kind.name),
             inputs,
@@ -144,7 +144,7 @@ def _datasets(
     refs = list(made[kind.name])
     if select and refs:
         known = [d for d in kind.dimensions if d in DIMENSIONS]
-        allowed = set(datasets.query_data_ids(connection, known, where=select, bind=bind))
+        allowed = set(finding.query_data_ids(connection, known, where=select, bind=bind))
         refs = [r for r in refs if r.data_id.subset(known) in allowed]
     return refs
 
@@ -424,7 +424,7 @@ def _held(
         for (n, _, _), ref in zip(usable, refs, strict=True):
             held[n] = ref
         return held
-    every = {r.data_id: r for r in datasets.query_datasets(connection, kind, inputs)}
+    every = {r.data_id: r for r in finding.query_datasets(connection, kind, inputs)}
     return [
         every.get(DataId.of({k: s[k] for k in kind.dimensions if k in s}))
         for s in map(_subject, quanta)

@@ -18,6 +18,7 @@ from registry.database.opening import (
     remembered,
     safe_url,
 )
+from registry.database.plans import plan_of, shown_sql
 from registry.database.statements import (
     CHUNK,
     analyze,
@@ -51,9 +52,11 @@ __all__ = [
     "may_write",
     "open_engine",
     "parse_url",
+    "plan_of",
     "remembered",
     "rows_of",
     "safe_url",
+    "shown_sql",
     "standard_strings",
     "table_of",
     "translated",

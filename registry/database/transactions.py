@@ -148,6 +148,12 @@ class Database:
         with self.translated(), self._reading.connect() as connection:
             yield connection
 
+    @contextlib.contextmanager
+    def stream(self) -> Iterator[sa.Connection]:
+        """Open a connection of its own, in a transaction, for one answer that is read piecemeal."""
+        with self.translated(), self.engine.connect() as connection:
+            yield connection
+
     def transact(
         self, verb: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:

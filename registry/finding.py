@@ -1,0 +1,453 @@
+"""Which datasets, data IDs and records fulfil a condition?
+
+The answers come as objects, a few at a time, as a table, or as counts; the statement behind each
+can be had before it is run.  What a name in a condition means is `registry.names`, the language of
+conditions `registry.expressions`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from registry import collections as coll
+from registry.datasets import get_dataset_type
+from registry.dimensions import element_table
+from registry.errors import MissingDataset
+from registry.identity import DIMENSIONS, DataId, DatasetRef, DatasetType
+from registry.names import Names, names_of_data_ids, names_of_dimensions, names_of_element
+from registry.schema.calibrations import calibration
+from registry.schema.collections import collection, tagged
+from registry.schema.identity import data_id as data_id_table
+from registry.schema.identity import dataset, dataset_type
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pyarrow as pa
+
+__all__ = [
+    "count_datasets",
+    "query_data_ids",
+    "query_datasets",
+    "query_datasets_sql",
+    "query_dimension_records",
+    "stream_datasets",
+    "table_of_datasets",
+]
+
+STREAMED = 5_000
+"""Rows that a stream holds at a time."""
+
+
+def query_datasets_sql(
+    kind: DatasetType,
+    collections: Sequence[coll.Collection],
+    *,
+    where: str = "",
+    bind: Mapping[str, Any] | None = None,
+    data_id: Mapping[str, Any] | None = None,
+    find_first: bool = True,
+    order_by: Sequence[str] = (),
+    limit: int | None = None,
+    after: uuid.UUID | None = None,
+    also: Sequence[str] = (),
+    connection: sa.Connection | None = None,
+) -> sa.Select[Any] | None:
+    """Write the statement that `query_datasets` runs; None when no collection is searched.
+
+    Parameters
+    ----------
+    also : sequence of str
+        Names, as in ``where``, whose values are selected too, as ``also0``, ``also1``, ...
+    connection : sqlalchemy.Connection, optional
+        Needed for ``after``, for keys that an instrument declares, and for regions.
+    """
+    first = find_first and len(collections) > 1
+    members = _members(collections, each_once=not first)
+    if members is None:
+        return None
+    i = data_id_table.alias("i")
+    base = (
+        members.source.join(dataset_type, dataset_type.c.id == dataset.c.dataset_type_id)
+        .join(collection, collection.c.id == dataset.c.run_id)
+        .join(i, i.c.id == dataset.c.data_id)
+    )
+    fields = {
+        "dataset_id": dataset.c.id,
+        "run": collection.c.name,
+        "ingest_date": dataset.c.ingest_date_tai_ns,
+    }
+    names = names_of_data_ids(base, i, kind.dimensions, fields, connection)
+    conditions = [
+        *members.conditions,
+        dataset_type.c.name == kind.name,
+        *_fixed(names, data_id),
+        *_where(names, where, bind),
+    ]
+    ordering = _ordering(names, order_by)
+    columns = [
+        dataset.c.id,
+        collection.c.name.label("run_name"),
+        *(i.c[d] for d in kind.dimensions if d in DIMENSIONS),
+        *([i.c.extra] if any(d not in DIMENSIONS for d in kind.dimensions) else []),
+        *(names.column(name).label(f"also{n}") for n, name in enumerate(also)),
+    ]
+    keys = [key for key, _ in ordering]
+    selected: sa.Select[Any] = sa.select(*columns).select_from(names.base).where(*conditions)
+    id_: Any = dataset.c.id
+    if first:
+        rank = sa.func.row_number().over(partition_by=dataset.c.data_id, order_by=members.place)
+        labels = [f"key{n}" for n in range(len(keys))]
+        ranked = selected.add_columns(
+            rank.label("nth"), *(k.label(name) for k, name in zip(keys, labels, strict=True))
+        ).subquery("ranked")
+        keys = [ranked.c[name] for name in labels]
+        selected = sa.select(*(ranked.c[c.name] for c in columns)).where(ranked.c.nth == 1)
+        id_ = ranked.c.id
+    if after is not None:
+        place = sa.select(*(key for key, _ in ordering), sa.literal(1)).select_from(names.base)
+        found = _one(connection, place.where(dataset.c.id == after), after)
+        selected = selected.where(_beyond(keys, [down for _, down in ordering], found, id_ > after))
+    for key, (_, down) in zip(keys, ordering, strict=True):
+        # the databases differ in where NULL stands
+        selected = selected.order_by(key.is_(None), key.desc() if down else key)
+    return _limited(selected.order_by(id_), limit)
+
+
+def _one(connection: sa.Connection | None, statement: Any, after: uuid.UUID) -> Sequence[Any]:
+    row = connection.execute(statement.limit(1)).first() if connection is not None else None
+    if row is None:
+        raise MissingDataset("dataset", {"id": str(after)}, ())
+    return list(row)[:-1]
+
+
+def _beyond(
+    keys: Sequence[Any], descending: Sequence[bool], values: Sequence[Any], last: Any
+) -> Any:
+    """Say that a row comes after one with some values: by the keys in turn, then by a last one."""
+    condition = last
+    for key, down, value in reversed(list(zip(keys, descending, values, strict=True))):
+        if value is None:
+            condition = key.is_(None) & condition
+        else:
+            further = key < value if down else key > value
+            condition = further | key.is_(None) | ((key == value) & condition)
+    return condition
+
+
+def query_datasets(
+    connection: sa.Connection, kind: DatasetType, collections: Sequence[str] | str, **options: Any
+) -> list[DatasetRef]:
+    """Find datasets of one type.
+
+    Parameters
+    ----------
+    kind : DatasetType
+        Their type.
+    collections : str or sequence of str
+        Searched in this order; chains and globs are opened.
+    **options
+        ``where`` (expression), ``bind`` (values), ``data_id`` (fixed keys), ``find_first`` (only
+        the first of each data ID, in the order of the collections), ``order_by`` (names, ``-``
+        before one for descending; those without a value come last), ``limit``, ``after`` (identity
+        of the last dataset of the page before, with the same ``order_by``).
+
+    Returns
+    -------
+    list of DatasetRef
+
+    Raises
+    ------
+    MissingDataset
+        If ``after`` is not a dataset that the question could find.
+    """
+    statement = _statement(connection, kind, collections, options)
+    if statement is None:
+        return []
+    return list(_refs(kind, connection.execute(statement)))
+
+
+def stream_datasets(
+    connection: sa.Connection, kind: DatasetType, collections: Sequence[str] | str, **options: Any
+) -> Iterator[DatasetRef]:
+    """Find datasets as `query_datasets` does, and give them while they come, in little memory.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        In a transaction (see `registry.database.Database.stream`), and for nothing else meanwhile.
+    """
+    statement = _statement(connection, kind, collections, options)
+    if statement is not None:
+        rows = connection.execution_options(yield_per=STREAMED).execute(statement)
+        yield from _refs(kind, rows)
+
+
+def table_of_datasets(
+    connection: sa.Connection,
+    kind: DatasetType,
+    collections: Sequence[str] | str,
+    *,
+    columns: Sequence[str] = (),
+    **options: Any,
+) -> pa.Table:
+    """Find datasets as `query_datasets` does, as a table of Arrow.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Further names, as in ``where``: fields of records such as ``exposure.exposure_time``, keys
+        that the data ID implies such as ``day_obs``, ``ingest_date``.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``dataset_id`` (text), ``run``, the keys of the data ID, then ``columns``.
+    """
+    import pyarrow as pa
+
+    plain = [d for d in kind.dimensions if d in DIMENSIONS]
+    declared = [d for d in kind.dimensions if d not in DIMENSIONS]
+    statement = _statement(connection, kind, collections, {**options, "also": columns})
+    rows: Sequence[Any] = []
+    if statement is not None:
+        # a UUID that is shown need not be made
+        id_, *rest = statement.selected_columns
+        as_text = statement.with_only_columns(sa.type_coerce(id_, sa.String), *rest)
+        rows = connection.execute(as_text).all()
+    n_selected = 2 + len(plain) + bool(declared) + len(columns)
+    values = list(zip(*rows, strict=True)) or [()] * n_selected
+    arrays = {"dataset_id": [_with_dashes(str(v)) for v in values[0]], "run": values[1]}
+    arrays |= dict(zip(plain, values[2:], strict=False))
+    if declared:
+        extra = values[2 + len(plain)]
+        arrays |= {d: [(e or {}).get(d) for e in extra] for d in declared}
+    first = len(values) - len(columns)
+    arrays |= dict(zip(columns, values[first:], strict=True))
+    types = {"dataset_id": pa.string(), "run": pa.string()}
+    types |= {d: pa.string() if DIMENSIONS[d] is str else pa.int64() for d in plain}
+    return pa.table({name: pa.array(v, types.get(name)) for name, v in arrays.items()})
+
+
+def _with_dashes(text: str) -> str:
+    if len(text) != 32:
+        return text
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def count_datasets(
+    connection: sa.Connection,
+    kind: DatasetType,
+    collections: Sequence[str] | str,
+    *,
+    by: Sequence[str] = (),
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Count datasets, all together or by the values of some names.
+
+    Parameters
+    ----------
+    by : sequence of str
+        Names, as in ``where``: ``("day_obs", "physical_filter")``.
+    **options
+        As for `query_datasets`.
+
+    Returns
+    -------
+    list of dict
+        The names with their values, and ``n``; ordered by the values, none last.  Without names one
+        entry, which may count 0.
+    """
+    statement = _statement(connection, kind, collections, {**options, "also": by})
+    if statement is None:
+        return [] if by else [{"n": 0}]
+    found = statement.order_by(None).subquery("found")
+    values = [found.c[f"also{n}"] for n in range(len(by))]
+    counted = sa.select(*values, sa.func.count()).group_by(*values)
+    for value in values:
+        counted = counted.order_by(value.is_(None), value)
+    names = [*by, "n"]
+    return [dict(zip(names, row, strict=True)) for row in connection.execute(counted)]
+
+
+def _statement(
+    connection: sa.Connection,
+    kind: DatasetType,
+    collections: Sequence[str] | str,
+    options: Mapping[str, Any],
+) -> sa.Select[Any] | None:
+    searched = coll.flatten(connection, collections)
+    return query_datasets_sql(kind, searched, connection=connection, **options)
+
+
+def _refs(kind: DatasetType, rows: Any) -> Iterator[DatasetRef]:
+    names = [d for d in kind.dimensions if d in DIMENSIONS]
+    declared = [d for d in kind.dimensions if d not in DIMENSIONS]
+    for id_, run, *values in rows:
+        items = dict(zip(names, values, strict=False))
+        if declared:
+            extra = values[-1] or {}
+            items |= {d: extra[d] for d in declared}
+        yield DatasetRef(id_, kind, DataId(items), run)
+
+
+def _fixed(names: Names, data_id: Mapping[str, Any] | None) -> list[Any]:
+    return [names.column(k) == v for k, v in DataId.of(data_id or {}).items()]
+
+
+def _where(names: Names, where: str, bind: Mapping[str, Any] | None) -> list[Any]:
+    if not where.strip():
+        return []
+    from registry.expressions import compile_where, parse
+
+    return [compile_where(parse(where), names, bind or {})]
+
+
+def _ordering(names: Names, order_by: Sequence[str]) -> list[tuple[Any, bool]]:
+    return [(names.column(o.lstrip("-")), o.startswith("-")) for o in order_by]
+
+
+def _limited(statement: sa.Select[Any], limit: int | None) -> sa.Select[Any]:
+    if limit is None:
+        return statement
+    if limit < 0:
+        raise ValueError(f"limit={limit} must be at least 0; leave it out for all.")
+    return statement.limit(limit)
+
+
+@dataclass(frozen=True)
+class _Members:
+    """The datasets of some collections: where they come from, and the place of each."""
+
+    source: Any
+    conditions: list[Any]
+    place: Any
+
+
+def _members(collections: Sequence[coll.Collection], *, each_once: bool) -> _Members | None:
+    """Say which datasets some collections have; None without a collection.
+
+    Parameters
+    ----------
+    each_once : bool
+        Whether one that is tagged or certified several times counts once, and the place does not.
+    """
+    places = {c.id: i for i, c in enumerate(collections)}
+    parts = []
+    for kind, column, member in (
+        ("RUN", dataset.c.run_id, dataset.c.id),
+        ("TAGGED", tagged.c.collection_id, tagged.c.dataset_id),
+        ("CALIBRATION", calibration.c.collection_id, calibration.c.dataset_id),
+    ):
+        ids = [c.id for c in collections if c.type == kind]
+        if not ids:
+            continue
+        place: Any = sa.literal(places[ids[0]])
+        if len(ids) > 1:
+            place = sa.case({i: places[i] for i in ids}, value=column)
+        if kind == "RUN" and len(ids) == len(collections):
+            return _Members(dataset, [column.in_(ids)], place)
+        parts.append(
+            sa.select(member.label("dataset_id"), place.label("place")).where(column.in_(ids))
+        )
+    if not parts:
+        return None
+    found = (
+        parts[0].subquery("member") if len(parts) == 1 else sa.union_all(*parts).subquery("member")
+    )
+    if each_once:
+        found = sa.select(found.c.dataset_id).distinct().subquery("member")
+    source = found.join(dataset, dataset.c.id == found.c.dataset_id)
+    return _Members(source, [], None if each_once else found.c.place)
+
+
+def query_data_ids(
+    connection: sa.Connection,
+    dimensions: Sequence[str],
+    *,
+    where: str = "",
+    bind: Mapping[str, Any] | None = None,
+    data_id: Mapping[str, Any] | None = None,
+    datasets: str | None = None,
+    collections: Sequence[str] | str = (),
+    order_by: Sequence[str] = (),
+    limit: int | None = None,
+) -> list[DataId]:
+    """List the data IDs of some dimensions, from their records or from the datasets that exist.
+
+    Parameters
+    ----------
+    dimensions : sequence of str
+        Keys of the data IDs.
+    datasets : str, optional
+        Only data IDs of datasets of this type in ``collections``.
+
+    Returns
+    -------
+    list of DataId
+        Each once.
+    """
+    if datasets is None:
+        names = names_of_dimensions(dimensions, connection)
+        conditions: list[Any] = []
+    else:
+        kind = get_dataset_type(connection, datasets)
+        members = _members(coll.flatten(connection, collections), each_once=True)
+        if members is None:
+            return []
+        i = data_id_table.alias("i")
+        base = members.source.join(
+            dataset_type, dataset_type.c.id == dataset.c.dataset_type_id
+        ).join(i, i.c.id == dataset.c.data_id)
+        names = names_of_data_ids(base, i, kind.dimensions, connection=connection)
+        conditions = [*members.conditions, dataset_type.c.name == datasets]
+    columns = [names.column(d).label(d) for d in dimensions]
+    conditions += [*_fixed(names, data_id), *_where(names, where, bind)]
+    ordering = _ordering(names, order_by)
+    statement = sa.select(*columns, *(o.label(f"o{n}") for n, (o, _) in enumerate(ordering)))
+    statement = statement.select_from(names.base).where(*conditions).distinct()
+    keys = [o.desc() if down else o for o, down in ordering] or columns
+    statement = _limited(statement.order_by(*keys), limit)
+    n = len(columns)
+    return [
+        DataId.of({d: v for d, v in zip(dimensions, row[:n], strict=True) if v is not None})
+        for row in connection.execute(statement)
+    ]
+
+
+def query_dimension_records(
+    connection: sa.Connection,
+    element: str,
+    *,
+    where: str = "",
+    bind: Mapping[str, Any] | None = None,
+    data_id: Mapping[str, Any] | None = None,
+    order_by: Sequence[str] = (),
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """List records of a dimension element.
+
+    Parameters
+    ----------
+    element : str
+        Name of the element.
+    where, bind : str, mapping
+        Expression over the element's dimension and fields, such as ``exposure.exposure_time > 30``.
+
+    Returns
+    -------
+    list of dict
+        Columns as in the table of that name, ordered by key.
+    """
+    names = names_of_element(element, connection)
+    table = names.record(element)
+    conditions = [*_fixed(names, data_id), *_where(names, where, bind)]
+    keys = [o.desc() if down else o for o, down in _ordering(names, order_by)]
+    keys = keys or [table.c[c.name] for c in element_table(element).primary_key]
+    statement = sa.select(table).select_from(names.base).where(*conditions).order_by(*keys)
+    rows = connection.execute(_limited(statement, limit)).mappings()
+    return [dict(r) for r in rows]
