@@ -109,20 +109,17 @@ def query_datasets_sql(
         selected = sa.select(*(ranked.c[c.name] for c in columns)).where(ranked.c.nth == 1)
         id_ = ranked.c.id
     if after is not None:
-        place = sa.select(*(key for key, _ in ordering), sa.literal(1)).select_from(names.base)
-        found = _one(connection, place.where(dataset.c.id == after), after)
+        own = sa.select(*(key for key, _ in ordering), sa.literal(1)).select_from(names.base)
+        own = own.where(dataset.c.id == after, dataset_type.c.name == kind.name).limit(1)
+        row = connection.execute(own).first() if connection is not None else None
+        if row is None:
+            raise MissingDataset(kind.name, {"id": str(after)}, [c.name for c in collections])
+        found = list(row)[:-1]
         selected = selected.where(_beyond(keys, [down for _, down in ordering], found, id_ > after))
     for key, (_, down) in zip(keys, ordering, strict=True):
         # the databases differ in where NULL stands
         selected = selected.order_by(key.is_(None), key.desc() if down else key)
     return _limited(selected.order_by(id_), limit)
-
-
-def _one(connection: sa.Connection | None, statement: Any, after: uuid.UUID) -> Sequence[Any]:
-    row = connection.execute(statement.limit(1)).first() if connection is not None else None
-    if row is None:
-        raise MissingDataset("dataset", {"id": str(after)}, ())
-    return list(row)[:-1]
 
 
 def _beyond(
@@ -267,7 +264,7 @@ def count_datasets(
         return [] if by else [{"n": 0}]
     found = statement.order_by(None).subquery("found")
     values = [found.c[f"also{n}"] for n in range(len(by))]
-    counted = sa.select(*values, sa.func.count()).group_by(*values)
+    counted = sa.select(*values, sa.func.count()).select_from(found).group_by(*values)
     for value in values:
         counted = counted.order_by(value.is_(None), value)
     names = [*by, "n"]

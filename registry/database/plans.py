@@ -61,12 +61,15 @@ def _explained(element: _Explained, compiler: Any, **how: Any) -> str:
 def plan_of(connection: sa.Connection, statement: Any) -> str:
     """Let the database tell how it would run a statement, without running it."""
     word = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
-    rows = connection.execute(_Explained(word, statement)).all()
+    with connection.execute(_Explained(word, statement)) as result:
+        # the columns are those of a plan, not of the statement
+        names = [column[0] for column in result.cursor.description]
+        rows = result.cursor.fetchall()
     if connection.dialect.name == "sqlite":
         return "\n".join(str(row[-1]) for row in rows)
     if connection.dialect.name == "postgresql":
         return "\n".join(str(row[0]) for row in rows)
     return "\n".join(
-        ", ".join(f"{k}={v}" for k, v in row._mapping.items() if v is not None)  # noqa: SLF001
+        ", ".join(f"{k}={v}" for k, v in zip(names, row, strict=True) if v is not None)
         for row in rows
     )
