@@ -28,6 +28,7 @@ from registry.registry import Registry
 
 if TYPE_CHECKING:
     import os
+    import uuid
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
@@ -458,9 +459,13 @@ class Butler:
         find_first: bool = True,
         order_by: Sequence[str] = (),
         limit: int | None = None,
+        after: DatasetRef | uuid.UUID | None = None,
         **keys: Any,
     ) -> list[DatasetRef]:
-        """Find many datasets of one type; see `registry.finding.query_datasets`."""
+        """Find many datasets of one type; see `registry.finding.query_datasets`.
+
+        As a table, a stream or counts: ``butler.registry.table_of_datasets`` and its neighbours.
+        """
         return self.registry.query_datasets(
             self._kind(dataset_type),
             self._searched(collections),
@@ -470,6 +475,7 @@ class Butler:
             find_first=find_first,
             order_by=order_by,
             limit=limit,
+            after=after.id if isinstance(after, DatasetRef) else after,
         )
 
     def explain_no_datasets(

@@ -26,35 +26,53 @@ def _split(text: str | None) -> list[str]:
 @click.option("--all", "every", is_flag=True, help="Not only the first of each data ID.")
 @click.option("--order-by", help="Names, comma separated; '-' before one for descending.")
 @click.option("--limit", type=click.IntRange(min=0), help="At most so many.")
+@click.option("--after", type=click.UUID, help="The page after this dataset, in the same order.")
+@click.option("--columns", help="Further names to show: day_obs, exposure.exposure_time, ...")
+@click.option("--count", is_flag=True, help="Only count them.")
+@click.option("--by", help="Count them by the values of these names; implies --count.")
+@click.option("--sql", is_flag=True, help="Show the SQL and the database's plan instead.")
 @format_option
 def query_datasets(
     repo: str,
     dataset_type: str,
     collections: str,
-    where: str,
-    every: bool,
-    order_by: str | None,
-    limit: int | None,
+    columns: str | None,
+    count: bool,
+    by: str | None,
+    sql: bool,
     style: str,
+    **asked: Any,
 ) -> None:
     """Find datasets of DATASET_TYPE."""
     from butler import Butler
 
+    within = _split(collections)
+    options: dict[str, Any] = {
+        "where": asked["where"],
+        "find_first": not asked["every"],
+        "order_by": _split(asked["order_by"]),
+        "limit": asked["limit"],
+        "after": asked["after"],
+    }
     with Butler(repo) as butler:
-        kind = butler.registry.dataset_type(dataset_type)
-        refs = butler.query_datasets(
-            dataset_type,
-            collections=_split(collections),
-            where=where,
-            find_first=not every,
-            order_by=_split(order_by),
-            limit=limit,
-        )
-        if not refs:
-            within = _split(collections)
-            tell(butler.explain_no_datasets(dataset_type, collections=within, where=where))
-    rows = [{"id": r.id, "run": r.run, **{d: r.data_id[d] for d in kind.dimensions}} for r in refs]
-    show(rows, style, ("id", "run", *kind.dimensions))
+        registry = butler.registry
+        if sql:
+            statement, plan = registry.show_query(
+                dataset_type, within, also=_split(columns or by), **options
+            )
+            click.echo(f"{statement};\n\n{plan}")
+            return
+        if count or by:
+            names = _split(by)
+            rows = registry.count_datasets(dataset_type, within, by=names, **options)
+            show(rows, style, (*names, "n"))
+            return
+        table = registry.table_of_datasets(dataset_type, within, columns=_split(columns), **options)
+        if not table.num_rows:
+            why = butler.explain_no_datasets(dataset_type, collections=within, where=asked["where"])
+            tell(why)
+    table = table.rename_columns(["id", *table.column_names[1:]])
+    show(table.to_pylist(), style, table.column_names)
 
 
 @click.command()
