@@ -67,14 +67,12 @@ def query_datasets_sql(
         Needed for ``after``, for keys that an instrument declares, and for regions.
     """
     first = find_first and len(collections) > 1
-    members = _members(collections, each_once=not first)
+    members = _members(kind.name, collections, each_once=not first)
     if members is None:
         return None
     i = data_id_table.alias("i")
-    base = (
-        members.source.join(dataset_type, dataset_type.c.id == dataset.c.dataset_type_id)
-        .join(collection, collection.c.id == dataset.c.run_id)
-        .join(i, i.c.id == dataset.c.data_id)
+    base = members.source.join(collection, collection.c.id == dataset.c.run_id).join(
+        i, i.c.id == dataset.c.data_id
     )
     fields = {
         "dataset_id": dataset.c.id,
@@ -84,7 +82,6 @@ def query_datasets_sql(
     names = names_of_data_ids(base, i, kind.dimensions, fields, connection)
     conditions = [
         *members.conditions,
-        dataset_type.c.name == kind.name,
         *_fixed(names, data_id),
         *_where(names, where, bind),
     ]
@@ -110,7 +107,7 @@ def query_datasets_sql(
         id_ = ranked.c.id
     if after is not None:
         own = sa.select(*(key for key, _ in ordering), sa.literal(1)).select_from(names.base)
-        own = own.where(dataset.c.id == after, dataset_type.c.name == kind.name).limit(1)
+        own = own.where(dataset.c.id == after, *members.conditions).limit(1)
         row = connection.execute(own).first() if connection is not None else None
         if row is None:
             raise MissingDataset(kind.name, {"id": str(after)}, [c.name for c in collections])
@@ -325,8 +322,10 @@ class _Members:
     place: Any
 
 
-def _members(collections: Sequence[coll.Collection], *, each_once: bool) -> _Members | None:
-    """Say which datasets some collections have; None without a collection.
+def _members(
+    type_name: str, collections: Sequence[coll.Collection], *, each_once: bool
+) -> _Members | None:
+    """Say which datasets of a type some collections have; None without a collection.
 
     Parameters
     ----------
@@ -335,21 +334,25 @@ def _members(collections: Sequence[coll.Collection], *, each_once: bool) -> _Mem
     """
     places = {c.id: i for i, c in enumerate(collections)}
     parts = []
-    for kind, column, member in (
-        ("RUN", dataset.c.run_id, dataset.c.id),
-        ("TAGGED", tagged.c.collection_id, tagged.c.dataset_id),
-        ("CALIBRATION", calibration.c.collection_id, calibration.c.dataset_id),
+    asked = sa.select(dataset_type.c.id).where(dataset_type.c.name == type_name)
+    for kind, table, column, member in (
+        ("RUN", dataset, dataset.c.run_id, dataset.c.id),
+        ("TAGGED", tagged, tagged.c.collection_id, tagged.c.dataset_id),
+        ("CALIBRATION", calibration, calibration.c.collection_id, calibration.c.dataset_id),
     ):
         ids = [c.id for c in collections if c.type == kind]
         if not ids:
             continue
+        of_type = table.c.dataset_type_id == asked.scalar_subquery()
         place: Any = sa.literal(places[ids[0]])
         if len(ids) > 1:
             place = sa.case({i: places[i] for i in ids}, value=column)
         if kind == "RUN" and len(ids) == len(collections):
-            return _Members(dataset, [column.in_(ids)], place)
+            return _Members(dataset, [column.in_(ids), of_type], place)
         parts.append(
-            sa.select(member.label("dataset_id"), place.label("place")).where(column.in_(ids))
+            sa.select(member.label("dataset_id"), place.label("place")).where(
+                column.in_(ids), of_type
+            )
         )
     if not parts:
         return None
@@ -393,15 +396,13 @@ def query_data_ids(
         conditions: list[Any] = []
     else:
         kind = get_dataset_type(connection, datasets)
-        members = _members(coll.flatten(connection, collections), each_once=True)
+        members = _members(datasets, coll.flatten(connection, collections), each_once=True)
         if members is None:
             return []
         i = data_id_table.alias("i")
-        base = members.source.join(
-            dataset_type, dataset_type.c.id == dataset.c.dataset_type_id
-        ).join(i, i.c.id == dataset.c.data_id)
+        base = members.source.join(i, i.c.id == dataset.c.data_id)
         names = names_of_data_ids(base, i, kind.dimensions, connection=connection)
-        conditions = [*members.conditions, dataset_type.c.name == datasets]
+        conditions = list(members.conditions)
     columns = [names.column(d).label(d) for d in dimensions]
     conditions += [*_fixed(names, data_id), *_where(names, where, bind)]
     ordering = _ordering(names, order_by)
