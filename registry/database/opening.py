@@ -172,8 +172,8 @@ def busy_seconds(url: str | sa.URL) -> float:
 
 
 def _set_up_sqlite(engine: sa.Engine, patience: float) -> None:
-    path = engine.url.database
-    opened = False
+    path = Path(engine.url.database or ":memory:").absolute()
+    watched = False  # once it was seen; neither in memory nor behind a URI
 
     @sa.event.listens_for(engine, "connect")
     def connected(connection: Any, record: Any) -> None:
@@ -187,17 +187,17 @@ def _set_up_sqlite(engine: sa.Engine, patience: float) -> None:
         ):  # a read-only file cannot change its journal, and need not
             cursor.execute("PRAGMA journal_mode = WAL")
         cursor.close()
+        nonlocal watched
         record.info["file"] = _identity(path)
+        watched = record.info["file"] is not None
 
     @sa.event.listens_for(engine, "do_connect")
     def connecting(*_: Any) -> None:
-        nonlocal opened
-        if opened and path and path != ":memory:" and _identity(path) is None:
+        if watched and _identity(path) is None:
             raise DatabaseUnavailable(
                 f"The database file {path} is gone; nothing was changed. Put it back, or restore "
                 "it from a backup."
             )
-        opened = True
 
     @sa.event.listens_for(engine, "checkout")
     def checked_out(_connection: Any, record: Any, _proxy: Any) -> None:
@@ -212,12 +212,10 @@ def _set_up_sqlite(engine: sa.Engine, patience: float) -> None:
             connection.exec_driver_sql("BEGIN")
 
 
-def _identity(path: str | None) -> tuple[int, int] | None:
-    """Tell which file a database of SQLite is; None when it is gone, or in memory."""
-    if not path or path == ":memory:":
-        return None
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell which file it is that has this name; None when there is none."""
     try:
-        status = os.stat(path)  # noqa: PTH116 (each time that a connection is taken)
+        status = path.stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino

@@ -102,6 +102,17 @@ def test_a_database_restored_from_a_backup_is_taken_as_it_is(butler: Butler, fil
     assert (again.id != lost.id, butler.get(again)) == (True, {"n": 2})
 
 
+def test_a_relative_url_keeps_its_file_when_the_folder_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Registry.create("sqlite:///here.sqlite3") as registry:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        registry.register_collection("run")
+        assert [c.name for c in registry.collections()] == ["run"]
+
+
 def test_a_file_that_is_no_database_is_told(butler: Butler, file: Path) -> None:
     butler.close()
     for part in ("-wal", "-shm"):
