@@ -60,6 +60,8 @@ _JOINED = {"visit_definition", "visit_system_membership", "visit_detector_region
 _DIMENSIONS = (frozenset(_ORDER) | {"band"}) - _JOINED
 _PIXELS = re.compile(r"(htm|healpix)\d+$", re.ASCII)
 """Dimensions without records that the universe has at every level."""
+UNKNOWN = "unknown"
+"""Filter and band of what has none."""
 _LOST = {
     "exposure": ("airmass",),
     "visit": ("ra", "dec"),
@@ -261,6 +263,7 @@ class _Export:
                     self.notes[f"{element}.{column} has no field in the universe"] += n
         made = {element: to_records(element, rows.get(element, ())) for element in COLUMNS}
         self.with_groups(made["exposure"])
+        self.with_filters(made)
         named = {(e["instrument"], e["group"]) for e in made["exposure"]}
         named |= {(d["instrument"], d["group"]) for d in asked if "group" in d}
         made["group"] = [{"instrument": i, "name": name} for i, name in sorted(named)]
@@ -282,6 +285,24 @@ class _Export:
             if record["group"] is None:
                 record["group"] = record["obs_id"]
                 self.notes["exposures without a group: obs_id is written as their group"] += 1
+
+    def with_filters(self, made: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Name the filter of what has none, and the band of filters; both are wanted there."""
+        without = [r for r in (*made["exposure"], *made["visit"]) if r["physical_filter"] is None]
+        for record in without:
+            record["physical_filter"] = UNKNOWN
+            self.notes[f"exposures or visits without a filter: '{UNKNOWN}' is written"] += 1
+        known = {(r["instrument"], r["name"]) for r in made["physical_filter"]}
+        made["physical_filter"].extend(
+            {"instrument": camera, "name": UNKNOWN, "band": None}
+            for camera in sorted({record["instrument"] for record in without})
+            if (camera, UNKNOWN) not in known
+        )
+        for record in made["physical_filter"]:
+            if record["band"] is None:
+                record["band"] = UNKNOWN
+                if record["name"] != UNKNOWN:
+                    self.notes[f"filters without a band: '{UNKNOWN}' is written"] += 1
 
     def carried(
         self,

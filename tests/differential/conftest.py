@@ -23,6 +23,7 @@ from butler import Butler
 from tests.butler.exchange import small
 from tests.conftest import UNDER_CI
 from tests.differential import questions
+from tests.registry.observatory import exposure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,6 +142,11 @@ def _ask(
         small.fill(butler)
         refs = butler.query_datasets("metrics", collections="*", find_first=False)
         butler.export(folder / "files", refs)
+        insert = butler.registry.insert_dimension_records
+        insert("physical_filter", [{"instrument": "Cam", "name": "Ha"}])
+        insert("exposure", [exposure(3, small.NIGHT, "bias")])
+        export_all(butler, folder / "native.yaml")
+        repositories["native"] = [str(folder / "native.yaml")]
     (folder / "there").mkdir()
     run = subprocess.run(
         [python, HERE / "peer.py"],

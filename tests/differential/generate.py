@@ -201,17 +201,16 @@ def drawn_question(rng: random.Random, fields: dict[str, list[Any]]) -> dict[str
     }
 
 
-def main() -> None:
-    """Write the file."""
+def text() -> str:
+    """Draw the list."""
     rng = random.Random(SEED)
     groups = []
     for group, fields in GROUPS:
         asked = {q["where"]: q for q in (drawn_question(rng, fields) for _ in range(EACH))}
         groups.append({**group, "ask": [*asked.values()]})
     head = "# Written by tests.differential.generate; change that, not this.\n"
-    text = yaml.safe_dump(groups, sort_keys=False, width=1000, allow_unicode=True)
-    TARGET.write_text(head + text, encoding="utf-8")
+    return head + yaml.safe_dump(groups, sort_keys=False, width=1000, allow_unicode=True)
 
 
 if __name__ == "__main__":
-    main()
+    TARGET.write_text(text(), encoding="utf-8")

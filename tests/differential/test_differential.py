@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from butler import Butler
 from butler.exchange.document import read_document
-from tests.differential import questions
+from tests.differential import generate, questions
 from tests.differential.conftest import export_all
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.differential.conftest import Peer
 
+HERE = Path(__file__).parent
 ASKED = questions.read_questions()
 
 
@@ -41,9 +41,15 @@ def size(found: Any) -> int | str:
 def test_list_is_long_and_each_difference_is_explained() -> None:
     alike = {str(q) for q in ASKED if not q.difference}
     assert len(alike) >= 150
-    assert {q.difference for q in ASKED} - {""} <= set(questions.DIFFERENCES)
+    assert {q.difference for q in ASKED} - {""} == set(questions.DIFFERENCES)
+    page = (HERE.parents[1] / "docs/reference/expressions.md").read_text(encoding="utf-8")
+    assert [mark for mark in questions.DIFFERENCES if f"`{mark}`" not in page] == []
     assert {q.repository for q in ASKED} == set(questions.REPOSITORIES)
     assert {q.kind for q in ASKED} == {"datasets", "data_ids", "records"}
+
+
+def test_drawn_expressions_are_those_of_the_seed() -> None:
+    assert generate.TARGET.read_text(encoding="utf-8") == generate.text()
 
 
 def test_answers_are_those_of_lsst_daf_butler(repository: tuple[str, Butler], peer: Peer) -> None:
@@ -71,6 +77,23 @@ def test_what_came_through_here_is_whole_there(peer: Peer) -> None:
         for part, expected in straight.items():
             assert through[part] == expected, (name, part)
     assert sum(len(c["datasets"]) for c in peer.contents.values()) > 1000
+
+
+def test_what_this_registry_leaves_open_is_named_there(peer: Peer) -> None:
+    held = peer.contents["native"]
+    filters = {r["id"]: (r["physical_filter"], r["group"]) for r in held["records"]["exposure"]}
+    assert filters == {1: ("SDSS g", "obs1"), 2: ("SDSS g", "obs2"), 3: ("unknown", "obs3")}
+    bands = {r["name"]: r["band"] for r in held["records"]["physical_filter"]}
+    assert bands == {"SDSS g": "g", "Ha": "unknown", "unknown": "unknown"}
+    assert {name: told[0] for name, told in held["collections"].items()} == {
+        "all": "CHAINED",
+        "calib": "CALIBRATION",
+        "chosen": "TAGGED",
+        "day": "RUN",
+        "flats": "RUN",
+        "night": "RUN",
+    }
+    assert len(held["datasets"]) == 6
 
 
 def test_what_came_through_there_is_whole_here(peer: Peer, tmp_path: Path) -> None:
