@@ -261,9 +261,10 @@ def lookup_sql(
         columns[f"v{i}"] = sa.Double, _where(values, texts, False)
         columns[f"x{i}"] = sa.String, _where(values, texts, True)
     given = table_of(connection, columns)
+    named = {**dict(given.c), "c": _SEARCHED.c.id}
     sides = (False, True) if policy.selection == "nearest" else (False,)
     parts = [
-        sa.select(given.c.n, _SEARCHED.c.id, _step(policy, given.c, after, given)).where(
+        sa.select(given.c.n, _SEARCHED.c.id, _step(policy, named, after, given)).where(
             # the first condition always holds: it says that all pairs are meant
             given.c.n >= -_SEARCHED.c.id,
             _IN_SEARCHED,
@@ -286,7 +287,7 @@ def _step(policy: Policy, values: Any, after: bool, *tables: Any) -> Any:
         .where(
             one.c.dataset_type_id == _KIND_ID,
             one.c.data_id == values["d"],
-            one.c.collection_id == _SEARCHED.c.id,
+            one.c.collection_id == values["c"],
             begin > values["t"] if after else begin <= values["t"],
             *(
                 _agrees(one, values, i, name, tolerance)
@@ -337,10 +338,9 @@ _RANGES = (
         calibration.c.valid_begin_tai_ns,
         calibration.c.valid_end_tai_ns,
         dataset.c.id,
-        collection.c.name,
+        sa.select(collection.c.name).where(collection.c.id == dataset.c.run_id).scalar_subquery(),
     )
     .join(dataset, dataset.c.id == calibration.c.dataset_id)
-    .join(collection, collection.c.id == dataset.c.run_id)
     .join(data_id, data_id.c.id == dataset.c.data_id)
 )
 _ranges: dict[tuple[str, ...], Any] = {}
@@ -403,46 +403,55 @@ def _one(
         "k": _key(observation, kind.lookup_dimensions),
         "t": int(at),
     }
-    rows = connection.execute(_valid_sql(kind), parameters).all()
+    many = len(searched) > 1
+    if not many:
+        parameters["c"] = searched[0]
+    rows = connection.execute(_valid_sql(kind, many), parameters).all()
     policy = VALID if rows and rows[0][-1] is None else get_policy(connection, kind)
     if policy.match:
         return False, None
     if policy.selection != "valid" and not rows:
-        rows = connection.execute(_around_sql(kind), parameters).all()
+        rows = connection.execute(_around_sql(kind, many), parameters).all()
     candidates = [(0, searched.index(row[-2]), row[0]) for row in rows]
     known = {row[0]: (_ref(kind, row[3], row[4], row[5:-2]), row[1], row[2]) for row in rows}
     return True, _best(policy, [int(at)], candidates, known)[0]
 
 
-def _of_one(kind: DatasetType, after: bool, *conditions: Any) -> Any:
-    """Write the question for the range next to one observation in each collection."""
+def _of_one(kind: DatasetType, many: bool, after: bool, *conditions: Any) -> Any:
+    """Write the question for the range next to one observation in each collection.
+
+    What needs no join is no join: PostgreSQL would plan for longer than it works.
+    """
     wanted = data_id.alias("wanted")
     key = sa.bindparam("k", type_=sa.String)
     values = {
         "d": sa.select(wanted.c.id).where(wanted.c.identity_key == key).scalar_subquery(),
         "t": sa.bindparam("t", type_=sa.BigInteger),
+        "c": _SEARCHED.c.id if many else sa.bindparam("c", type_=sa.Integer),
     }
     step = calibration.c.id == _step(VALID, values, after)
-    policy = calibration_policy.c.dataset_type_id
-    return (
-        _ranges_sql(kind)
-        .add_columns(_SEARCHED.c.id, policy)
-        .join(_SEARCHED, (_SEARCHED.c.id == calibration.c.collection_id) & step)
-        .outerjoin(calibration_policy, policy == calibration.c.dataset_type_id)
-        .where(_IN_SEARCHED, *conditions)
+    policy = (
+        sa.select(calibration_policy.c.dataset_type_id)
+        .where(calibration_policy.c.dataset_type_id == calibration.c.dataset_type_id)
+        .scalar_subquery()
     )
+    statement = _ranges_sql(kind).add_columns(calibration.c.collection_id, policy)
+    if not many:
+        return statement.where(step, *conditions)
+    of_searched = (_SEARCHED.c.id == calibration.c.collection_id) & step
+    return statement.join(_SEARCHED, of_searched).where(_IN_SEARCHED, *conditions)
 
 
-def _valid_sql(kind: DatasetType) -> Any:
-    form = ("valid", kind.dimensions)
+def _valid_sql(kind: DatasetType, many: bool) -> Any:
+    form = ("valid", many, kind.dimensions)
     if form not in _one_sql:
         now = sa.bindparam("t", type_=sa.BigInteger)
-        _one_sql[form] = _of_one(kind, False, calibration.c.valid_end_tai_ns > now)
+        _one_sql[form] = _of_one(kind, many, False, calibration.c.valid_end_tai_ns > now)
     return _one_sql[form]
 
 
-def _around_sql(kind: DatasetType) -> Any:
-    form = ("around", kind.dimensions)
+def _around_sql(kind: DatasetType, many: bool) -> Any:
+    form = ("around", many, kind.dimensions)
     if form not in _one_sql:
-        _one_sql[form] = sa.union_all(_of_one(kind, False), _of_one(kind, True))
+        _one_sql[form] = sa.union_all(_of_one(kind, many, False), _of_one(kind, many, True))
     return _one_sql[form]

@@ -80,7 +80,7 @@ def preferred(
     return min(allowed, key=lambda item: item[0])[1] if allowed else None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(certified=CERTIFIED, policy=POLICY, order=st.permutations(["one", "two"]), fact=FACT)
 def test_what_is_taken_is_what_the_policy_prefers_and_the_explanation_says_so(
     pool: tuple[Registry, list[DatasetRef]],
