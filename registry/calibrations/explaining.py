@@ -107,6 +107,8 @@ class Explanation:
             f"{found.ref.data_id!r} of '{found.ref.run}': {found.reason}"
             if found
             else f"none of {len(self.candidates)} candidates may be taken"
+            if self.candidates
+            else "nothing is certified for it at any time"
         )
         return f"{asked}; policy: {self.policy}; searched: {places}: {answer}."
 

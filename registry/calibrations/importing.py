@@ -18,7 +18,7 @@ from registry.calibrations.certifying import Overlap, certify_each, refused
 from registry.database import CHUNK, analyze, insert_missing, rows_of, table_of, utc_now
 from registry.datasets import insert_data_ids, register_dataset_type
 from registry.dimensions import absent_keys, insert_dimension_records
-from registry.errors import Conflict, UnknownDimensionValue
+from registry.errors import Conflict, DefinitionConflict, UnknownDimensionValue
 from registry.identity import DatasetRef, DatasetType, uuid7, uuid7s
 from registry.schema import dimensions as schema
 from registry.schema.collections import collection
@@ -203,7 +203,13 @@ def _kinds(
         for name, dimensions in keys.items()
     }
     for kind in kinds.values():
-        register_dataset_type(connection, kind)
+        try:
+            register_dataset_type(connection, kind)
+        except DefinitionConflict as error:
+            raise DefinitionConflict(
+                f"{error} Name the columns of its keys (--key), or give the types of the old "
+                "registry other names (--prefix)."
+            ) from error
     return kinds
 
 

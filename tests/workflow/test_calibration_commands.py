@@ -144,7 +144,7 @@ def test_why_names_every_candidate_with_its_reason(
     out = tell(
         "why-calibration", "level", "--key", "detector=2", "--at", "1970-01-03", "-i", "calib"
     )[1]
-    assert "none of 0 candidates may be taken" in out
+    assert "nothing is certified for it at any time" in out
 
 
 def test_ranges_are_cut_and_resolved(repo: Path, tell: Callable[..., tuple[int, str, str]]) -> None:
