@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HEALPIX_ORDER",
+    "LONGEST",
     "decode",
     "encode",
     "from_vertices",
@@ -38,10 +39,19 @@ __all__ = [
     "index_patches",
     "index_visits",
     "pixel_ranges",
+    "shares_pixel",
+    "stored_ranges",
 ]
 
 HEALPIX_ORDER = 10
 """Order of the index pixels: 3.4 arcmin across."""
+LONGEST = {
+    patch_pixel.name: 64,
+    tract_pixel.name: 1024,
+    visit_detector_pixel.name: 64,
+    visit_pixel.name: 1024,
+}
+"""Pixels of the longest range that is stored: what overlaps a range begins not far before it."""
 _MAX_RANGES = 16
 _PIXEL_DEG = 58.6
 """Width of a pixel of order 0."""
@@ -107,6 +117,33 @@ def pixel_ranges(region: Region) -> list[tuple[int, int]]:
     return list(zip(begins, ends, strict=True))
 
 
+def stored_ranges(region: Region, index: sa.Table) -> list[tuple[int, int]]:
+    """Give `pixel_ranges` in pieces of at most `LONGEST` pixels, as they stand in an index."""
+    longest = LONGEST[index.name]
+    return [
+        (piece, min(piece + longest, end))
+        for begin, end in pixel_ranges(region)
+        for piece in range(begin, end, longest)
+    ]
+
+
+def shares_pixel(begin: Any, end: Any, index: sa.Table) -> sa.ColumnElement[bool]:
+    """Say that a range of pixels overlaps a stored one: one step into the index and a short way on.
+
+    Parameters
+    ----------
+    begin, end : sqlalchemy column
+        Of the range; half open.
+    index : sqlalchemy.Table
+        One of the tables of ranges.
+    """
+    return sa.and_(
+        index.c.pixel_begin > begin - LONGEST[index.name],
+        index.c.pixel_begin < end,
+        index.c.pixel_end > begin,
+    )
+
+
 def _cover(region: Region, radius: float, nside: int) -> list[tuple[int, int]]:
     """List the ranges of all pixels that a region may touch, and perhaps a few more."""
     import hpgeom
@@ -170,7 +207,7 @@ def index_alone(connection: sa.Connection, element: str, rows: Sequence[dict[str
         {governor: row[governor], element: row["id"], "pixel_begin": begin, "pixel_end": end}
         for row in rows
         if row["region"] is not None
-        for begin, end in pixel_ranges(decode(row["region"]))
+        for begin, end in stored_ranges(decode(row["region"]), index)
     ]
     insert_rows(connection, index, pixels, skip_existing=True)
 
@@ -194,7 +231,7 @@ def _index(
     pixels = [
         dict(zip(keys, key, strict=True), pixel_begin=begin, pixel_end=end)
         for key, region in regions.items()
-        for begin, end in pixel_ranges(region)
+        for begin, end in stored_ranges(region, index)
     ]
     insert_rows(connection, index, pixels, skip_existing=True)
     types = {k: sa.String if k in ("instrument", "skymap") else sa.BigInteger for k in keys}
@@ -203,12 +240,10 @@ def _index(
     found: list[dict[str, Any]] = []
     for start in range(0, len(pixels), CHUNK):
         new = rows_of(connection, pixels[start : start + CHUNK], {**types, **ranges})
-        shares_pixel = sa.and_(
-            new.c.pixel_begin < other_index.c.pixel_end, other_index.c.pixel_begin < new.c.pixel_end
-        )
+        meet = shares_pixel(new.c.pixel_begin, new.c.pixel_end, other_index)
         near = (
             sa.select(*(new.c[k] for k in keys), *(other_index.c[k] for k in other_keys))
-            .join_from(new, other_index, shares_pixel)
+            .join_from(new, other_index, meet)
             .distinct()
             .subquery("near")
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry.database import rows_of
-from registry.regions import decode, pixel_ranges
+from registry.regions import decode, pixel_ranges, shares_pixel
 from registry.schema import dimensions as schema
 from registry.touching import touch
 
@@ -117,9 +117,7 @@ def _overlapping(
     pixels, table = indexed.pixels, indexed.table
     near = (
         sa.select(*(pixels.c[k] for k in indexed.keys))
-        .join_from(
-            given, pixels, (pixels.c.pixel_begin < given.c.e) & (given.c.b < pixels.c.pixel_end)
-        )
+        .join_from(given, pixels, shares_pixel(given.c.b, given.c.e, pixels))
         .distinct()
         .subquery("near")
     )
@@ -177,13 +175,10 @@ def _touching(
     connection: sa.Connection, observed: str, sky: str, *conditions: sa.ColumnElement[bool]
 ) -> list[tuple[Any, ...]]:
     one, other = _INDEXED[observed], _INDEXED[sky]
-    shares_pixel = sa.and_(
-        one.pixels.c.pixel_begin < other.pixels.c.pixel_end,
-        other.pixels.c.pixel_begin < one.pixels.c.pixel_end,
-    )
+    meet = shares_pixel(one.pixels.c.pixel_begin, one.pixels.c.pixel_end, other.pixels)
     near = (
         sa.select(*(one.pixels.c[k] for k in one.keys), *(other.pixels.c[k] for k in other.keys))
-        .join_from(one.pixels, other.pixels, shares_pixel)
+        .join_from(one.pixels, other.pixels, meet)
         .distinct()
         .subquery("near")
     )

@@ -16,6 +16,7 @@ from registry.errors import (
     WrongRevision,
 )
 from registry.schema import metadata
+from registry.schema.dimensions import skymap, tract, tract_pixel
 from tests.registry import observatory
 
 if TYPE_CHECKING:
@@ -201,3 +202,28 @@ def test_sql_of_the_schema_is_written_without_a_server_and_makes_it(
         connection.commit()
     engine.dispose()
     assert deploy.check(empty_database_url) == []
+
+
+def test_long_ranges_of_pixels_are_cut(empty_database_url: str) -> None:
+    deploy.upgrade(empty_database_url, "0009")
+    engine = open_engine(empty_database_url)
+    key = {"skymap": "sky", "tract": 0}
+    with engine.begin() as connection:
+        connection.execute(sa.insert(skymap), {"name": "sky", "definition": {}})
+        connection.execute(sa.insert(tract), {"skymap": "sky", "id": 0, "region": b"whole"})
+        for begin, end in ((100, 2500), (3000, 3001)):
+            row = {**key, "pixel_begin": begin, "pixel_end": end}
+            connection.execute(sa.insert(tract_pixel), row)
+    engine.dispose()
+    deploy.upgrade(empty_database_url)
+    engine = open_engine(empty_database_url)
+    asked = sa.select(tract_pixel.c.pixel_begin, tract_pixel.c.pixel_end)
+    with engine.connect() as connection:
+        found = connection.execute(asked.order_by(tract_pixel.c.pixel_begin)).all()
+    engine.dispose()
+    assert [tuple(row) for row in found] == [
+        (100, 1124),
+        (1124, 2148),
+        (2148, 2500),
+        (3000, 3001),
+    ]

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from lsst.sphgeom import DISJOINT, ConvexPolygon, Region, UnitVector3d
 
 from registry import regions
-from registry.schema.dimensions import overlap
+from registry.schema.dimensions import overlap, patch_pixel
 from tests.registry.observatory import noon
 
 if TYPE_CHECKING:
@@ -128,3 +128,22 @@ def test_pixel_ranges_cover_the_region_in_few_rows() -> None:
         assert all(begin < end for begin, end in ranges)
         assert all(one[1] < other[0] for one, other in itertools.pairwise(ranges))
         assert 0 <= ranges[0][0] < ranges[-1][1] <= 12 * 4**regions.HEALPIX_ORDER
+
+
+def test_a_large_region_is_indexed_in_pieces_and_meets_small_ones(filled: Registry) -> None:
+    rng = random.Random(7)
+    corners = [(42.0, 9.0), (48.0, 9.0), (48.0, 15.0), (42.0, 15.0)]
+    large = {0: regions.from_vertices(corners)}
+    seen = {(v, 0): polygon(rng, 39.0 + v, 12.0) for v in range(1, 13)}
+    insert_patches(filled, large)
+    insert_visits(filled, seen)
+    begin, end = patch_pixel.c.pixel_begin, patch_pixel.c.pixel_end
+    with filled.read() as connection:
+        pieces = connection.execute(sa.select(begin, end).order_by(begin)).all()
+        found = {tuple(row) for row in connection.execute(sa.select(overlap.c.visit))}
+    assert max(b - a for a, b in pieces) == regions.LONGEST["patch_pixel"]
+    covered = [(a, b) for a, b in regions.pixel_ranges(large[0])]
+    assert sum(b - a for a, b in pieces) == sum(b - a for a, b in covered)
+    expected = {(v,) for (v, _), one in seen.items() if not one.relate(large[0]) & DISJOINT}
+    assert 0 < len(expected) < len(seen)
+    assert found == expected
