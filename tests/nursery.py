@@ -181,6 +181,8 @@ def _reaped() -> dict[int, int]:
 
 def _child(request: dict[str, Any], output: int) -> None:
     os.setpgid(0, 0)
+    # where the tests run in the background, a shell has let them ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.dup2(output, 1)
     os.close(output)
     sys.stdout = os.fdopen(1, "w", buffering=1)
