@@ -240,6 +240,13 @@ def _walk_sql() -> sa.Select[tuple[int, str, str, int | None, int, int]]:
 
 
 _WALK = _walk_sql()
+_PLAIN = sa.select(
+    collection.c.id,
+    collection.c.name,
+    collection.c.type,
+    sa.null().label("parent_id"),
+    sa.literal(0).label("position"),
+).where(collection.c.name.in_(sa.bindparam("names", expanding=True)))
 
 
 def _walk(connection: sa.Connection, names: Sequence[str]) -> list[Collection]:
@@ -272,7 +279,9 @@ def flatten(connection: sa.Connection, names: str | Iterable[str]) -> list[Colle
                 )
             )
         )
-    rows = connection.execute(_WALK, {"names": asked}).all()
+    rows = connection.execute(_PLAIN, {"names": asked}).all()
+    if any(r.type == "CHAINED" for r in rows):
+        rows = connection.execute(_WALK, {"names": asked}).all()
     by_name = {r.name: r for r in rows}
     children: dict[int, list[tuple[int, str]]] = {}
     for r in rows:
