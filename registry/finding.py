@@ -20,6 +20,7 @@ from registry.identity import DIMENSIONS, DataId, DatasetRef, DatasetType
 from registry.names import Names, names_of_data_ids, names_of_dimensions, names_of_element
 from registry.schema.calibrations import calibration
 from registry.schema.collections import collection, tagged
+from registry.schema.dimensions import instrument
 from registry.schema.identity import data_id as data_id_table
 from registry.schema.identity import dataset, dataset_type
 
@@ -84,6 +85,7 @@ def query_datasets_sql(
         *members.conditions,
         *_fixed(names, data_id),
         *_where(names, where, bind),
+        *_of_some_instrument(kind, i, where, data_id),
     ]
     ordering = _ordering(names, order_by)
     columns = [
@@ -291,6 +293,19 @@ def _refs(kind: DatasetType, rows: Any) -> Iterator[DatasetRef]:
 
 def _fixed(names: Names, data_id: Mapping[str, Any] | None) -> list[Any]:
     return [names.column(k) == v for k, v in DataId.of(data_id or {}).items()]
+
+
+def _of_some_instrument(
+    kind: DatasetType, i: Any, where: str, data_id: Mapping[str, Any] | None
+) -> list[Any]:
+    """Say that the instrument is one that is registered: no condition, but a way into indexes.
+
+    They begin with the instrument, which a question about exposures often leaves out.
+    """
+    asked = bool(where.strip() or data_id)
+    if not asked or "instrument" not in kind.dimensions or "instrument" in (data_id or {}):
+        return []
+    return [i.c.instrument.in_(sa.select(instrument.c.name))]
 
 
 def _where(names: Names, where: str, bind: Mapping[str, Any] | None) -> list[Any]:

@@ -192,8 +192,12 @@ def table_of(
     ).subquery(name)
 
 
-_ANALYSED_ROWS = 1_000
-"""SQLite looks at about so many rows of an index, so that the size of the table does not count."""
+_ANALYSED_ROWS = 100_000
+"""SQLite looks at about so many rows of an index, in 40 ms, whatever the size of the table.
+
+It takes what it saw for the whole: with 1,000, a run of two million datasets counts as 1,000, and
+is read from end to end where a few steps into another index would do.
+"""
 
 
 def analyze(connection: sa.Connection, *tables: sa.Table) -> None:
