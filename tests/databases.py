@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+NO_SUCH_THREAD = 1094  # MariaDB, of KILL
+
 
 class Databases(ABC):
     """Makes databases of one kind and removes them.
@@ -272,7 +274,11 @@ class MariaDBDatabases(ServerDatabases):
             {"name": name},
         )
         for process in left.scalars().all():
-            connection.exec_driver_sql(f"KILL {process}")
+            try:
+                connection.exec_driver_sql(f"KILL {process}")
+            except sa.exc.OperationalError as error:
+                if getattr(error.orig, "errno", None) != NO_SUCH_THREAD:  # it ended by itself
+                    raise
 
 
 def _upgrade(url: str) -> None:
