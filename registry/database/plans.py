@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.ext.compiler import compiles
@@ -18,20 +19,15 @@ def shown_sql(connection: sa.Connection, statement: Any) -> str:
     compiled = statement.compile(
         dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
     )
-    text = str(compiled)
-    values = compiled.params
+    text, values = str(compiled), compiled.params
     if compiled.positional:
-        for name in compiled.positiontup or ():
-            text = text.replace(
-                _MARKS.get(connection.dialect.paramstyle, "?"), _shown(values[name]), 1
-            )
-        return text
-    for name in sorted(values, key=len, reverse=True):
-        text = text.replace(f"%({name})s", _shown(values[name]))
-    return text
+        shown = [_shown(values[name]) for name in compiled.positiontup or ()]
+        pieces = text.split("?")
+        return "".join(a + b for a, b in zip(pieces, [*shown, ""], strict=True))
+    return _PARAMETER.sub(lambda found: _shown(values[found[1]]) if found[1] else "%", text)
 
 
-_MARKS = {"qmark": "?", "format": "%s"}
+_PARAMETER = re.compile(r"%(?:\((\w+)\)s|%)")
 
 
 def _shown(value: Any) -> str:

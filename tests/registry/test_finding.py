@@ -160,3 +160,9 @@ def test_a_query_shows_its_sql_and_plan(filled: Registry) -> None:
         filled.query_datasets("image", "old", where="detector = 2 AND band = 'g'")
     )
     assert "dataset" in plan
+
+
+def test_values_that_look_like_parameters_are_shown_as_they_are(filled: Registry) -> None:
+    where = "band = 'what? 100% %(band)s it''s' OR exposure.target_name GLOB 'M3?*'"
+    sql, _ = filled.show_query("image", "old", where=where)
+    assert "'what? 100% %(band)s it''s'" in sql
