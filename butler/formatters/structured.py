@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
@@ -58,13 +59,13 @@ class _StructuredFormatter(Formatter):
         except ValueError as error:
             raise self.refuse(str(error).rstrip("."), "store that value as text") from error
 
+    @abstractmethod
     def text(self, obj: Any, provenance: Mapping[str, str]) -> str:
         """Write plain values as text."""
-        raise NotImplementedError
 
+    @abstractmethod
     def values(self, content: bytes) -> Any:
         """Read plain values from text in UTF-8."""
-        raise NotImplementedError
 
     def load(
         self,
