@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -21,13 +21,14 @@ from registry.schema.provenance import task
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from registry.identity import DatasetRef
 
 __all__ = [
     "TYPES",
     "Collection",
+    "Search",
     "chain",
     "ensure",
     "flatten",
@@ -36,6 +37,7 @@ __all__ = [
     "register",
     "register_many",
     "remove",
+    "search",
     "tag",
     "untag",
 ]
@@ -196,8 +198,7 @@ def chain(connection: sa.Connection, name: str, children: Sequence[str]) -> None
     parent = get_collection(connection, name, lock=True)
     unique = list(dict.fromkeys(children))
     members = [get_collection(connection, child) for child in unique]
-    below = {c.name for c in _walk(connection, unique)}
-    if name in below:
+    if name in _below(connection, unique):
         raise CollectionTypeError(
             f"'{name}' cannot be chained below itself ({', '.join(unique)} lead to it)."
         )
@@ -209,49 +210,53 @@ def chain(connection: sa.Connection, name: str, children: Sequence[str]) -> None
     )
 
 
-def _walk_sql() -> sa.Select[tuple[int, str, str, int | None, int, int]]:
-    """Everything at and below some collections, with the path by which it is reached."""
-    top = sa.select(
-        collection.c.id,
-        collection.c.name,
-        collection.c.type,
-        sa.literal(0).label("depth"),
-        sa.cast(None, sa.Integer).label("parent_id"),
-        sa.literal(0).label("position"),
-    ).where(collection.c.name.in_(sa.bindparam("names", expanding=True)))
-    below = top.cte("below", recursive=True)
-    child = collection.alias("child")
-    step = (
-        sa.select(
-            child.c.id,
-            child.c.name,
-            child.c.type,
-            below.c.depth + 1,
-            collection_chain.c.parent_id,
-            collection_chain.c.position,
+class Search:
+    """The statements that tell which collections a search goes through, with more about each.
+
+    One for the collections of some names; one for the children of those that are chains; and, for
+    chains of chains, a recursion, for which a server plans longer than it works.
+
+    Parameters
+    ----------
+    *about : callable
+        Each writes a further column, given the columns ``id``, ``name`` and ``type`` of a
+        collection.
+    """
+
+    def __init__(self, *about: Callable[[Any], Any]) -> None:
+        child, link = collection.alias("child"), collection_chain
+        named = collection.c.name.in_(sa.bindparam("names", expanding=True))
+        no_parent = (sa.cast(None, sa.Integer).label("parent_id"), sa.literal(0).label("position"))
+
+        def columns(table: Any) -> list[Any]:
+            return [table.c.id, table.c.name, table.c.type]
+
+        def described(statement: Any, table: Any) -> sa.Select[Any]:
+            return statement.add_columns(*(column(table.c) for column in about))
+
+        top = sa.select(*columns(collection), *no_parent).where(named)
+        children = sa.select(*columns(child), link.c.parent_id, link.c.position)
+        linked = child.c.id == link.c.child_id
+        self.named = described(top, collection)
+        self.children = described(
+            children.join_from(collection, link, link.c.parent_id == collection.c.id)
+            .join(child, linked)
+            .where(named),
+            child,
         )
-        .join_from(below, collection_chain, collection_chain.c.parent_id == below.c.id)
-        .join(child, child.c.id == collection_chain.c.child_id)
-    )
-    below = below.union(step)
-    return sa.select(
-        below.c.id, below.c.name, below.c.type, below.c.parent_id, below.c.position, below.c.depth
-    )
+        below = top.cte("below", recursive=True)
+        below = below.union(
+            children.join_from(below, link, link.c.parent_id == below.c.id).join(child, linked)
+        )
+        self.below = described(sa.select(below), below)
 
 
-_WALK = _walk_sql()
-_PLAIN = sa.select(
-    collection.c.id,
-    collection.c.name,
-    collection.c.type,
-    sa.null().label("parent_id"),
-    sa.literal(0).label("position"),
-).where(collection.c.name.in_(sa.bindparam("names", expanding=True)))
+_PLAINLY = Search()
 
 
-def _walk(connection: sa.Connection, names: Sequence[str]) -> list[Collection]:
-    rows = connection.execute(_WALK, {"names": list(names)})
-    return [Collection(r.id, r.name, r.type) for r in rows]
+def _below(connection: sa.Connection, names: Sequence[str]) -> set[str]:
+    """Name everything at and below some collections."""
+    return {row.name for row in connection.execute(_PLAINLY.below, {"names": list(names)})}
 
 
 def flatten(connection: sa.Connection, names: str | Iterable[str]) -> list[Collection]:
@@ -261,6 +266,32 @@ def flatten(connection: sa.Connection, names: str | Iterable[str]) -> list[Colle
     ----------
     names : str or iterable of str
         Names, or globs with ``*`` and ``?``.
+
+    Raises
+    ------
+    UnknownCollection
+        If a name does not exist.
+    """
+    return [Collection(*row[:3]) for row in search(connection, names, _PLAINLY, {})]
+
+
+def search(
+    connection: sa.Connection,
+    names: str | Iterable[str],
+    how: Search,
+    parameters: Mapping[str, Any],
+) -> list[tuple[Any, ...]]:
+    """List the collections that `flatten` lists, with what a `Search` tells about each.
+
+    Parameters
+    ----------
+    parameters : mapping
+        Values that its further columns need.
+
+    Returns
+    -------
+    list of tuple
+        Key, name, type, and the further columns.
 
     Raises
     ------
@@ -279,15 +310,19 @@ def flatten(connection: sa.Connection, names: str | Iterable[str]) -> list[Colle
                 )
             )
         )
-    rows = connection.execute(_PLAIN, {"names": asked}).all()
-    if any(r.type == "CHAINED" for r in rows):
-        rows = connection.execute(_WALK, {"names": asked}).all()
-    by_name = {r.name: r for r in rows}
-    children: dict[int, list[tuple[int, str]]] = {}
-    for r in rows:
-        if r.parent_id is not None:
-            children.setdefault(r.parent_id, []).append((r.position, r.name))
-    ordered: dict[str, Collection] = {}
+    values = {**parameters, "names": asked}
+    rows = list(connection.execute(how.named, values))
+    if any(row.type == "CHAINED" for row in rows):
+        linked = connection.execute(how.children, values).all()
+        rows += linked
+        if any(row.type == "CHAINED" for row in linked):
+            rows = list(connection.execute(how.below, values))
+    children: dict[int, set[tuple[int, str]]] = {}
+    for row in rows:
+        if row.parent_id is not None:
+            children.setdefault(row.parent_id, set()).add((row.position, row.name))
+    by_name = {row.name: (*row[:3], *row[5:]) for row in rows}
+    ordered: dict[str, tuple[Any, ...]] = {}
 
     def visit(name: str) -> None:
         row = by_name.get(name)
@@ -295,11 +330,11 @@ def flatten(connection: sa.Connection, names: str | Iterable[str]) -> list[Colle
             raise UnknownCollection(
                 name, connection.execute(sa.select(collection.c.name)).scalars()
             )
-        if row.type == "CHAINED":
-            for _, child in sorted(set(children.get(row.id, ()))):
+        if row[2] == "CHAINED":
+            for _, child in sorted(children.get(row[0], ())):
                 visit(child)
         else:
-            ordered.setdefault(name, Collection(row.id, row.name, row.type))
+            ordered.setdefault(name, row)
 
     for name in asked:
         visit(name)

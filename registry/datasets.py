@@ -47,7 +47,7 @@ from registry.timespan import tai_now_ns
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
     "check_removable",
@@ -352,53 +352,64 @@ def find_dataset(
     connection: sa.Connection,
     kind: DatasetType,
     data_id: Mapping[str, Any],
-    collections: Sequence[coll.Collection],
+    collections: str | Sequence[str],
 ) -> DatasetRef | None:
     """Find the first dataset of a type and data ID in collections, in their order.
 
     CALIBRATION collections are passed over: what holds there depends on the time, see
     `registry.calibrations.find_calibrations`.
+
+    Parameters
+    ----------
+    collections : str or sequence of str
+        Names or globs; chains are opened.
+
+    Raises
+    ------
+    UnknownCollection
+        If a name does not exist.
     """
     key = kind.data_id(data_id)
-    type_row = _type_row(connection, kind.name)
-    if type_row is None:
-        return None
-    places = {c.id: n for n, c in enumerate(collections)}
-    asked = {"identity": key.key, "type": type_row.id}
-    found: list[tuple[int, uuid.UUID, str]] = []
-    for collection_type, statement in _FIND.items():
-        among = [c.id for c in collections if c.type == collection_type]
-        if among:
-            rows: Any = connection.execute(statement, {**asked, "among": among})
-            found += [(places[row[2]], row[0], row[1]) for row in rows]
-    if not found:
-        return None
-    _, uuid_, run = min(found)
-    return DatasetRef(uuid_, kind, key, run)
+    asked = {"identity": key.key, "type": kind.name}
+    for _, name, _, made, tagged_as in coll.search(connection, collections, _HAVING, asked):
+        if made is not None:
+            return DatasetRef(made, kind, key, name)
+        if tagged_as is not None:
+            return get_refs(connection, [tagged_as])[tagged_as]
+    return None
 
 
-def _finding() -> dict[str, sa.Select[tuple[uuid.UUID, str, int]]]:
-    """Write the statements that find a dataset among RUN and among TAGGED collections."""
-    among: sa.BindParameter[int] = sa.bindparam("among", expanding=True)
-    found = (
-        sa.select(dataset.c.id, collection.c.name, dataset.c.run_id)
-        .join_from(data_id_table, dataset, dataset.c.data_id == data_id_table.c.id)
-        .join(collection, collection.c.id == dataset.c.run_id)
-        .where(
-            data_id_table.c.identity_key == sa.bindparam("identity"),
-            dataset.c.dataset_type_id == sa.bindparam("type"),
+def _having() -> coll.Search:
+    """Ask of each collection which dataset it has: made there, or tagged."""
+    of_type = (
+        sa.select(dataset_type.c.id)
+        .where(dataset_type.c.name == sa.bindparam("type", type_=sa.String))
+        .scalar_subquery()
+    )
+    of_data_id = (
+        sa.select(data_id_table.c.id)
+        .where(data_id_table.c.identity_key == sa.bindparam("identity", type_=sa.String))
+        .scalar_subquery()
+    )
+
+    def in_table(table: sa.Table, id_: Any, belongs: Any) -> Callable[[Any], Any]:
+        return lambda searched: (
+            sa.select(id_)
+            .where(
+                belongs == searched.id,
+                table.c.dataset_type_id == of_type,
+                table.c.data_id == of_data_id,
+            )
+            .scalar_subquery()
         )
+
+    return coll.Search(
+        in_table(dataset, dataset.c.id, dataset.c.run_id),
+        in_table(tagged, tagged.c.dataset_id, tagged.c.collection_id),
     )
-    in_tags = found.join(tagged, tagged.c.dataset_id == dataset.c.id).with_only_columns(
-        dataset.c.id, collection.c.name, tagged.c.collection_id
-    )
-    return {
-        "RUN": found.where(dataset.c.run_id.in_(among)),
-        "TAGGED": in_tags.where(tagged.c.collection_id.in_(among)),
-    }
 
 
-_FIND = _finding()
+_HAVING = _having()
 
 
 def get_refs(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, DatasetRef]:

@@ -8,15 +8,24 @@ conditions `registry.expressions`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from registry import collections as coll
+from registry.database import many_objects, whole_columns
 from registry.datasets import get_dataset_type
 from registry.dimensions import element_table
 from registry.errors import MissingDataset
-from registry.identity import DIMENSIONS, DataId, DatasetRef, DatasetType
+from registry.identity import (
+    DIMENSIONS,
+    DataId,
+    DatasetRef,
+    DatasetType,
+    uuids_of,
+    with_dashes,
+)
 from registry.names import Names, names_of_data_ids, names_of_dimensions, names_of_element
 from registry.schema.calibrations import calibration
 from registry.schema.collections import collection, tagged
@@ -164,7 +173,28 @@ def query_datasets(
     statement = _statement(connection, kind, collections, options)
     if statement is None:
         return []
-    return list(_refs(kind, connection.execute(statement)))
+    with many_objects():
+        ids, runs, *values = whole_columns(connection, _with_text_ids(statement))
+        data_ids = _data_ids(kind, values, len(ids))
+        return list(map(DatasetRef, uuids_of(ids), repeat(kind), data_ids, runs))
+
+
+def _with_text_ids(statement: sa.Select[Any]) -> sa.Select[Any]:
+    id_, *rest = statement.selected_columns
+    return statement.with_only_columns(sa.type_coerce(id_, sa.String), *rest)
+
+
+def _data_ids(kind: DatasetType, columns: Sequence[Sequence[Any]], n: int) -> Iterator[DataId]:
+    """Make the data IDs of a type from the columns of its dimensions, the declared keys last."""
+    names = [d for d in kind.dimensions if d in DIMENSIONS]
+    declared = [d for d in kind.dimensions if d not in DIMENSIONS]
+    if declared:
+        extras = [extra or {} for extra in columns[-1]]
+        columns = [*columns[:-1], *([extra[d] for extra in extras] for d in declared)]
+    if not columns:
+        return repeat(DataId({}), n)
+    names += declared
+    return (DataId(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True))
 
 
 def stream_datasets(
@@ -209,15 +239,10 @@ def table_of_datasets(
     plain = [d for d in kind.dimensions if d in DIMENSIONS]
     declared = [d for d in kind.dimensions if d not in DIMENSIONS]
     statement = _statement(connection, kind, collections, {**options, "also": columns})
-    rows: Sequence[Any] = []
+    values: list[Sequence[Any]] = [()] * (2 + len(plain) + bool(declared) + len(columns))
     if statement is not None:
-        # a UUID that is shown need not be made
-        id_, *rest = statement.selected_columns
-        as_text = statement.with_only_columns(sa.type_coerce(id_, sa.String), *rest)
-        rows = connection.execute(as_text).all()
-    n_selected = 2 + len(plain) + bool(declared) + len(columns)
-    values = list(zip(*rows, strict=True)) or [()] * n_selected
-    arrays = {"dataset_id": [_with_dashes(str(v)) for v in values[0]], "run": values[1]}
+        values = whole_columns(connection, _with_text_ids(statement))
+    arrays: dict[str, Any] = {"dataset_id": with_dashes(values[0]), "run": values[1]}
     arrays |= dict(zip(plain, values[2:], strict=False))
     if declared:
         extra = values[2 + len(plain)]
@@ -227,12 +252,6 @@ def table_of_datasets(
     types = {"dataset_id": pa.string(), "run": pa.string()}
     types |= {d: pa.string() if DIMENSIONS[d] is str else pa.int64() for d in plain}
     return pa.table({name: pa.array(v, types.get(name)) for name, v in arrays.items()})
-
-
-def _with_dashes(text: str) -> str:
-    if len(text) != 32:
-        return text
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def count_datasets(

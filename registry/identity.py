@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ __all__ = [
     "columns_of",
     "uuid7",
     "uuid7s",
+    "uuids_of",
+    "with_dashes",
 ]
 
 DIMENSIONS: dict[str, type] = {
@@ -338,6 +340,36 @@ class DatasetRef:
         return f"{self.dataset_type.name}@{self.data_id!r} in '{self.run}' [{self.id}]"
 
 
+def _maker_of_uuids() -> Callable[[int], uuid.UUID]:
+    """Write what makes a UUID of an integer without the checks that its constructor spends on it."""
+    new, unknown, kind = uuid.UUID.__new__, uuid.SafeUUID.unknown, uuid.UUID
+    slots = vars(kind)
+    put_int, put_safety = slots["int"].__set__, slots["is_safe"].__set__
+
+    def made(value: int) -> uuid.UUID:
+        one = new(kind)
+        put_int(one, value)
+        put_safety(one, unknown)
+        return one
+
+    return made
+
+
+_uuid = _maker_of_uuids()
+
+
+def with_dashes(texts: Sequence[str]) -> list[str]:
+    """Write many UUIDs as they are usually written, whether a database gives them so or not."""
+    if not texts or len(texts[0]) != 32:
+        return list(texts)
+    return [f"{t[:8]}-{t[8:12]}-{t[12:16]}-{t[16:20]}-{t[20:]}" for t in texts]
+
+
+def uuids_of(texts: Iterable[str]) -> list[uuid.UUID]:
+    """Read many UUIDs, with or without dashes."""
+    return [_uuid(int(text.replace("-", ""), 16)) for text in texts]
+
+
 _last_uuid = [0, 0]
 _uuid_lock = threading.Lock()
 
@@ -366,5 +398,5 @@ def uuid7s(n: int) -> list[uuid.UUID]:
         stamp, count = divmod(first + i, 0x1000)
         value = (stamp & 0xFFFFFFFFFFFF) << 80 | 0x7 << 76 | count << 64
         value |= 0b10 << 62 | int.from_bytes(noise[8 * i : 8 * i + 8]) >> 2
-        made.append(uuid.UUID(int=value))
+        made.append(_uuid(value))
     return made

@@ -209,8 +209,8 @@ class Registry:
         """
         with self.read() as connection:
             kind = self._kind(dataset_type)
-            searched = collections.flatten(connection, collections_)
             if kind.is_calibration and at is not None:
+                searched = collections.flatten(connection, collections_)
                 observed = [(data_id, at)]
                 (found,) = calibrations.find_calibrations(connection, kind, observed, searched)
                 if found is not None:
@@ -220,7 +220,7 @@ class Registry:
                     return None
                 kind.data_id(data_id)
             return datasets.find_dataset(
-                connection, kind, DataId.of(data_id).subset(kind.dimensions), searched
+                connection, kind, DataId.of(data_id).subset(kind.dimensions), collections_
             )
 
     def query_datasets(

@@ -3,12 +3,13 @@
 The only package that knows differences between SQLite, PostgreSQL and MariaDB in statements and
 transactions: product code asks for a capability by name (`rows_of`, `insert_missing`,
 `with_timestamps`) and never for a dialect.  `opening` has the engine, `transactions` the
-`Database`, `failures` the translation of errors, `statements` what Python composes, and `texts`
-what stands in files of SQL.
+`Database`, `failures` the translation of errors, `statements` what Python composes, `answers` large
+answers, and `texts` what stands in files of SQL.
 """
 
 from __future__ import annotations
 
+from registry.database.answers import many_objects, whole_columns
 from registry.database.failures import kind_of, translated, violated
 from registry.database.opening import (
     has_file,
@@ -49,6 +50,7 @@ __all__ = [
     "json_field",
     "kind_of",
     "lock_rows",
+    "many_objects",
     "may_write",
     "open_engine",
     "parse_url",

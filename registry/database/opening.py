@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
+from registry.database.answers import take_whole
 from registry.database.statements import STALE, canonical_json
 from registry.errors import DatabaseUnavailable, RegistryError
 
@@ -33,6 +34,8 @@ T = TypeVar("T")
 
 BUSY_SECONDS = 60.0
 """How long a writer waits for another one on SQLite, unless its URL has ``?timeout=`` [s]."""
+_IDLE_SECONDS = 0.5
+"""How long a connection may have been idle without being asked whether it is alive [s]."""
 _POLL_SECONDS = 0.0005, 0.002
 """How soon it looks again whether the other one is done [s]."""
 
@@ -93,7 +96,7 @@ def open_engine(url: str | sa.URL) -> sa.Engine:
         if not may_write(parsed):
             options["poolclass"] = sa.NullPool
     else:
-        options |= {"pool_pre_ping": True, "isolation_level": "READ COMMITTED"}
+        options["isolation_level"] = "READ COMMITTED"
     if backend == "postgresql":
         options["executemany_mode"] = "values_plus_batch"
     try:
@@ -111,10 +114,11 @@ def open_engine(url: str | sa.URL) -> sa.Engine:
         _set_up_sqlite(engine, busy_seconds(parsed))
         if not may_write(parsed):
             sa.event.listen(engine, "do_connect", _read_only)
-    elif backend == "postgresql":
-        sa.event.listen(engine, "connect", _plan_without_compiling)
     else:
-        sa.event.listen(engine, "connect", _walk_to_the_end)
+        _ask_whether_alive(engine)
+        prepare = _plan_without_compiling if backend == "postgresql" else _walk_to_the_end
+        sa.event.listen(engine, "connect", prepare)
+    sa.event.listen(engine, "do_execute", take_whole)
     for rolled_back in ("rollback", "rollback_savepoint"):
         sa.event.listen(engine, rolled_back, _forget_remembered)
     return engine
@@ -146,6 +150,29 @@ def _forget_remembered(connection: sa.Connection, *_: Any) -> None:
     if not connection.invalidated:  # with the connection itself, what it remembered is gone
         connection.info.pop("remembered", None)
         connection.info.pop(STALE, None)
+
+
+def _ask_whether_alive(engine: sa.Engine) -> None:
+    """Ask a connection that was idle whether its server is there, and take a new one if not.
+
+    One that was used a moment ago is not asked: the exchange costs as much as a short question.
+    """
+
+    @sa.event.listens_for(engine, "checkin")
+    def put_back(_connection: Any, record: Any) -> None:
+        record.info["idle since"] = time.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def taken(connection: Any, record: Any, _proxy: Any) -> None:
+        idle = time.monotonic() - record.info.get("idle since", time.monotonic())
+        if idle < _IDLE_SECONDS:
+            return
+        try:
+            alive = engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sa.exc.DisconnectionError(str(error)) from error
+        if not alive:
+            raise sa.exc.DisconnectionError("the server does not answer")
 
 
 def _plan_without_compiling(connection: Any, _record: Any) -> None:
@@ -209,7 +236,9 @@ def _set_up_sqlite(engine: sa.Engine, patience: float) -> None:
         if connection.get_execution_options().get("writing", False):
             _begin_writing(connection, patience)
         else:
-            connection.exec_driver_sql("BEGIN")
+            # a question that is short should not wait for what SQLAlchemy does around a statement
+            driver: Any = connection.connection.driver_connection
+            driver.execute("BEGIN")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
