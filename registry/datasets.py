@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from registry.database import (
     insert_missing,
     insert_rows,
     kind_of,
+    many_objects,
     remembered,
     rows_of,
     table_of,
@@ -62,10 +64,11 @@ __all__ = [
     "remove_datasets",
 ]
 
-_DATA_ID_TYPES: dict[str, Any] = {
+_GIVEN_TYPES: dict[str, Any] = {
     **{d: sa.String if kind is str else sa.BigInteger for d, kind in DIMENSIONS.items()},
     "extra": sa.JSON,
     "identity_key": sa.String,
+    "dataset_id": sa.Uuid,
 }
 _BULK = 5_000
 """From this many inserted rows on, the planner's statistics are refreshed."""
@@ -177,7 +180,8 @@ def insert_data_ids(connection: sa.Connection, data_ids: Sequence[DataId]) -> di
         new = [d for d in part if d not in keys]
         if new:
             with _told_what_is_missing(connection, new), connection.begin_nested():
-                _insert_missing_data_ids(connection, _given(connection, new, {}))
+                check_keys(connection, new)
+                _insert_missing_data_ids(connection, _given(connection, columns_of(new)))
             keys.update(_known_data_ids(connection, new))
     return keys
 
@@ -198,16 +202,9 @@ def _known_data_ids(connection: sa.Connection, data_ids: Sequence[DataId]) -> di
     return {data_ids[n]: key for n, key in found}
 
 
-def _given(
-    connection: sa.Connection,
-    data_ids: Sequence[DataId],
-    more: Mapping[str, tuple[Any, Sequence[Any]]],
-) -> sa.Subquery:
-    """Send data IDs, column by column, with further columns."""
-    columns = {c: (_DATA_ID_TYPES[c], values) for c, values in columns_of(data_ids).items()}
-    if "extra" in columns:
-        check_keys(connection, data_ids)
-    return table_of(connection, {**columns, **more})
+def _given(connection: sa.Connection, columns: Mapping[str, Sequence[Any]]) -> sa.Subquery:
+    """Send data IDs, column by column."""
+    return table_of(connection, {c: (_GIVEN_TYPES[c], values) for c, values in columns.items()})
 
 
 def _insert_missing_data_ids(connection: sa.Connection, given: sa.Subquery) -> None:
@@ -260,15 +257,22 @@ def insert_datasets(
     UnknownDimensionValue
         If a data ID refers to a record that is not registered.
     """
-    checked = kind.data_ids(list(data_ids))
+    with many_objects():
+        return _insert_datasets(connection, kind, kind.data_ids(list(data_ids)), run, ids)
+
+
+def _insert_datasets(
+    connection: sa.Connection,
+    kind: DatasetType,
+    checked: Sequence[DataId],
+    run: str | coll.Collection,
+    ids: Sequence[uuid.UUID] | None,
+) -> list[DatasetRef]:
     target = run if isinstance(run, coll.Collection) else coll.get_collection(connection, run)
     if target.type != "RUN":
         raise CollectionTypeError(
             f"'{target.name}' is a {target.type} collection; datasets are inserted into a RUN."
         )
-    if len(set(checked)) < len(checked):
-        twice = next(d for d, n in Counter(checked).items() if n > 1)
-        raise DatasetExists(kind.name, target.name, twice)
     type_row = _type_row(connection, kind.name)
     if type_row is None or _kind(type_row) != kind:
         raise UnknownDatasetType(kind.name, remedy="Register it first.")
@@ -280,17 +284,15 @@ def insert_datasets(
                 key = insert_data_ids(connection, checked)[checked[0]]
                 row = dict(zip(_COLUMNS, (uuids[0], key, *fixed), strict=True))
                 insert_rows(connection, dataset, [row])
-            else:
-                for start in range(0, len(checked), CHUNK):
-                    part = slice(start, start + CHUNK)
-                    _insert_many(connection, checked[part], uuids[part], fixed)
+            elif checked:
+                _insert_many(connection, kind, target, checked, uuids, fixed)
     except sa.exc.IntegrityError as error:
         if kind_of(error) == "unique":
             raise _existing(connection, kind, target, checked) from error
         raise
     if len(checked) >= _BULK:
         analyze(connection, data_id, dataset)
-    return [DatasetRef(u, kind, d, target.name) for u, d in zip(uuids, checked, strict=True)]
+    return list(map(DatasetRef, uuids, repeat(kind), checked, repeat(target.name)))
 
 
 _COLUMNS = ("id", "data_id", "dataset_type_id", "run_id", "ingest_date_tai_ns")
@@ -298,17 +300,33 @@ _COLUMNS = ("id", "data_id", "dataset_type_id", "run_id", "ingest_date_tai_ns")
 
 def _insert_many(
     connection: sa.Connection,
+    kind: DatasetType,
+    run: coll.Collection,
     data_ids: Sequence[DataId],
     uuids: Sequence[uuid.UUID],
     fixed: tuple[int, int, int],
 ) -> None:
-    """Insert data IDs that have no row and the datasets of all of them, in two statements."""
-    given = _given(connection, data_ids, {"u": (sa.Uuid, uuids)})
-    _insert_missing_data_ids(connection, given)
-    rows = sa.select(
-        given.c.u, data_id.c.id, *(sa.literal(v, sa.BigInteger) for v in fixed)
-    ).join_from(given, data_id, data_id.c.identity_key == given.c.identity_key)
-    connection.execute(sa.insert(dataset).from_select(list(_COLUMNS), rows))
+    """Insert data IDs that have no row and the datasets of all of them, in two statements a part.
+
+    Raises
+    ------
+    DatasetExists
+        If two of the data IDs are the same.
+    """
+    columns: dict[str, Sequence[Any]] = {**columns_of(data_ids), "dataset_id": uuids}
+    if len(set(columns["identity_key"])) < len(data_ids):
+        twice = next(d for d, n in Counter(data_ids).items() if n > 1)
+        raise DatasetExists(kind.name, run.name, twice)
+    if "extra" in columns:
+        check_keys(connection, data_ids)
+    for start in range(0, len(data_ids), CHUNK):
+        part = slice(start, start + CHUNK)
+        given = _given(connection, {name: values[part] for name, values in columns.items()})
+        _insert_missing_data_ids(connection, given)
+        rows = sa.select(
+            given.c.dataset_id, data_id.c.id, *(sa.literal(v, sa.BigInteger) for v in fixed)
+        ).join_from(given, data_id, data_id.c.identity_key == given.c.identity_key)
+        connection.execute(sa.insert(dataset).from_select(list(_COLUMNS), rows))
 
 
 def _existing(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from registry import footprints, regions
-from registry.database import analyze, insert_rows, kind_of, rows_of, violated
+from registry import footprints, overlaps, regions
+from registry.database import analyze, insert_rows, kind_of, many_objects, rows_of, violated
 from registry.errors import (
     Conflict,
     DefinitionConflict,
@@ -86,6 +86,7 @@ class UnknownElement(UnknownName):
     kind = "dimension element"
 
 
+@many_objects()
 def insert_dimension_records(
     connection: sa.Connection, element: str, rows: Any, on_conflict: str = "fail"
 ) -> int:
@@ -141,12 +142,7 @@ def insert_dimension_records(
         raise _refused(connection, table, new, error) from error
     if len(new) >= _BULK:
         analyze(connection, table)
-    if element == "visit_detector_region" and new:
-        regions.index_visits(connection, new)
-    elif element == "patch" and new:
-        regions.index_patches(connection, new)
-    elif element in ("visit", "tract"):
-        regions.index_alone(connection, element, new)
+    overlaps.index_regions(connection, element, new)
     return len(new)
 
 
@@ -371,64 +367,84 @@ def expand(connection: sa.Connection, data_ids: Sequence[Mapping[str, Any]]) -> 
         If an exposure, visit or filter is not registered.
     """
     expanded = [DataId.of(d) for d in data_ids]
-    for key, (table, key_column, columns) in _IMPLYING.items():
-        expanded = _implied(connection, expanded, table, key, columns, key_column)
+    for key, implied in _IMPLIED.items():
+        expanded = _implied(connection, expanded, key, implied)
     return expanded
 
 
-_IMPLYING = {
-    "exposure": (schema.exposure, "id", ("day_obs", "physical_filter")),
-    "visit": (schema.visit, "id", ("day_obs", "physical_filter")),
-    "physical_filter": (schema.physical_filter, "name", ("band",)),
-}
-_IMPLIED_BY_ONE = {
-    key: sa.select(table.c.instrument, table.c[key_column], *(table.c[c] for c in columns)).where(
-        table.c.instrument == sa.bindparam("of"), table.c[key_column] == sa.bindparam("value")
-    )
-    for key, (table, key_column, columns) in _IMPLYING.items()
+class _Implied:
+    """What a record says of data IDs that have its key, and how that is asked."""
+
+    def __init__(self, table: sa.Table, key: Any, columns: Sequence[Any], *more: Any) -> None:
+        self.names = tuple(column.name for column in columns)
+        self._table, self._more = table, more
+        self._key = (table.c.instrument, key)
+        self._asked = sa.select(*self._key, *columns)
+        self._of_one = self._from(table).where(
+            table.c.instrument == sa.bindparam("of"), key == sa.bindparam("value")
+        )
+
+    def _from(self, source: Any) -> sa.Select[Any]:
+        return self._asked.select_from(source.outerjoin(*self._more) if self._more else source)
+
+    def ask(self, connection: sa.Connection, asked: set[tuple[Any, Any]]) -> dict[Any, Any]:
+        """Give what is implied, by instrument and key; without what has no value."""
+        if len(asked) == 1:
+            ((instrument, value),) = asked
+            rows = connection.execute(self._of_one, {"of": instrument, "value": value})
+        else:
+            wanted = rows_of(
+                connection,
+                [{"instrument": i, "value": v} for i, v in asked],
+                {"instrument": sa.String, "value": type(self._key[1].type)},
+            )
+            same = (self._key[0] == wanted.c.instrument) & (self._key[1] == wanted.c.value)
+            rows = connection.execute(self._from(wanted.join(self._table, same)))
+        return {
+            (row[0], row[1]): {
+                c: v for c, v in zip(self.names, row[2:], strict=True) if v is not None
+            }
+            for row in rows
+        }
+
+
+def _implied_by(table: sa.Table) -> _Implied:
+    """An exposure or visit implies its night, its filter, and the band of that."""
+    f = schema.physical_filter.alias("filter")
+    same = (f.c.instrument == table.c.instrument) & (f.c.name == table.c.physical_filter)
+    columns = (table.c.day_obs, table.c.physical_filter, f.c.band)
+    return _Implied(table, table.c.id, columns, f, same)
+
+
+_FILTER = schema.physical_filter
+_IMPLIED = {
+    "exposure": _implied_by(schema.exposure),
+    "visit": _implied_by(schema.visit),
+    "physical_filter": _Implied(_FILTER, _FILTER.c.name, (_FILTER.c.band,)),
 }
 
 
 def _implied(
-    connection: sa.Connection,
-    data_ids: Sequence[DataId],
-    table: sa.Table,
-    key: str,
-    columns: tuple[str, ...],
-    key_column: str,
+    connection: sa.Connection, data_ids: Sequence[DataId], key: str, implied: _Implied
 ) -> list[DataId]:
     asked = {
         (d["instrument"], d[key])
         for d in data_ids
-        if key in d and "instrument" in d and not all(c in d for c in columns)
+        if key in d and "instrument" in d and not all(c in d for c in implied.names)
     }
     if not asked:
         return list(data_ids)
-    if len(asked) == 1:
-        ((instrument, value),) = asked
-        rows = connection.execute(_IMPLIED_BY_ONE[key], {"of": instrument, "value": value})
-    else:
-        kind = sa.String if DIMENSIONS[key] is str else sa.BigInteger
-        wanted = rows_of(
-            connection,
-            [{"instrument": i, "value": v} for i, v in asked],
-            {"instrument": sa.String, "value": kind},
-        )
-        same = sa.and_(
-            table.c.instrument == wanted.c.instrument, table.c[key_column] == wanted.c.value
-        )
-        named = (table.c.instrument, table.c[key_column], *(table.c[c] for c in columns))
-        rows = connection.execute(sa.select(*named).join_from(wanted, table, same))
-    known = {
-        (row[0], row[1]): {c: v for c, v in zip(columns, row[2:], strict=True) if v is not None}
-        for row in rows
-    }
+    known = implied.ask(connection, asked)
     for instrument, value in asked - set(known):
         raise UnknownDimensionValue(key, f"{value}", of=str(instrument))
-    return [
-        DataId.of({**known.get((d.get("instrument"), d.get(key)), {}), **d}) if key in d else d
-        for d in data_ids
-    ]
+
+    def with_implied(d: DataId) -> DataId:
+        more = known.get((d.get("instrument"), d[key]), {})
+        if "physical_filter" in d and key != "physical_filter":
+            more = {c: v for c, v in more.items() if c != "band"}  # the filter given tells it
+        return DataId.of({**more, **d})
+
+    return [with_implied(d) if key in d else d for d in data_ids]
 
 
 def missing_records(

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "describe", "with_footprints"]
+__all__ = [
+    "COLUMNS",
+    "circles_around",
+    "corners_of",
+    "describe",
+    "lon_lat",
+    "with_footprints",
+]
 
 COLUMNS = ("stc_s", "center_ra", "center_dec", "diameter_deg")
 """Columns of a row with a region that tell it."""
@@ -52,36 +59,74 @@ def describe(regions: Sequence[bytes]) -> list[Mapping[str, Any]]:
         polygon is the mean of its corners.
     """
     told: list[Mapping[str, Any]] = [{}] * len(regions)
-    polygons: dict[int, list[int]] = {}
-    for n, region in enumerate(regions):
-        if region[:1] == b"p" and len(region) % _VECTOR == 1:
-            polygons.setdefault(len(region), []).append(n)
-        else:
-            told[n] = _other(bytes(region))
-    for size, places in polygons.items():
-        corners = np.frombuffer(b"".join(bytes(regions[n])[1:] for n in places), "<f8")
-        vectors = corners.reshape(len(places), (size - 1) // _VECTOR, 3)
+    polygons, others = corners_of(regions)
+    for places, vectors in polygons:
         for n, row in zip(places, _polygons(vectors), strict=True):
             told[n] = row
+    for n in others:
+        told[n] = _other(bytes(regions[n]))
     return told
 
 
-def _polygons(vectors: NDArray[np.float64]) -> list[Mapping[str, Any]]:
+def corners_of(
+    regions: Sequence[bytes],
+) -> tuple[list[tuple[list[int], NDArray[np.float64]]], list[int]]:
+    """Read the corners of many polygons at once.
+
+    Returns
+    -------
+    polygons : list of (places, corners)
+        For each number of corners the places of its polygons among the regions, and their corners
+        as unit vectors, shape (n, corners, 3), in order.
+    others : list of int
+        Places of the regions that are no polygons.
+    """
+    by_size: dict[int, list[int]] = {}
+    others = []
+    for n, region in enumerate(regions):
+        if region[:1] == b"p" and len(region) % _VECTOR == 1:
+            by_size.setdefault(len(region), []).append(n)
+        else:
+            others.append(n)
+    polygons = []
+    for size, places in by_size.items():
+        corners = np.frombuffer(b"".join([bytes(regions[n])[1:] for n in places]), "<f8")
+        polygons.append((places, corners.reshape(len(places), (size - 1) // _VECTOR, 3)))
+    return polygons, others
+
+
+def circles_around(vectors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give a circle around each polygon: the mean of its corners, and how far they are from it.
+
+    Parameters
+    ----------
+    vectors : array of float, shape (n, corners, 3)
+
+    Returns
+    -------
+    middle : array of float, shape (n, 3)
+    radius : array of float, shape (n,)  [deg]
+    """
     middle = vectors.sum(axis=1)
     middle /= np.linalg.norm(middle, axis=1, keepdims=True)
     chords = np.linalg.norm(vectors - middle[:, None, :], axis=2).max(axis=1)
-    diameters = np.degrees(4 * np.arcsin(np.minimum(chords / 2, 1)))
-    corners = _lon_lat(vectors).reshape(len(vectors), -1)
+    return middle, np.degrees(2 * np.arcsin(np.minimum(chords / 2, 1)))
+
+
+def _polygons(vectors: NDArray[np.float64]) -> list[Mapping[str, Any]]:
+    middle, radius = circles_around(vectors)
+    corners = lon_lat(vectors).reshape(len(vectors), -1)
     pattern = "POLYGON ICRS" + " %.7f" * corners.shape[1]
     return [
         dict(zip(COLUMNS, (pattern % tuple(corner), ra, dec, diameter), strict=True))
         for corner, (ra, dec), diameter in zip(
-            corners.tolist(), _lon_lat(middle).tolist(), diameters.tolist(), strict=True
+            corners.tolist(), lon_lat(middle).tolist(), (2 * radius).tolist(), strict=True
         )
     ]
 
 
-def _lon_lat(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def lon_lat(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give longitude and latitude of unit vectors, shape (..., 3), as an array (..., 2) [deg]."""
     x, y, z = np.moveaxis(vectors, -1, 0)
     return np.stack(
         [np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))], -1

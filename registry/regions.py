@@ -1,8 +1,7 @@
-"""Which part of the sky does a row cover, and which other rows does it touch?
+"""How is a region of the sky stored, and by which pixels is it found?
 
-Regions are `lsst.sphgeom` objects in ICRS.  They are indexed by nested HEALPix pixel ranges;
-candidates that share a pixel are found in SQL, the exact test is sphgeom's.  Overlaps are computed
-once, when either side is inserted.
+Regions are `lsst.sphgeom` objects in ICRS, covered by ranges of nested HEALPix pixels.  How rows are
+indexed and their overlaps recorded: `registry.overlaps`; what is asked of them: `registry.sky`.
 """
 
 from __future__ import annotations
@@ -10,37 +9,31 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import sqlalchemy as sa
 
-from registry.database import CHUNK, insert_rows, rows_of
+from registry import footprints
 from registry.schema.dimensions import (
-    overlap,
-    patch,
     patch_pixel,
     tract_pixel,
     visit_detector_pixel,
-    visit_detector_region,
     visit_pixel,
 )
-from registry.touching import touch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from lsst.sphgeom import ConvexPolygon, Region
 
 __all__ = [
     "HEALPIX_ORDER",
     "LONGEST",
+    "covers",
     "decode",
     "encode",
     "from_vertices",
-    "index_alone",
-    "index_patches",
-    "index_visits",
     "pixel_ranges",
     "shares_pixel",
-    "stored_ranges",
 ]
 
 HEALPIX_ORDER = 10
@@ -60,6 +53,14 @@ _PIXELS_ACROSS = 8
 _HEMISPHERE = 80.0
 """Radius up to which a polygon is covered as such [deg]."""
 _MARGIN_DEG = 1e-7
+_SMALL_DEG = _PIXEL_DEG / 2**HEALPIX_ORDER
+"""Radius below which a polygon is covered by the circle around it."""
+_COVERING: dict[str, Any] = {
+    "inclusive": True,
+    "nest": True,
+    "lonlat": True,
+    "return_pixel_ranges": True,
+}
 
 
 def from_vertices(vertices: Iterable[Sequence[float]]) -> ConvexPolygon:
@@ -117,14 +118,49 @@ def pixel_ranges(region: Region) -> list[tuple[int, int]]:
     return list(zip(begins, ends, strict=True))
 
 
-def stored_ranges(region: Region, index: sa.Table) -> list[tuple[int, int]]:
-    """Give `pixel_ranges` in pieces of at most `LONGEST` pixels, as they stand in an index."""
+def covers(regions: Sequence[bytes], index: sa.Table) -> tuple[list[int], list[int], list[int]]:
+    """Cover many regions by pixel ranges, as they stand in an index: in pieces of `LONGEST` pixels.
+
+    What is smaller than a pixel is covered by a circle around it, all else by `pixel_ranges`.
+
+    Parameters
+    ----------
+    regions : sequence of bytes
+        As stored.
+    index : sqlalchemy.Table
+        One of the tables of ranges.
+
+    Returns
+    -------
+    region, begin, end : list of int
+        Place of the region, and its half-open ranges of pixels.
+    """
+    import hpgeom
+
+    polygons, others = footprints.corners_of(regions)
+    ranges: list[Any] = [None] * len(regions)
+    for places, vectors in polygons:
+        middle, radius = footprints.circles_around(vectors)
+        circles = np.column_stack([footprints.lon_lat(middle), radius]).tolist()
+        for n, (ra, dec, r) in zip(places, circles, strict=True):
+            if r < _SMALL_DEG:
+                found: Any = hpgeom.query_circle(
+                    2**HEALPIX_ORDER, ra, dec, r + _MARGIN_DEG, **_COVERING
+                )
+                ranges[n] = found.tolist()
+            else:
+                others.append(n)
+    for n in others:
+        ranges[n] = pixel_ranges(decode(regions[n]))
     longest = LONGEST[index.name]
-    return [
-        (piece, min(piece + longest, end))
-        for begin, end in pixel_ranges(region)
+    pieces = [
+        (n, piece, min(piece + longest, end))
+        for n, some in enumerate(ranges)
+        for begin, end in some
         for piece in range(begin, end, longest)
     ]
+    which, begins, ends = zip(*pieces, strict=True) if pieces else ((), (), ())
+    return list(which), list(begins), list(ends)
 
 
 def shares_pixel(begin: Any, end: Any, index: sa.Table) -> sa.ColumnElement[bool]:
@@ -149,7 +185,6 @@ def _cover(region: Region, radius: float, nside: int) -> list[tuple[int, int]]:
     import hpgeom
     from lsst.sphgeom import Box, ConvexPolygon, LonLat
 
-    kept = {"inclusive": True, "nest": True, "lonlat": True, "return_pixel_ranges": True}
     found: Any = None
     if isinstance(region, Box):
         (west, east), (south, north) = (
@@ -158,101 +193,17 @@ def _cover(region: Region, radius: float, nside: int) -> list[tuple[int, int]]:
         )
         if region.getLon().isFull():
             west, east = 0.0, 360.0
-        found = hpgeom.query_box(nside, west, east, south, north, **kept)
+        found = hpgeom.query_box(nside, west, east, south, north, **_COVERING)
     elif isinstance(region, ConvexPolygon) and radius < _HEMISPHERE:
         corners = [LonLat(corner) for corner in region.getVertices()]
         lon = [corner.getLon().asDegrees() for corner in corners]
         lat = [corner.getLat().asDegrees() for corner in corners]
         with contextlib.suppress(RuntimeError):  # of a side too short for its library
-            found = hpgeom.query_polygon(nside, lon, lat, **kept)
+            found = hpgeom.query_polygon(nside, lon, lat, **_COVERING)
     if found is None:
         if radius >= 2 * _HEMISPHERE:
             return [(0, 12 * nside**2)]
         centre = LonLat(region.getBoundingCircle().getCenter())
         lon0, lat0 = centre.getLon().asDegrees(), centre.getLat().asDegrees()
-        found = hpgeom.query_circle(nside, lon0, lat0, max(radius, 0.0) + _MARGIN_DEG, **kept)
-    return [(int(begin), int(end)) for begin, end in found]
-
-
-_VISIT = ("instrument", "visit", "detector")
-_PATCH = ("skymap", "tract", "patch")
-
-
-def index_visits(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Index new visit-detector regions and record which patches they touch."""
-    regions = {tuple(row[k] for k in _VISIT): decode(row["region"]) for row in rows}
-    _index(connection, visit_detector_pixel, _VISIT, regions, patch_pixel, _PATCH, _patch_regions())
-
-
-def index_patches(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Index new patches and record which visit-detector regions touch them."""
-    regions = {(row["skymap"], row["tract"], row["id"]): decode(row["region"]) for row in rows}
-    seen = sa.select(visit_detector_region).subquery("seen")
-    _index(connection, patch_pixel, _PATCH, regions, visit_detector_pixel, _VISIT, seen)
-
-
-def index_alone(connection: sa.Connection, element: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Index new regions of visits or tracts; which of them touch is asked when it matters.
-
-    Parameters
-    ----------
-    element : {"visit", "tract"}
-        What the rows are; those without a region are passed over.
-    """
-    index, governor = {
-        "visit": (visit_pixel, "instrument"),
-        "tract": (tract_pixel, "skymap"),
-    }[element]
-    pixels = [
-        {governor: row[governor], element: row["id"], "pixel_begin": begin, "pixel_end": end}
-        for row in rows
-        if row["region"] is not None
-        for begin, end in stored_ranges(decode(row["region"]), index)
-    ]
-    insert_rows(connection, index, pixels, skip_existing=True)
-
-
-def _patch_regions() -> sa.Subquery:
-    return sa.select(
-        patch.c.skymap, patch.c.tract, patch.c.id.label("patch"), patch.c.region
-    ).subquery("seen")
-
-
-def _index(
-    connection: sa.Connection,
-    index: sa.Table,
-    keys: tuple[str, ...],
-    regions: Mapping[tuple[Any, ...], Region],
-    other_index: sa.Table,
-    other_keys: tuple[str, ...],
-    others: sa.Subquery,
-) -> None:
-    """Write the pixel ranges of new regions, then the overlaps with the other side's regions."""
-    pixels = [
-        dict(zip(keys, key, strict=True), pixel_begin=begin, pixel_end=end)
-        for key, region in regions.items()
-        for begin, end in stored_ranges(region, index)
-    ]
-    insert_rows(connection, index, pixels, skip_existing=True)
-    types = {k: sa.String if k in ("instrument", "skymap") else sa.BigInteger for k in keys}
-    ranges = {"pixel_begin": sa.BigInteger, "pixel_end": sa.BigInteger}
-    columns = (*keys, *other_keys)
-    found: list[dict[str, Any]] = []
-    for start in range(0, len(pixels), CHUNK):
-        new = rows_of(connection, pixels[start : start + CHUNK], {**types, **ranges})
-        meet = shares_pixel(new.c.pixel_begin, new.c.pixel_end, other_index)
-        near = (
-            sa.select(*(new.c[k] for k in keys), *(other_index.c[k] for k in other_keys))
-            .join_from(new, other_index, meet)
-            .distinct()
-            .subquery("near")
-        )
-        candidates = sa.select(near, others.c.region).join(
-            others, sa.and_(*(near.c[k] == others.c[k] for k in other_keys))
-        )
-        found.extend(
-            dict(zip(columns, row, strict=False))
-            for row in connection.execute(candidates)
-            if touch(regions[tuple(row[: len(keys)])], decode(row.region))
-        )
-    insert_rows(connection, overlap, found, skip_existing=True)
+        found = hpgeom.query_circle(nside, lon0, lat0, max(radius, 0.0) + _MARGIN_DEG, **_COVERING)
+    return [(begin, end) for begin, end in found.tolist()]

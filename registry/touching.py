@@ -1,7 +1,8 @@
 """Do two regions of the sky share a point?
 
 `lsst.sphgeom` answers exactly, but for a box of right ascension and declination beside a polygon,
-where it compares the box with the polygon's bounding box; that case is worked out here.
+where it compares the box with the polygon's bounding box; that case is worked out here.  Polygons
+by the thousand are compared at once: `touching`.
 """
 
 from __future__ import annotations
@@ -9,12 +10,68 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from registry.footprints import corners_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from lsst.sphgeom import Box, ConvexPolygon, LonLat, NormalizedAngle, Region, UnitVector3d
 
-__all__ = ["touch"]
+    from numpy.typing import NDArray
+
+__all__ = ["touch", "touching"]
+
+
+def touching(ones: Sequence[bytes], others: Sequence[bytes]) -> list[bool]:
+    """Tell of many pairs of regions, as they are stored, whether they share a point.
+
+    Two convex polygons in one hemisphere are apart when all corners of one lie beyond a side of the
+    other, and touch when no side of either does that.  Where rounding decides, and for other
+    shapes, `touch` is asked.
+    """
+    from lsst.sphgeom import Region
+
+    answers: list[bool | None] = [None] * len(ones)
+    for places, corners in corners_of(ones)[0]:
+        for inner, other_corners in corners_of([others[n] for n in places])[0]:
+            pairs = [places[n] for n in inner]
+            for start in range(0, len(pairs), _AT_ONCE):
+                part = slice(start, start + _AT_ONCE)
+                apart = _apart(corners[inner[part]], other_corners[part])
+                for n, far in zip(pairs[part], apart.tolist(), strict=True):
+                    if abs(far) > _UNSURE:
+                        answers[n] = far < 0
+    return [
+        touch(*(Region.decode(bytes(r)) for r in (ones[n], others[n]))) if known is None else known
+        for n, known in enumerate(answers)
+    ]
+
+
+def _apart(ones: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give for pairs of polygons how far the nearest corner lies beyond the best separating side.
+
+    Parameters
+    ----------
+    ones, others : array of float, shape (n, corners, 3)
+        Unit vectors, counterclockwise.
+
+    Returns
+    -------
+    array of float, shape (n,)
+        Sine of an angle: positive when they are apart; 0 when they are not in one hemisphere.
+    """
+    gaps = []
+    for sides, corners in ((ones, others), (others, ones)):
+        normals = np.cross(sides, np.roll(sides, -1, axis=1))
+        normals /= np.maximum(np.linalg.norm(normals, axis=2, keepdims=True), _PARALLEL)
+        inside = np.einsum("nid,njd->nij", normals, corners)
+        gaps.append((-inside).min(axis=2).max(axis=1))
+    together = np.concatenate([ones, others], axis=1)
+    middle = together.sum(axis=1)
+    one_hemisphere = np.einsum("nid,nd->ni", together, middle).min(axis=1) > 0
+    return np.where(one_hemisphere, np.maximum(*gaps), 0.0)
 
 
 def touch(one: Region, other: Region) -> bool:
@@ -124,3 +181,6 @@ def _between(
 
 _PARALLEL = 1e-14
 _ROUNDING = 1e-15
+_UNSURE = 1e-13
+_AT_ONCE = 10_000
+"""Pairs that are compared in one step, so that it takes little memory."""

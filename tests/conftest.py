@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.databases import Databases, MariaDBDatabases, PostgreSQLDatabases, SQLiteDatabases
 from tests.disks import KIND, MOUNTED
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from registry import Registry
+
+# Time belongs to benchmarks: a machine that others load answers some examples late.
+settings.register_profile("skyspine", deadline=None)
+settings.load_profile("skyspine")
 
 KINDS = ("sqlite", "postgresql", "mariadb")
 UNDER_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
