@@ -232,7 +232,8 @@ class Search:
             return [table.c.id, table.c.name, table.c.type]
 
         def described(statement: Any, table: Any) -> sa.Select[Any]:
-            return statement.add_columns(*(column(table.c) for column in about))
+            whole: sa.Select[Any] = statement.add_columns(*(column(table.c) for column in about))
+            return whole
 
         top = sa.select(*columns(collection), *no_parent).where(named)
         children = sa.select(*columns(child), link.c.parent_id, link.c.position)

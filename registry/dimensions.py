@@ -21,7 +21,7 @@ from registry.errors import (
     UnknownDimensionValue,
     UnknownName,
 )
-from registry.identity import DIMENSIONS, DataId
+from registry.identity import DataId
 from registry.schema import dimensions as schema
 
 if TYPE_CHECKING:
@@ -409,7 +409,7 @@ class _Implied:
 
 
 def _implied_by(table: sa.Table) -> _Implied:
-    """An exposure or visit implies its night, its filter, and the band of that."""
+    """Say that an exposure or visit implies its night, its filter, and the band of that."""
     f = schema.physical_filter.alias("filter")
     same = (f.c.instrument == table.c.instrument) & (f.c.name == table.c.physical_filter)
     columns = (table.c.day_obs, table.c.physical_filter, f.c.band)

@@ -341,7 +341,7 @@ class DatasetRef:
 
 
 def _maker_of_uuids() -> Callable[[int], uuid.UUID]:
-    """Write what makes a UUID of an integer without the checks that its constructor spends on it."""
+    """Write what makes a UUID of an integer without the checks of its constructor."""
     new, unknown, kind = uuid.UUID.__new__, uuid.SafeUUID.unknown, uuid.UUID
     slots = vars(kind)
     put_int, put_safety = slots["int"].__set__, slots["is_safe"].__set__

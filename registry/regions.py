@@ -1,7 +1,7 @@
 """How is a region of the sky stored, and by which pixels is it found?
 
-Regions are `lsst.sphgeom` objects in ICRS, covered by ranges of nested HEALPix pixels.  How rows are
-indexed and their overlaps recorded: `registry.overlaps`; what is asked of them: `registry.sky`.
+Regions are `lsst.sphgeom` objects in ICRS, covered by ranges of nested HEALPix pixels.  How rows
+are indexed and their overlaps recorded: `registry.overlaps`; what is asked of them: `registry.sky`.
 """
 
 from __future__ import annotations

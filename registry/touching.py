@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lsst.sphgeom import Box, ConvexPolygon, LonLat, NormalizedAngle, Region, UnitVector3d
-
     from numpy.typing import NDArray
 
 __all__ = ["touch", "touching"]

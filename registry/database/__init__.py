@@ -64,6 +64,7 @@ __all__ = [
     "translated",
     "utc_now",
     "violated",
+    "whole_columns",
     "with_timestamps",
     "with_types",
 ]
