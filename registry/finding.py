@@ -8,7 +8,6 @@ conditions `registry.expressions`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -23,7 +22,7 @@ from registry.identity import (
     DataId,
     DatasetRef,
     DatasetType,
-    uuids_of,
+    refs_of,
     with_dashes,
 )
 from registry.names import Names, names_of_data_ids, names_of_dimensions, names_of_element
@@ -175,26 +174,12 @@ def query_datasets(
         return []
     with many_objects():
         ids, runs, *values = whole_columns(connection, _with_text_ids(statement))
-        data_ids = _data_ids(kind, values, len(ids))
-        return list(map(DatasetRef, uuids_of(ids), repeat(kind), data_ids, runs))
+        return refs_of(kind, ids, runs, values)
 
 
 def _with_text_ids(statement: sa.Select[Any]) -> sa.Select[Any]:
     id_, *rest = statement.selected_columns
     return statement.with_only_columns(sa.type_coerce(id_, sa.String), *rest)
-
-
-def _data_ids(kind: DatasetType, columns: Sequence[Sequence[Any]], n: int) -> Iterator[DataId]:
-    """Make the data IDs of a type from the columns of its dimensions, the declared keys last."""
-    names = [d for d in kind.dimensions if d in DIMENSIONS]
-    declared = [d for d in kind.dimensions if d not in DIMENSIONS]
-    if declared:
-        extras = [extra or {} for extra in columns[-1]]
-        columns = [*columns[:-1], *([extra[d] for extra in extras] for d in declared)]
-    if not columns:
-        return repeat(DataId({}), n)
-    names += declared
-    return (DataId(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True))
 
 
 def stream_datasets(

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from registry.errors import InvalidDataId, did_you_mean
@@ -24,6 +25,7 @@ __all__ = [
     "DatasetRef",
     "DatasetType",
     "columns_of",
+    "refs_of",
     "uuid7",
     "uuid7s",
     "uuids_of",
@@ -356,6 +358,34 @@ def _maker_of_uuids() -> Callable[[int], uuid.UUID]:
 
 
 _uuid = _maker_of_uuids()
+
+
+def refs_of(
+    kind: DatasetType, ids: Sequence[str], runs: Sequence[str], columns: Sequence[Sequence[Any]]
+) -> list[DatasetRef]:
+    """Make the references of many datasets of one type from whole columns.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        UUIDs, with or without dashes.
+    runs : sequence of str
+    columns : sequence of sequence
+        Of the dimensions of the type that have a column; then, when it has others too, the
+        mappings that hold those.
+    """
+    names = [d for d in kind.dimensions if d in DIMENSIONS]
+    if len(names) < len(kind.dimensions):
+        extras = [extra or {} for extra in columns[-1]]
+        declared = [d for d in kind.dimensions if d not in DIMENSIONS]
+        names += declared
+        columns = [*columns[:-1], *([extra[d] for extra in extras] for d in declared)]
+    if columns:
+        rows = zip(*columns, strict=True)
+        data_ids = [DataId(dict(zip(names, row, strict=True))) for row in rows]
+    else:
+        data_ids = [DataId({})] * len(ids)
+    return list(map(DatasetRef, uuids_of(ids), repeat(kind), data_ids, runs))
 
 
 def with_dashes(texts: Sequence[str]) -> list[str]:

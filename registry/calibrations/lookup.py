@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from registry import dimensions
 from registry.calibrations.facts import agreed, exposure_facts
 from registry.calibrations.policies import SLACK, VALID, Policy, get_policy
-from registry.database import CHUNK, table_of
-from registry.identity import DIMENSIONS, DataId, DatasetRef, DatasetType
+from registry.database import CHUNK, many_objects, table_of, whole_columns
+from registry.identity import DIMENSIONS, DataId, DatasetRef, DatasetType, refs_of
 from registry.schema.calibrations import calibration, calibration_fact, calibration_policy
 from registry.schema.collections import collection
 from registry.schema.identity import data_id, dataset, dataset_type
@@ -49,6 +49,7 @@ class Observations:
     facts: list[Mapping[str, float | str]]
 
 
+@many_objects()
 def find_calibrations(
     connection: sa.Connection,
     kind: DatasetType,
@@ -141,7 +142,7 @@ def _candidates(
     found: list[tuple[int, int, int]] = []
     for start in range(0, len(asked.keys), CHUNK):
         statement = lookup_sql(connection, policy, asked, ids, slice(start, start + CHUNK))
-        rows = connection.execute(statement, parameters).all()
+        rows = zip(*whole_columns(connection, statement, parameters), strict=True)
         found += [(start + n, places[c], one) for n, c, one in rows if one is not None]
     return found
 
@@ -371,11 +372,17 @@ def _certified(
 ) -> dict[int, tuple[DatasetRef, int, int]]:
     """Look up certified ranges: the calibration, and begin and end of its validity."""
     statement = _ranges_sql(kind).where(calibration.c.id.in_(sa.bindparam("ids", expanding=True)))
+    key, begin, end, id_, *more = statement.selected_columns
+    statement = statement.with_only_columns(
+        key, begin, end, sa.type_coerce(id_, sa.String), *more, maintain_column_froms=True
+    )
     found: dict[int, tuple[DatasetRef, int, int]] = {}
     for start in range(0, len(ids), CHUNK):
-        rows = connection.execute(statement, {"ids": ids[start : start + CHUNK]}).all()
-        for key, begin, end, uuid, run, *values in rows:
-            found[key] = (_ref(kind, uuid, run, values), begin, end)
+        keys, begins, ends, texts, runs, *values = whole_columns(
+            connection, statement, {"ids": ids[start : start + CHUNK]}
+        )
+        refs = refs_of(kind, texts, runs, values)
+        found.update(zip(keys, zip(refs, begins, ends, strict=True), strict=True))
     return found
 
 

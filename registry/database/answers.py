@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = ["many_objects", "take_whole", "whole_columns"]
 
@@ -40,8 +40,17 @@ def many_objects() -> Iterator[None]:
             gc.enable()
 
 
-def whole_columns(connection: sa.Connection, statement: sa.Select[Any]) -> list[Sequence[Any]]:
+def whole_columns(
+    connection: sa.Connection, statement: Any, parameters: Mapping[str, Any] | None = None
+) -> list[Sequence[Any]]:
     """Run a question and give the columns of its answer.
+
+    Parameters
+    ----------
+    statement : sqlalchemy.Select or sqlalchemy.CompoundSelect
+        The question.
+    parameters : mapping, optional
+        Values that it needs.
 
     Returns
     -------
@@ -50,11 +59,11 @@ def whole_columns(connection: sa.Connection, statement: sa.Select[Any]) -> list[
     """
     kinds = [_kind(column.type) for column in statement.selected_columns]
     if None in kinds:
-        rows = connection.execute(statement).all()
+        rows = connection.execute(statement, parameters).all()
         return list(zip(*rows, strict=True)) or [()] * len(kinds)
     taken: list[Sequence[Any]] = [()] * len(kinds)
     with many_objects():
-        connection.execute(statement, execution_options={_TAKEN: taken}).close()
+        connection.execute(statement, parameters, execution_options={_TAKEN: taken}).close()
     if connection.dialect.name == "postgresql":
         return [_read(values, kind) for values, kind in zip(taken, kinds, strict=True)]
     return [
