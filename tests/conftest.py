@@ -87,6 +87,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--timed", action="store_true", help="run the benchmarks at the size at which they measure"
     )
+    parser.addoption(
+        "--millions", type=int, default=10, help="datasets of the largest registry that is timed"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -216,6 +219,12 @@ def registry(database_url: str) -> Iterator[Registry]:
 def timed(pytestconfig: pytest.Config) -> bool:
     """Whether somebody will read the times that are measured."""
     return bool(pytestconfig.getoption("--timed"))
+
+
+@pytest.fixture(scope="session")
+def millions(pytestconfig: pytest.Config) -> int:
+    """How many million datasets the largest registry has that is timed."""
+    return int(pytestconfig.getoption("--millions"))
 
 
 @pytest.fixture(scope="session")
