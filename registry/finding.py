@@ -93,7 +93,7 @@ def query_datasets_sql(
         *members.conditions,
         *_fixed(names, data_id),
         *_where(names, where, bind),
-        *_of_some_instrument(kind, i, where, data_id),
+        *_of_some_instrument(connection, kind, i, where, data_id),
     ]
     ordering = _ordering(names, order_by)
     columns = [
@@ -300,16 +300,23 @@ def _fixed(names: Names, data_id: Mapping[str, Any] | None) -> list[Any]:
 
 
 def _of_some_instrument(
-    kind: DatasetType, i: Any, where: str, data_id: Mapping[str, Any] | None
+    connection: sa.Connection | None,
+    kind: DatasetType,
+    i: Any,
+    where: str,
+    data_id: Mapping[str, Any] | None,
 ) -> list[Any]:
-    """Say that the instrument is one that is registered: no condition, but a way into indexes.
+    """Say that the instrument is one of those registered: no condition, but a way into indexes.
 
-    They begin with the instrument, which a question about exposures often leaves out.
+    They begin with the instrument, which a question about exposures often leaves out.  It takes the
+    names themselves: MariaDB cannot step from a subquery into a range of the exposures.
     """
     asked = bool(where.strip() or data_id)
-    if not asked or "instrument" not in kind.dimensions or "instrument" in (data_id or {}):
+    known = "instrument" not in kind.dimensions or "instrument" in (data_id or {})
+    if connection is None or known or not asked:
         return []
-    return [i.c.instrument.in_(sa.select(instrument.c.name))]
+    names = connection.execute(sa.select(instrument.c.name)).scalars().all()
+    return [i.c.instrument.in_(names)]
 
 
 def _where(names: Names, where: str, bind: Mapping[str, Any] | None) -> list[Any]:

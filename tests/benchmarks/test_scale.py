@@ -47,11 +47,11 @@ UNCHECKED = {
 }
 """What is made is sound; to look each of its references up would take most of the time."""
 EXPLAIN = {"sqlite": "EXPLAIN QUERY PLAN ", "postgresql": "EXPLAIN ", "mariadb": "EXPLAIN "}
-READ_WHOLE = {
-    "sqlite": r"SCAN (dataset|data_id|i|calibration|exposure_record)\b(?! USING)",
-    "postgresql": r"Seq Scan on (dataset|data_id|calibration|exposure)\b",
-    "mariadb": r"'(dataset|data_id|i|calibration|exposure_record)', 'ALL'",
-}
+SEQUENTIAL = re.compile(
+    r"SCAN (dataset|data_id|i|exposure_record)\b|Seq Scan on (dataset|data_id|exposure)\b"
+)
+MANY = 20_000
+"""Rows that no question needs to look at."""
 
 
 def fill(registry: Registry, n_exposures: int, backend: str) -> None:
@@ -138,8 +138,10 @@ def reads_whole(registry: Registry, backend: str, ask: Callable[[int], object]) 
             for statement, parameters in asked
             if statement.lstrip().startswith(("SELECT", "WITH"))
         ]
-    lines = [str(tuple(row)) for plan in plans for row in plan]
-    return [line for line in lines if re.search(READ_WHOLE[backend], line)]
+    rows = [row for plan in plans for row in plan]
+    if backend == "mariadb":
+        return [str(row) for row in rows if (row.rows or 0) > MANY]
+    return [str(row) for row in rows if SEQUENTIAL.search(str(row))]
 
 
 def test_a_larger_registry_answers_as_fast(
