@@ -11,12 +11,19 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from registry import collections
 from registry.datasets import remove_datasets
 from registry.identity import DatasetType
+from registry.regions import from_vertices
+from registry.schema.dimensions import overlap
+from registry.touching import touch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from lsst.sphgeom import ConvexPolygon
 
     from registry import Registry
 
@@ -129,3 +136,73 @@ def test_verbs_and_questions(registry: Registry, backend: str, timed: bool) -> N
     last = registry.query_datasets(KIND, runs[-1], order_by=["-exposure"], limit=n_purged)
     told(f"purge {n_purged}", lambda _: registry.database.transact(remove_datasets, last))
     assert registry.count_datasets(KIND, runs[-1]) == [{"n": total - n_purged}]
+
+
+def box(ra: float, dec: float, half: float) -> ConvexPolygon:
+    """Make a square of sky; middle and half of its side, ICRS [deg]."""
+    corners = [(-half, -half), (half, -half), (half, half), (-half, half)]
+    return from_vertices([(ra + x, dec + y) for x, y in corners])
+
+
+def test_regions_and_their_overlaps(registry: Registry, backend: str, timed: bool) -> None:
+    n_visits, n_tracts = (100, 30) if timed else (2, 10)
+    observe(registry, n_visits)
+    middles = [(10 + 0.05 * (v % 200), -5 + 0.2 * (v // 200)) for v in range(n_visits)]
+    registry.insert_dimension_records(
+        "visit",
+        [
+            {
+                "instrument": "Cam",
+                "id": v,
+                "name": f"v{v}",
+                "day_obs": 20250101,
+                "begin_tai_ns": v,
+                "end_tai_ns": v + 1,
+                "region": box(*middle, 0.2),
+            }
+            for v, middle in enumerate(middles)
+        ],
+    )
+    seen = [
+        {
+            "instrument": "Cam",
+            "visit": v,
+            "detector": d,
+            "region": box(ra - 0.18 + 0.036 * (d % 10), dec - 0.18 + 0.036 * (d // 10), 0.018),
+        }
+        for v, (ra, dec) in enumerate(middles)
+        for d in range(N_DETECTORS)
+    ]
+    tracts = [(10.5 + t % 10, -4.5 + t // 10) for t in range(n_tracts)]
+    patches = [
+        {
+            "skymap": "sky",
+            "tract": t,
+            "id": p,
+            "wcs": {},
+            "region": box(ra - 0.44 + 0.22 * (p % 5), dec - 0.44 + 0.22 * (p // 5), 0.12),
+        }
+        for t, (ra, dec) in enumerate(tracts)
+        for p in range(25)
+    ]
+    registry.insert_dimension_records("skymap", [{"name": "sky", "definition": {}}])
+    registry.insert_dimension_records(
+        "tract",
+        [{"skymap": "sky", "id": t, "region": box(*at, 0.55)} for t, at in enumerate(tracts)],
+    )
+    registry.insert_dimension_records("patch", patches)
+    print(f"\n{backend}, {len(patches)} patches:")
+    told(
+        f"insert {len(seen)} regions, with overlaps",
+        lambda _: registry.insert_dimension_records("visit_detector_region", seen),
+    )
+    with registry.read() as connection:
+        pairs = connection.execute(sa.select(overlap.c.visit, overlap.c.detector, overlap.c.patch))
+        found = pairs.all()
+    checked = seen[: 2 * N_DETECTORS]
+    assert sorted(row for row in found if row.visit < 2) == sorted(
+        (one["visit"], one["detector"], patch["id"])
+        for one in checked
+        for patch in patches
+        if touch(one["region"], patch["region"])  # type: ignore[arg-type]
+    )
