@@ -15,15 +15,22 @@ from typing import TYPE_CHECKING, Any, Self
 
 from backbone import endpoints, files
 from backbone.staging import StagedFile, safe_name
-from butler import cameras, exchange, ingest, skymaps
+from butler import adopting, cameras, exchange, ingest, searching, skymaps
 from butler.collections import Collections
 from butler.errors import NoRun
 from butler.formatters import get_formatter
+from butler.inputs import Place, given_folders, open_inputs, record_inputs, recorded
 from butler.repository import Repository
 from butler.storage_classes import get_storage_class
 from registry import calibrations, collections, datasets, explaining
-from registry.errors import InvalidDataId, MissingDataset
+from registry.errors import (
+    InvalidDataId,
+    MissingDataset,
+    UnknownDatasetType,
+    UnknownDimensionValue,
+)
 from registry.identity import DataId, DatasetRef, DatasetType, uuid7
+from registry.provenance.door import Provenance
 from registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import pyarrow as pa
     import sqlalchemy as sa
 
     from butler.instrument import InstrumentDefinition
@@ -74,6 +82,10 @@ class Butler:
         By default, whether a run is given.
     trusted : bool
         Whether files that hold code (pickles) may be read from this repository.
+    inputs : path-like or sequence of path-like
+        Folders of other repositories, on whatever databases, whose datasets are read too; searched
+        in this order after this one and those that it has recorded.  A writeable Butler records
+        them, so that they are found when it is next opened.
 
     Raises
     ------
@@ -100,9 +112,11 @@ class Butler:
         collections: str | Sequence[str] | None = None,
         writeable: bool | None = None,
         trusted: bool = False,
+        inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
     ) -> None:
         self.repository = Repository.open(root)
         self.root: Path = self.repository.root
+        self._given_inputs = given_folders(inputs)
         self.run = run
         self.trusted = trusted
         searched = collections if collections is not None else ([run] if run else [])
@@ -112,6 +126,12 @@ class Butler:
         )
         self._kinds: dict[str, DatasetType] = {}
         self._pending: ContextVar[_Pending | None] = ContextVar("pending", default=None)
+        if self._given_inputs and self.registry.database.writeable:
+            try:
+                record_inputs(self.registry, self._given_inputs)
+            except BaseException:
+                self.close()
+                raise
         if run is not None and self.registry.database.writeable:
             self.registry.register_collection(run, "RUN")
 
@@ -130,8 +150,48 @@ class Butler:
         return cls(root, writeable=True)
 
     def close(self) -> None:
-        """Close every connection to the database."""
+        """Close every connection to the database, and to those of the inputs."""
+        for place in self.__dict__.get("inputs", ()):
+            place.registry.close()
         self.registry.close()
+
+    @cached_property
+    def inputs(self) -> tuple[Place, ...]:
+        """The other repositories whose datasets are read, in the order of the search.
+
+        Each brings its own inputs, which come after it.
+
+        Raises
+        ------
+        InputNotFound
+            If one has moved, or another repository is in its place.
+        """
+        if not self._has_inputs:
+            return ()
+        return tuple(open_inputs(self._own, self._given_inputs))
+
+    @cached_property
+    def _has_inputs(self) -> bool:
+        return bool(self._given_inputs or recorded(self.registry))
+
+    @cached_property
+    def _own(self) -> Place:
+        return Place(self.registry.id, self.root, self.registry)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The repository and its inputs, in the order of the search."""
+        return (self._own, *self.inputs)
+
+    def _each_place(self) -> Iterator[Place]:
+        """Give this repository, then its inputs, which are opened only when it is their turn."""
+        yield self._own
+        yield from self.inputs
+
+    @property
+    def provenance(self) -> Provenance:
+        """The questions about what made what, in this repository and its inputs."""
+        return Provenance(self.registry, [place.registry for place in self.inputs])
 
     def __enter__(self) -> Self:
         return self
@@ -173,7 +233,7 @@ class Butler:
     @property
     def collections(self) -> Collections:
         """The verbs on collections."""
-        return Collections(self.registry)
+        return Collections(self)
 
     def register_instrument(self, source: Any) -> InstrumentDefinition:
         """Register a camera; see `butler.cameras.register`."""
@@ -304,7 +364,13 @@ class Butler:
                 size, digest = file.size_and_checksum()
                 new.append(files.NewFile(ref.id, "", file.path, size, digest, formatter.name))
             refs = [ref for _, ref in items]
-            self.registry.database.transact(_record, refs, new, staged, also)
+            try:
+                self.registry.database.transact(_record, refs, new, staged, also)
+            except (UnknownDimensionValue, UnknownDatasetType):
+                # an input may know the exposure, the patch or the type
+                if not (self._has_inputs and adopting.bring_records(self, refs)):
+                    raise
+                self.registry.database.transact(_record, refs, new, staged, also)
 
     @contextlib.contextmanager
     def cleaning(self, staged: list[StagedFile]) -> Iterator[None]:
@@ -366,28 +432,33 @@ class Butler:
         if isinstance(dataset_type_or_ref, str) and "." in dataset_type_or_ref:
             dataset_type_or_ref, _, component = dataset_type_or_ref.partition(".")
         ref = self._resolved(dataset_type_or_ref, data_id, collections, keys)
-        with self.registry.read() as connection:
-            copies = files.locate(connection, [ref.id]).get(ref.id)
-        if not copies:
-            raise MissingDataset(
-                ref.dataset_type.name,
-                ref.data_id,
-                [ref.run],
-                nearest="It is registered, but no copy of it can be read: it was never stored, was "
-                "unstored, or its endpoint is offline.",
-            )
-        return self._read(ref, copies, component, parameters)
+        for place in self._each_place():
+            with place.registry.read() as connection:
+                copies = files.locate(connection, [ref.id]).get(ref.id)
+            if copies:
+                return self._read(ref, place.root, copies, component, parameters)
+        raise MissingDataset(
+            ref.dataset_type.name,
+            ref.data_id,
+            [ref.run],
+            nearest="It is registered, but no copy of it can be read: it was never stored, was "
+            "unstored, or its endpoint is offline.",
+        )
 
     def _read(
         self,
         ref: DatasetRef,
+        root: Path,
         copies: Sequence[files.Stored],
         component: str | None,
         parameters: Mapping[str, Any] | None,
     ) -> Any:
+        # what an input holds is not trusted because this repository is
+        trusted = self.trusted and root == self.root
+
         def reader(copy: files.Stored) -> Callable[[str | None], Any]:
             return lambda wanted: get_formatter(copy.formatter).read(
-                copy.place(self.root), wanted, parameters, trusted=self.trusted
+                copy.place(root), wanted, parameters, trusted=trusted
             )
 
         parts = {copy.component: reader(copy) for copy in copies}
@@ -418,8 +489,11 @@ class Butler:
             ref = self._resolved(dataset_type_or_ref, data_id, collections, keys)
         except MissingDataset:
             return False
-        with self.registry.read() as connection:
-            return ref.id in files.stored(connection, [ref.id])
+        for place in self._each_place():
+            with place.registry.read() as connection:
+                if ref.id in files.stored(connection, [ref.id]):
+                    return True
+        return False
 
     def find_dataset(
         self,
@@ -446,7 +520,13 @@ class Butler:
             at = self._time_of(full)
         if at is None:
             full = DataId({k: v for k, v in full.items() if k in kind.dimensions})
-        return self.registry.find_dataset(kind, full, searched, at=at)
+        if not self._has_inputs:
+            return self.registry.find_dataset(kind, full, searched, at=at)
+        for place, names in searching.names_in(self._each_place(), searched):
+            found = place.find(kind.name, full, names, at=at) if names else None
+            if found is not None:
+                return found
+        return None
 
     def query_datasets(
         self,
@@ -464,19 +544,73 @@ class Butler:
     ) -> list[DatasetRef]:
         """Find many datasets of one type; see `registry.finding.query_datasets`.
 
-        As a table, a stream or counts: ``butler.registry.table_of_datasets`` and its neighbours.
+        As a table, a stream or counts: `table_of_datasets`, `stream_datasets`, `count_datasets`.
         """
-        return self.registry.query_datasets(
-            self._kind(dataset_type),
-            self._searched(collections),
-            where=where,
-            bind=bind,
-            data_id={**(data_id or {}), **keys},
-            find_first=find_first,
-            order_by=order_by,
-            limit=limit,
-            after=after.id if isinstance(after, DatasetRef) else after,
-        )
+        options: dict[str, Any] = {
+            "where": where,
+            "bind": bind,
+            "data_id": {**(data_id or {}), **keys},
+            "find_first": find_first,
+            "order_by": order_by,
+            "limit": limit,
+            "after": after.id if isinstance(after, DatasetRef) else after,
+        }
+        searched = self._searched(collections)
+        if not self._has_inputs:
+            return self.registry.query_datasets(self._kind(dataset_type), searched, **options)
+        return searching.query_datasets(self.places, _name(dataset_type), searched, **options)
+
+    def table_of_datasets(
+        self,
+        dataset_type: str | DatasetType,
+        *,
+        collections: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> pa.Table:
+        """Find datasets as a table of Arrow; see `registry.finding.table_of_datasets`."""
+        searched = self._searched(collections)
+        if not self._has_inputs:
+            return self.registry.table_of_datasets(dataset_type, searched, **options)
+        return searching.table_of_datasets(self.places, _name(dataset_type), searched, **options)
+
+    def stream_datasets(
+        self,
+        dataset_type: str | DatasetType,
+        *,
+        collections: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> Iterator[DatasetRef]:
+        """Find datasets and give them while they come; see `registry.finding.stream_datasets`."""
+        searched = self._searched(collections)
+        if not self._has_inputs:
+            return self.registry.stream_datasets(dataset_type, searched, **options)
+        return searching.stream_datasets(self.places, _name(dataset_type), searched, **options)
+
+    def count_datasets(
+        self,
+        dataset_type: str | DatasetType,
+        *,
+        collections: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> list[dict[str, Any]]:
+        """Count datasets, by the values of some names; see `registry.finding.count_datasets`."""
+        searched = self._searched(collections)
+        if not self._has_inputs:
+            return self.registry.count_datasets(dataset_type, searched, **options)
+        return searching.count_datasets(self.places, _name(dataset_type), searched, **options)
+
+    def show_query(
+        self,
+        dataset_type: str | DatasetType,
+        *,
+        collections: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> tuple[str, str]:
+        """Show what `query_datasets` would run; see `registry.registry.Registry.show_query`."""
+        searched = self._searched(collections)
+        if not self._has_inputs:
+            return self.registry.show_query(dataset_type, searched, **options)
+        return searching.show_query(self.places, _name(dataset_type), searched, **options)
 
     def explain_no_datasets(
         self,
@@ -487,6 +621,8 @@ class Butler:
     ) -> str:
         """Say why `query_datasets` found nothing; see `registry.explaining.explain_no_datasets`."""
         kind, searched = self._kind(dataset_type), self._searched(collections)
+        if self._has_inputs:
+            return searching.explain_no_datasets(self.places, kind.name, searched, **options)
         with self.registry.read() as connection:
             return explaining.explain_no_datasets(connection, kind, searched, **options)
 
@@ -497,11 +633,15 @@ class Butler:
 
     def query_data_ids(self, dimensions: Sequence[str], **options: Any) -> list[DataId]:
         """List data IDs; see `registry.finding.query_data_ids`."""
-        return self.registry.query_data_ids(dimensions, **options)
+        if not self._has_inputs:
+            return self.registry.query_data_ids(dimensions, **options)
+        return searching.query_data_ids(self.places, dimensions, **options)
 
     def query_dimension_records(self, element: str, **options: Any) -> list[dict[str, Any]]:
         """List dimension records; see `registry.finding.query_dimension_records`."""
-        return self.registry.query_dimension_records(element, **options)
+        if not self._has_inputs:
+            return self.registry.query_dimension_records(element, **options)
+        return searching.query_dimension_records(self.places, element, **options)
 
     def ingest_raws(
         self,
@@ -562,6 +702,16 @@ class Butler:
 
         self.after_commit(finish)
 
+    def adopt(self, refs: Sequence[DatasetRef]) -> list[DatasetRef]:
+        """Make datasets of the inputs known here; see `butler.adopting.adopt`."""
+        return adopting.adopt(self, refs)
+
+    def freeze_inputs(self, into: str, searched: Sequence[str], **wanted: Any) -> list[str]:
+        """Make all that a run may read of the inputs known here; see `butler.adopting.freeze`."""
+        if not self._has_inputs:
+            return list(searched)
+        return adopting.freeze(self, into, searched, **wanted)
+
     def export(
         self,
         path: str | os.PathLike[str],
@@ -588,6 +738,9 @@ class Butler:
 
     def definition(self, instrument: str) -> InstrumentDefinition:
         """Give the definition of a registered camera, in the version that is in force."""
+        for place in self._each_place():
+            if instrument in cameras.names(place.registry):
+                return cameras.load(place.registry, instrument)
         return cameras.load(self.registry, instrument)
 
     @cached_property
@@ -604,7 +757,11 @@ class Butler:
             )
         kind = self._kinds.get(dataset_type)
         if kind is None:
-            kind = self._kinds[dataset_type] = self.registry.dataset_type(dataset_type)
+            if self._has_inputs:
+                kind = searching.dataset_type(self._each_place(), dataset_type)
+            else:
+                kind = self.registry.dataset_type(dataset_type)
+            self._kinds[dataset_type] = kind
         return kind
 
     def _searched(self, given: str | Sequence[str] | None) -> list[str]:
@@ -618,7 +775,7 @@ class Butler:
             return data_id
         if "instrument" not in kind.dimensions:
             return data_id
-        name = data_id.get("instrument") or cameras.only_one(self.registry)
+        name = data_id.get("instrument") or cameras.only_one(p.registry for p in self.places)
         if name is None:
             return data_id
         definition = self._definitions.get(str(name))
@@ -629,7 +786,7 @@ class Butler:
         return DataId.of({k: v for k, v in full.items() if k in wanted or k in data_id})
 
     def _time_of(self, data_id: DataId) -> int | None:
-        records = self.registry.query_dimension_records(
+        records = self.query_dimension_records(
             "exposure", data_id={k: data_id[k] for k in ("instrument", "exposure") if k in data_id}
         )
         return int(records[0]["begin_tai_ns"]) if records else None
@@ -656,10 +813,18 @@ class Butler:
         full = self._completed(kind, DataId.of(data_id, **keys))
         nearest = ""
         if kind.is_calibration and (at := self._time_of(full) if "exposure" in full else None):
-            with self.registry.read() as connection:
-                flat = collections.flatten(connection, searched)
-                nearest = calibrations.nearest(connection, kind, full, at, flat)
+            nearest = self._nearest(kind, full, at, searched)
         raise MissingDataset(kind.name, full, searched, nearest=nearest)
+
+    def _nearest(self, kind: DatasetType, data_id: DataId, at: int, searched: Sequence[str]) -> str:
+        """Say for each repository that knows the type which calibration comes nearest."""
+        told = []
+        for part in searching.asked(self.places, kind.name, searched):
+            with part.place.registry.read() as connection:
+                flat = collections.flatten(connection, part.names)
+                why = calibrations.nearest(connection, part.kind, data_id, at, flat)
+            told.append(f"In {part.place.root}: {why}" if self.inputs else why)
+        return " ".join(told)
 
     def _stem(self, ref: DatasetRef) -> str:
         folders = [safe_name(p) for p in ref.run.split("/")]
@@ -668,6 +833,10 @@ class Butler:
         night = ref.data_id.get("day_obs")
         name = safe_name("_".join([kind, *values]), 160)
         return "/".join([*folders, kind, *([str(night)] if night else []), name])
+
+
+def _name(dataset_type: str | DatasetType) -> str:
+    return dataset_type if isinstance(dataset_type, str) else dataset_type.name
 
 
 def _forget(

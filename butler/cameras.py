@@ -19,6 +19,8 @@ from registry.errors import UnknownDimensionValue
 from registry.schema.dimensions import instrument, instrument_definition, physical_filter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from registry.registry import Registry
 
 __all__ = ["load", "names", "only_one", "register"]
@@ -125,10 +127,10 @@ def names(registry: Registry) -> list[str]:
         )
 
 
-def only_one(registry: Registry) -> str | None:
-    """Name the camera when the repository has just one."""
-    found = names(registry)
-    return found[0] if len(found) == 1 else None
+def only_one(registries: Iterable[Registry]) -> str | None:
+    """Name the camera when the repositories have just one."""
+    found = {name for registry in registries for name in names(registry)}
+    return found.pop() if len(found) == 1 else None
 
 
 def load(registry: Registry, name: str) -> InstrumentDefinition:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from butler import adopting
 from registry import collections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from butler.butler import Butler
     from registry.collections import Collection
     from registry.identity import DatasetRef
-    from registry.registry import Registry
 
 __all__ = ["Collections"]
 
@@ -22,15 +23,21 @@ __all__ = ["Collections"]
 class Collections:
     """Verbs on the collections of one repository."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, butler: Butler) -> None:
+        self._butler = butler
+        self._registry = butler.registry
 
     def register(self, name: str, type: str = "RUN", doc: str = "") -> bool:  # noqa: A002
         """Register a collection; see `registry.collections.register`."""
         return self._registry.register_collection(name, type, doc)
 
     def chain(self, name: str, children: Sequence[str]) -> None:
-        """Set the children of a chain; see `registry.collections.chain`."""
+        """Set the children of a chain; see `registry.collections.chain`.
+
+        Collections of the inputs may be among them.
+        """
+        if self._butler.inputs:
+            children = adopting.mirror(self._butler, children)
         self._registry.chain(name, children)
 
     def tag(self, name: str, refs: Sequence[DatasetRef]) -> None:

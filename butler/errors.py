@@ -7,6 +7,7 @@
         ├── RepositoryError
         │   ├── RepositoryNotFound (FileNotFoundError)
         │   ├── RepositoryExists (FileExistsError)
+        │   ├── InputNotFound (FileNotFoundError)    an input has moved, or is another one now
         │   ├── PathOutsideRepository (ValueError)   a path or template climbs out of its root
         │   └── NoRun (ValueError)                   a put without a run to put into
         ├── MissingFile (FileNotFoundError)          recorded as stored, and not there
@@ -49,6 +50,7 @@ __all__ = [
     "ExchangeError",
     "FormatterError",
     "IngestError",
+    "InputNotFound",
     "InvalidParameter",
     "MissingComponent",
     "MissingFile",
@@ -109,6 +111,12 @@ class RepositoryExists(RepositoryError, FileExistsError):
     """There is a repository here already; open it, or choose another folder."""
 
     code = "repository-exists"
+
+
+class InputNotFound(RepositoryError, FileNotFoundError):
+    """An input repository is not where it was; see: skyspine repository inputs REPO."""
+
+    code = "input-not-found"
 
 
 class PathOutsideRepository(RepositoryError, ValueError):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["all_records", "ranges_of", "records_of", "tags_of"]
+__all__ = ["all_records", "ranges_of", "records_of", "same_records", "tags_of"]
 
 _KEYS: dict[str, dict[str, str]] = {
     "instrument": {"instrument": "name"},
@@ -87,14 +87,34 @@ _ORDER = (
 )
 
 
-def all_records(connection: sa.Connection) -> dict[str, list[dict[str, Any]]]:
-    """List every dimension record, as `records_of` does."""
+def all_records(
+    connection: sa.Connection, names: Sequence[str] = _ORDER
+) -> dict[str, list[dict[str, Any]]]:
+    """List every dimension record of some tables, or of all, as `records_of` does."""
     found = {}
-    for name in _ORDER:
+    for name in names:
         table = schema.instrument.metadata.tables[name]
         rows = connection.execute(sa.select(table).order_by(*table.primary_key)).mappings()
         found[name] = [dict(row) for row in rows]
     return {table: rows for table, rows in found.items() if rows}
+
+
+def same_records(
+    connection: sa.Connection, name: str, records: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """List the records of a table that have the keys of given ones."""
+    table = schema.instrument.metadata.tables[name]
+    keys = {c.name: c for c in table.primary_key}
+    types = {
+        k: sa.String if isinstance(c.type, sa.String) else sa.BigInteger for k, c in keys.items()
+    }
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(records), CHUNK):
+        given = rows_of(connection, records[start : start + CHUNK], types)
+        same = sa.and_(*(given.c[k] == c for k, c in keys.items()))
+        rows = connection.execute(sa.select(table).join_from(given, table, same)).mappings()
+        found += [dict(row) for row in rows]
+    return found
 
 
 def _matching(

@@ -30,9 +30,11 @@ __all__ = [
     "Collection",
     "Search",
     "chain",
+    "check_types",
     "ensure",
     "flatten",
     "get_collection",
+    "known_types",
     "query",
     "register",
     "register_many",
@@ -133,11 +135,7 @@ def register_many(connection: sa.Connection, wanted: Mapping[str, tuple[str, str
     """
     for name, (kind, _) in wanted.items():
         _check(name, kind)
-    given = rows_of(connection, [{"name": name} for name in wanted], {"name": sa.String})
-    asked = sa.select(collection.c.name, collection.c.type).join(
-        given, given.c.name == collection.c.name
-    )
-    known = dict(connection.execute(asked).all())
+    known = known_types(connection, wanted)
     now = utc_now()
     new = [
         {"name": name, "type": kind, "doc": doc, "created_at": now}
@@ -146,13 +144,37 @@ def register_many(connection: sa.Connection, wanted: Mapping[str, tuple[str, str
     ]
     insert_rows(connection, collection, new, skip_existing=True)
     if new:
-        known = dict(connection.execute(asked).all())
-    for name, (kind, _) in wanted.items():
-        if known[name] != kind:
+        known = known_types(connection, wanted)
+    _check_types(known, {name: kind for name, (kind, _) in wanted.items()})
+    return len(new)
+
+
+def known_types(connection: sa.Connection, names: Iterable[str]) -> dict[str, str]:
+    """Tell the types of collections; unknown names are left out."""
+    given = rows_of(connection, [{"name": name} for name in names], {"name": sa.String})
+    asked = sa.select(collection.c.name, collection.c.type).join(
+        given, given.c.name == collection.c.name
+    )
+    return dict(connection.execute(asked).all())
+
+
+def check_types(connection: sa.Connection, wanted: Mapping[str, str]) -> None:
+    """Refuse types, by name of collection, that those that exist do not have.
+
+    Raises
+    ------
+    CollectionTypeError
+        With the first that is of another type.
+    """
+    _check_types(known_types(connection, wanted), wanted)
+
+
+def _check_types(known: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+    for name, kind in wanted.items():
+        if known.get(name, kind) != kind:
             raise CollectionTypeError(
                 f"'{name}' is a {known[name]} collection already; it cannot be made a {kind} one."
             )
-    return len(new)
 
 
 def ensure(connection: sa.Connection, name: str, type: str = "RUN") -> Collection:  # noqa: A002

@@ -44,7 +44,7 @@ from registry.schema.calibrations import calibration, calibration_fact
 from registry.schema.collections import collection, tagged
 from registry.schema.identity import data_id, dataset, dataset_type
 from registry.schema.identity import data_id as data_id_table
-from registry.schema.provenance import quantum_input, quantum_output
+from registry.schema.provenance import foreign_dataset, quantum_input, quantum_output
 from registry.timespan import tai_now_ns
 
 if TYPE_CHECKING:
@@ -522,6 +522,7 @@ def remove_datasets(connection: sa.Connection, refs: Sequence[DatasetRef]) -> No
             calibration.c.dataset_id,
             calibration_fact.c.dataset_id,
             quantum_output.c.dataset_id,
+            foreign_dataset.c.dataset_id,
             dataset.c.id,
         ):
             delete_among(connection, column, given.c.id)

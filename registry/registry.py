@@ -7,6 +7,7 @@ transaction begins and ends.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from registry.timespan import Timespan
 
 __all__ = ["Provenance", "Registry"]
+
+
+class _Undone(Exception):
+    """What was tried shall not stay."""
 
 
 class Registry:
@@ -106,6 +111,13 @@ class Registry:
     def read(self) -> AbstractContextManager[sa.Connection]:
         """Open a connection for questions."""
         return self.database.read()
+
+    @contextlib.contextmanager
+    def undone(self) -> Iterator[sa.Connection]:
+        """Open a write transaction whose changes are seen inside, and undone at its end."""
+        with contextlib.suppress(_Undone), self.database.begin() as connection:
+            yield connection
+            raise _Undone
 
     def insert_dimension_records(self, element: str, rows: Any, on_conflict: str = "fail") -> int:
         """Insert dimension records; see `registry.dimensions.insert_dimension_records`."""

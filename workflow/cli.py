@@ -19,6 +19,7 @@ __all__ = ["main"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "create": ("repositories", "Make a repository."),
+    "repository": ("repositories", "Show and change what other repositories one reads."),
     "check": ("repositories", "Compare database and files both ways."),
     "db": ("databases", "Create, upgrade, inspect the schema of a database."),
     "instrument": ("cameras", "Register cameras."),

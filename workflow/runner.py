@@ -148,7 +148,7 @@ def run_pipeline(
         If the pipeline names a camera that the repository does not have.
     """
     with Butler(root, writeable=True) as butler:
-        known = cameras.names(butler.registry)
+        known = sorted({name for p in butler.places for name in cameras.names(p.registry)})
         if pipeline.instrument is not None and pipeline.instrument not in known:
             raise WrongCamera(pipeline.instrument, known)
         runner = _Runner(butler, pipeline, list(inputs), output, where, bind, fail_fast, progress)
@@ -168,13 +168,15 @@ class _Runner:
 
     def go(self, jobs: int, *, resume: bool, dry_run: bool) -> RunReport:
         registry = self.butler.registry
-        with registry.read() as connection:
-            collections.flatten(connection, self.inputs)
         run = self._last_run() if resume else self._new_run()
         report = RunReport(run)
+        asked = self.inputs
         if dry_run:
-            self._foresee(run, self._earlier(run) if resume else {}, report)
+            with registry.undone():
+                self.inputs = self._searchable(run)
+                self._foresee(run, self._earlier(run) if resume else {}, report)
             return report
+        self.inputs = self._searchable(run)
         calibs = f"{self.output}/calib"
         searched = [calibs, *self.inputs] if self._certifies() else self.inputs
         task_ids, environment_id = registry.database.transact(self._record_run, run, searched)
@@ -190,10 +192,43 @@ class _Runner:
         if not report.states:
             raise NothingToRun(
                 "No quantum was found: no dataset of "
-                f"{', '.join(self.pipeline.overall_inputs())} in {', '.join(self.inputs)} "
+                f"{', '.join(self.pipeline.overall_inputs())} in {', '.join(asked)} "
                 f"fulfils {self.where or 'what the tasks select'!r}."
             )
         return report
+
+    def _searchable(self, run: str) -> list[str]:
+        """Make what other repositories have for this run known in this one; say where to search."""
+        if not self.butler.inputs:
+            with self.butler.registry.read() as connection:
+                collections.flatten(connection, self.inputs)
+            return self.inputs
+        wanted, held = self._from_outside()
+        return self.butler.freeze_inputs(
+            f"{run}/inputs",
+            self.inputs,
+            wanted=wanted,
+            held=held,
+            bind={**self.pipeline.parameters, **(self.bind or {})},
+            sky=any({"tract", "patch"} & set(task.dimensions) for task in self.pipeline),
+        )
+
+    def _from_outside(self) -> tuple[dict[str, str], list[str]]:
+        """List what no task makes: types with their conditions, and types that are looked up."""
+        conditions: dict[str, list[str]] = {}
+        held: dict[str, None] = {}
+        for task in self.pipeline:
+            for name, connection in task.connections.inputs.items():
+                if self.pipeline.producer(connection.dataset_type) is None:
+                    both = (task.select.get(name, ""), self.where)
+                    condition = " AND ".join(f"({c})" for c in both if c.strip())
+                    conditions.setdefault(connection.dataset_type, []).append(condition)
+            held |= {c.dataset_type: None for c in task.connections.prerequisites.values()}
+        wanted = {
+            kind: "" if "" in each else " OR ".join(f"({c})" for c in dict.fromkeys(each))
+            for kind, each in conditions.items()
+        }
+        return wanted, list(held)
 
     def _certifies(self) -> bool:
         return any(task.certify for task in self.pipeline)

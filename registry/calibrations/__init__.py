@@ -23,7 +23,7 @@ from registry.calibrations.explaining import (
     explain_calibration,
     nearest,
 )
-from registry.calibrations.facts import agreed, record_facts
+from registry.calibrations.facts import agreed, facts_of, record_facts
 from registry.calibrations.importing import Imported, import_ranges
 from registry.calibrations.lookup import find_calibrations
 from registry.calibrations.policies import (
@@ -50,6 +50,7 @@ __all__ = [
     "certify_each",
     "decertify",
     "explain_calibration",
+    "facts_of",
     "find_calibrations",
     "get_policy",
     "import_ranges",

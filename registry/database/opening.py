@@ -72,13 +72,15 @@ def has_file(url: str | sa.URL) -> bool:
     return folder is None or Path(str(sa.make_url(url).database)).exists()
 
 
-def open_engine(url: str | sa.URL) -> sa.Engine:
+def open_engine(url: str | sa.URL, *, writeable: bool = True) -> sa.Engine:
     """Open an engine with this project's settings for its kind of database.
 
     Parameters
     ----------
     url : str or sqlalchemy.URL
         ``sqlite:///path``, ``postgresql://user@host/database`` or ``mariadb://user@host/database``.
+    writeable : bool
+        Otherwise the database itself refuses whatever would change something.
 
     Raises
     ------
@@ -118,6 +120,8 @@ def open_engine(url: str | sa.URL) -> sa.Engine:
         _ask_whether_alive(engine)
         prepare = _plan_without_compiling if backend == "postgresql" else _walk_to_the_end
         sa.event.listen(engine, "connect", prepare)
+    if not writeable:
+        sa.event.listen(engine, "connect", _refuse_changes(backend))
     sa.event.listen(engine, "do_execute", take_whole)
     for rolled_back in ("rollback", "rollback_savepoint"):
         sa.event.listen(engine, rolled_back, _forget_remembered)
@@ -191,6 +195,22 @@ def _walk_to_the_end(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("SET SESSION max_recursive_iterations = 4294967295")
     cursor.close()
+
+
+def _refuse_changes(backend: str) -> Callable[[Any, Any], None]:
+    """Give what makes a new connection one for questions only."""
+    statement = {
+        "sqlite": "PRAGMA query_only = ON",
+        "postgresql": "SET default_transaction_read_only = on",
+    }.get(backend, "SET SESSION TRANSACTION READ ONLY")
+
+    def connected(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(statement)
+        cursor.close()
+        connection.commit()
+
+    return connected
 
 
 def busy_seconds(url: str | sa.URL) -> float:

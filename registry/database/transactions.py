@@ -67,7 +67,7 @@ class Database:
                 f"The database {safe_url(url)} cannot be written: you may not write to its file "
                 "or folder. Open it for reading only, or ask its owner for the permission."
             )
-        self.engine = open_engine(url)
+        self.engine = open_engine(url, writeable=writeable)
         # A question is one statement, which sees what was committed when it began: a transaction
         # around it would only be begun and ended.  On SQLite it keeps several questions together.
         server = self.engine.dialect.name != "sqlite"

@@ -1,16 +1,21 @@
 """How does a program that holds a registry ask what made what?
 
 `Provenance` is `registry.provenance` on a `Registry`: each question on a connection of its own.
+Histories that go on in other repositories are followed there (`registry.provenance.across`).
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
-from registry.provenance import differences, exports, graphs, questions, software, taints
+from registry.provenance import across, differences, exports, graphs, questions, software
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Iterator, Sequence
+
+    import sqlalchemy as sa
 
     from registry.identity import DatasetRef
     from registry.provenance.differences import Difference
@@ -23,37 +28,77 @@ __all__ = ["Provenance"]
 
 
 class Provenance:
-    """Questions about what made what, on one registry."""
+    """Questions about what made what, on one registry and those that it takes datasets from.
 
-    def __init__(self, registry: Registry) -> None:
+    Parameters
+    ----------
+    registry : Registry
+        Asked first.
+    others : sequence of Registry
+        In which histories, and what was made of something, are followed further.
+    """
+
+    def __init__(self, registry: Registry, others: Sequence[Registry] = ()) -> None:
         self._registry = registry
+        self._others = tuple(others)
+
+    @contextlib.contextmanager
+    def places(self) -> Iterator[list[sa.Connection]]:
+        """Open a connection to each registry."""
+        with contextlib.ExitStack() as stack:
+            yield [stack.enter_context(r.read()) for r in (self._registry, *self._others)]
+
+    def _of(self, repository_id: uuid.UUID | None) -> Registry:
+        """Give the registry of a repository, by its identity; the first one when it has none."""
+        every = (self._registry, *self._others)
+        return next((r for r in every if r.id == repository_id), self._registry)
+
+    def walk(self, *ids: uuid.UUID, up: bool, depth: int | None = None) -> Graph:
+        """Follow the graph; see `registry.provenance.across.walk_across`."""
+        with self.places() as places:
+            return across.walk_across(places, ids, up=up, depth=depth)
 
     def ancestors(self, *ids: uuid.UUID, depth: int | None = None) -> list[Edge]:
         """Walk to everything that datasets were made from; see `registry.provenance.ancestors`."""
-        with self._registry.read() as connection:
-            return graphs.ancestors(connection, ids, depth)
+        return graphs.nearest_first(self.walk(*ids, up=True, depth=depth), up=True)
 
     def descendants(self, *ids: uuid.UUID, depth: int | None = None) -> list[Edge]:
         """Walk to everything that was made from datasets; see `registry.provenance.descendants`."""
-        with self._registry.read() as connection:
-            return graphs.descendants(connection, ids, depth)
+        return graphs.nearest_first(self.walk(*ids, up=False, depth=depth), up=False)
 
     def makers(self, *ids: uuid.UUID) -> dict[uuid.UUID, dict[str, Any]]:
-        """Tell which quantum made datasets; see `registry.provenance.makers`."""
-        with self._registry.read() as connection:
-            return questions.makers(connection, ids)
+        """Tell which quantum made datasets, and in which repository that is recorded.
 
-    def packages(self, environment_id: int) -> dict[str, str]:
-        """List the package versions of an environment."""
-        with self._registry.read() as connection:
+        See `registry.provenance.makers`; ``repository_id`` comes with it.
+        """
+        with self.places() as places:
+            return across.makers_across(places, ids)
+
+    def packages(
+        self, environment_id: int, repository_id: uuid.UUID | None = None
+    ) -> dict[str, str]:
+        """List the package versions of an environment, as `makers` names it."""
+        with self._of(repository_id).read() as connection:
             return questions.packages(connection, environment_id)
 
     def config_history(
-        self, run: str, label: str | None = None, field: str | None = None
+        self,
+        run: str,
+        label: str | None = None,
+        field: str | None = None,
+        *,
+        repository_id: uuid.UUID | None = None,
     ) -> list[dict[str, Any]]:
         """List the values that configurations had; see `registry.provenance.config_history`."""
-        with self._registry.read() as connection:
+        with self._of(repository_id).read() as connection:
             return questions.config_history(connection, run, label, field)
+
+    def refs(self, *ids: uuid.UUID) -> dict[uuid.UUID, DatasetRef]:
+        """Look datasets up by identity, where they are known first; unknown ones are left out."""
+        found: dict[uuid.UUID, DatasetRef] = {}
+        for registry in (self._registry, *self._others):
+            found = registry.get_refs([i for i in ids if i not in found]) | found
+        return found
 
     def graph_of_run(self, run: str) -> Graph:
         """Collect the graph of a run; see `registry.provenance.graphs.graph_of_run`."""
@@ -62,8 +107,8 @@ class Provenance:
 
     def taint(self, *ids: uuid.UUID) -> Taint:
         """Tell what withdrawn datasets taint; see `registry.provenance.taints.taint`."""
-        with self._registry.read() as connection:
-            return taints.taint(connection, ids)
+        with self.places() as places:
+            return across.taint_across(places, ids)
 
     def differences(self, first: uuid.UUID, second: uuid.UUID) -> list[Difference]:
         """Compare two histories; see `registry.provenance.differences.differences`."""
@@ -89,5 +134,5 @@ class Provenance:
         merged: bool = False,
     ) -> str:
         """Tell a history in a format that others read; see `registry.provenance.exports.export`."""
-        with self._registry.read() as connection:
-            return exports.export(connection, ids, format, up=up, depth=depth, merged=merged)
+        with self.places() as places:
+            return exports.export(places, ids, format, up=up, depth=depth, merged=merged)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from registry.errors import RegistryError, UnknownDataset, did_you_mean
 from registry.provenance import pictures
-from registry.provenance.graphs import walk
-from registry.provenance.settings import locations, settings_of
+from registry.provenance.across import locations_across, settings_across, walk_across
 
 if TYPE_CHECKING:
     import uuid
@@ -37,7 +36,7 @@ _PICTURES: dict[str, Callable[[pictures.Picture], str]] = {
 
 
 def export(
-    connection: sa.Connection,
+    places: Sequence[sa.Connection],
     ids: Sequence[uuid.UUID],
     format: str = "prov",  # noqa: A002 (the word that users know)
     *,
@@ -49,6 +48,8 @@ def export(
 
     Parameters
     ----------
+    places : sequence of sqlalchemy.Connection
+        To the repository, then to those that it takes datasets from.
     ids : sequence of UUID
         The datasets.
     format : str
@@ -72,15 +73,15 @@ def export(
     RegistryError
         If there is no such format, or what it needs is not installed.
     """
-    graph = walk(connection, ids, up=up, depth=depth)
+    graph = walk_across(places, ids, up=up, depth=depth)
     missing = [i for i in ids if i not in graph.datasets]
     if missing:
         raise UnknownDataset(str(missing[0]))
-    return written(connection, graph, format, merged=merged)
+    return written(places, graph, format, merged=merged)
 
 
 def written(
-    connection: sa.Connection,
+    places: Sequence[sa.Connection],
     graph: Graph,
     format: str,  # noqa: A002
     *,
@@ -92,19 +93,19 @@ def written(
     if format == "prov":
         from registry.provenance import prov
 
-        told = prov.document(graph, settings_of(connection, graph)).serialize(
+        told = prov.document(graph, settings_across(places, graph)).serialize(
             format="json", indent=1
         )
         return f"{told}\n"
     if format == "openlineage":
         from registry.provenance import openlineage
 
-        return openlineage.lines(graph, settings_of(connection, graph))
+        return openlineage.lines(graph, settings_across(places, graph))
     if format == "ivoa":
         from registry.provenance import ivoa
 
-        places = locations(connection, list(graph.datasets))
-        return ivoa.votable(ivoa.tables(graph, settings_of(connection, graph), places))
+        found = locations_across(places, list(graph.datasets))
+        return ivoa.votable(ivoa.tables(graph, settings_across(places, graph), found))
     raise RegistryError(
         f"There is no format '{format}' of provenance.{did_you_mean(format, FORMATS)}"
     )

@@ -56,6 +56,8 @@ class Edge:
         Task in the pipeline, and its RUN.
     connection : str
         Name of the input connection.
+    repository_id : uuid.UUID, optional
+        Repository in which it is recorded, when several were asked.
     """
 
     input: DatasetRef
@@ -64,6 +66,7 @@ class Edge:
     task_label: str
     run: str
     connection: str
+    repository_id: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ class Step:
         Its software; none before it was started.
     problem : str, optional
         The error that it ended with, or why it cannot run.
+    repository_id : uuid.UUID, optional
+        Repository that it is recorded in, when several were asked.
     """
 
     id: uuid.UUID
@@ -104,6 +109,7 @@ class Step:
     config_id: int
     environment_id: int | None
     problem: str | None = None
+    repository_id: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +146,13 @@ class Graph:
                 output = self.datasets[made]
                 for name, read in self.reads.get(quantum, ()):
                     yield Edge(
-                        self.datasets[read], output, step.id, step.task_label, step.run, name
+                        self.datasets[read],
+                        output,
+                        step.id,
+                        step.task_label,
+                        step.run,
+                        name,
+                        step.repository_id,
                     )
 
 

@@ -18,11 +18,12 @@ from registry.timespan import Timespan
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from registry.identity import DatasetRef
+    from registry.provenance.graphs import Graph
 
-__all__ = ["Taint", "Tainted", "Waiting", "taint"]
+__all__ = ["Facts", "Taint", "Tainted", "Waiting", "facts_about", "taint", "tainted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,16 @@ class Taint:
         return dict(Counter(d.ref.run for d in self.datasets if d.steps))
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one repository knows of datasets beyond their history, by dataset; and who waits."""
+
+    certified: Mapping[uuid.UUID, Sequence[tuple[str, Timespan]]]
+    tags: Mapping[uuid.UUID, Sequence[str]]
+    stored: frozenset[uuid.UUID]
+    waiting: Mapping[uuid.UUID, Waiting]
+
+
 def taint(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> Taint:
     """Tell what is tainted when datasets are withdrawn.
 
@@ -96,9 +107,31 @@ def taint(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> Taint:
     Taint
     """
     graph = walk(connection, ids, up=False)
+    return tainted(graph, [facts_about(connection, list(graph.datasets))])
+
+
+def tainted(graph: Graph, facts: Sequence[Facts]) -> Taint:
+    """Tell it of a graph that was walked down, with the facts of each repository."""
     steps = distances(graph, up=False)
     makers = graph.maker_of()
-    found = list(graph.datasets)
+    datasets = [
+        Tainted(
+            ref,
+            steps[i],
+            makers[i].task_label if i in makers else None,
+            any(i in f.stored for f in facts),
+            tuple(c for f in facts for c in f.certified.get(i, ())),
+            tuple(name for f in facts for name in f.tags.get(i, ())),
+        )
+        for i, ref in graph.datasets.items()
+    ]
+    datasets.sort(key=lambda d: (d.steps, d.ref.run, d.ref.dataset_type.name, d.ref.id.int))
+    waiting = {i: w for f in facts for i, w in f.waiting.items()}
+    return Taint(tuple(datasets), tuple(waiting[i] for i in sorted(waiting)))
+
+
+def facts_about(connection: sa.Connection, found: Sequence[uuid.UUID]) -> Facts:
+    """Collect where datasets are certified, tagged and stored, and which quanta wait for them."""
     certified: dict[uuid.UUID, list[tuple[str, Timespan]]] = defaultdict(list)
     tags: dict[uuid.UUID, list[str]] = defaultdict(list)
     stored: set[uuid.UUID] = set()
@@ -145,16 +178,4 @@ def taint(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> Taint:
         )
         rows = connection.execute(in_written_order(reading))
         waiting.update({row.id: Waiting(*row) for row in rows})
-    datasets = [
-        Tainted(
-            ref,
-            steps[i],
-            makers[i].task_label if i in makers else None,
-            i in stored,
-            tuple(certified.get(i, ())),
-            tuple(tags.get(i, ())),
-        )
-        for i, ref in graph.datasets.items()
-    ]
-    datasets.sort(key=lambda d: (d.steps, d.ref.run, d.ref.dataset_type.name, d.ref.id.int))
-    return Taint(tuple(datasets), tuple(waiting[i] for i in sorted(waiting)))
+    return Facts(certified, tags, frozenset(stored), waiting)

@@ -236,3 +236,31 @@ repository_input = table(
     sa.Column("added_at", UtcDateTime, nullable=False, comment="When it was added, UTC"),
     comment="Repositories whose datasets this one reads.",
 )
+
+foreign_dataset = table(
+    "foreign_dataset",
+    sa.Column(
+        "dataset_id", sa.Uuid, sa.ForeignKey("dataset.id"), primary_key=True, comment="The dataset"
+    ),
+    sa.Column(
+        "repository_id",
+        sa.Uuid,
+        nullable=False,
+        comment="Identity of the repository that has its files and its history",
+    ),
+    sa.Column("adopted_at", UtcDateTime, nullable=False, comment="When its row came here, UTC"),
+    comment="Datasets of other repositories, known here because something here refers to them.",
+    sqlite_with_rowid=False,
+)
+sa.Index("ix_foreign_dataset_repository", foreign_dataset.c.repository_id)
+
+removed_dataset = table(
+    "removed_dataset",
+    sa.Column(
+        "dataset_id", sa.Uuid, sa.ForeignKey("dataset.id"), primary_key=True, comment="The dataset"
+    ),
+    sa.Column("removed_at", UtcDateTime, nullable=False, comment="When it was removed, UTC"),
+    sa.Column("removed_by", sa.String(255), nullable=False, comment="Account that removed it"),
+    comment="Datasets that are gone, and whose rows stay for the history of what was made of them.",
+    sqlite_with_rowid=False,
+)

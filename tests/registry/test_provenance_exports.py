@@ -118,7 +118,7 @@ def test_prov_is_read_back_and_keeps_its_constraints(history: History) -> None:
 
 def test_prov_of_a_run_has_its_failures(history: History) -> None:
     with history.registry.read() as connection:
-        text = written(connection, graph_of_run(connection, "out"), "prov")
+        text = written([connection], graph_of_run(connection, "out"), "prov")
     told = ProvDocument.deserialize(content=text, format="json")
     assert w3c.violations(told) == []
     assert names(told, ProvActivity) == {
@@ -302,7 +302,7 @@ def as_the_client_writes(event: dict[str, Any]) -> dict[str, Any]:
 
 def test_openlineage_events_are_those_of_its_client(history: History) -> None:
     with history.registry.read() as connection:
-        lines = written(connection, graph_of_run(connection, "out"), "openlineage").splitlines()
+        lines = written([connection], graph_of_run(connection, "out"), "openlineage").splitlines()
     events = [json.loads(line) for line in lines]
     for event in events:
         known = event | {

@@ -331,7 +331,7 @@ def why_calibration(
 
     with Butler(repo) as butler:
         named = {
-            "instrument": instrument or only_one(butler.registry),
+            "instrument": instrument or only_one(p.registry for p in butler.places),
             "exposure": exposure,
             "detector": detector,
             **{k: _typed(v) for k, v in _pairs(keys, "--key").items()},

@@ -89,7 +89,7 @@ def ingest_raws(
 
     with Butler(repo, writeable=True) as butler:
         if run is None:
-            camera = cameras.only_one(butler.registry)
+            camera = cameras.only_one(p.registry for p in butler.places)
             if camera is None and cameras.names(butler.registry):
                 raise click.UsageError("Name a run with --run: there is not just one camera.")
             run = f"{camera}/raw"

@@ -13,7 +13,7 @@ import click
 from workflow.commands.tables import format_option, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from butler import Butler
     from registry import DatasetRef
@@ -61,37 +61,37 @@ def provenance(
 ) -> None:
     """Tell what DATASET (a UUID, or a dataset type with --where) was made from, or what of it."""
     from butler import Butler
-    from registry.provenance import exports, graphs, ivoa, settings
+    from registry.provenance import across, exports, graphs, ivoa
 
     if (dataset is None) == (run is None):
         raise click.UsageError("Name either a DATASET or a --run.")
     up = direction == "up"
-    with Butler(repo) as butler, butler.registry.read() as connection:
+    with Butler(repo) as butler, butler.provenance.places() as places:
         if run is not None:
-            graph = graphs.graph_of_run(connection, run)
+            graph = graphs.graph_of_run(places[0], run)
         else:
             refs = _meant(butler, str(dataset), collections.split(","), where)
-            graph = graphs.walk(connection, [r.id for r in refs], up=up, depth=depth)
+            graph = across.walk_across(places, [r.id for r in refs], up=up, depth=depth)
         if style == "json":
             edges = graph.edges() if run is not None else graphs.nearest_first(graph, up=up)
-            text = json.dumps([_edge(e) for e in edges], indent=1) + "\n"
+            text = json.dumps([_edge(e, _roots(butler)) for e in edges], indent=1) + "\n"
         elif style == "tree" and run is not None:
             text = _summary(graph)
         elif style == "tree":
-            makers = butler.registry.provenance.makers(*graph.datasets)
-            lines = [line for ref in refs for line in _tree(ref, graph, makers, up=up)]
+            roots = _roots(butler)
+            lines = [line for ref in refs for line in _tree(ref, graph, roots, up=up)]
             text = "".join(f"{line}\n" for line in lines)
         elif style == "ivoa" and output is not None and (output.is_dir() or not output.suffix):
             told = ivoa.tables(
                 graph,
-                settings.settings_of(connection, graph),
-                settings.locations(connection, list(graph.datasets)),
+                across.settings_across(places, graph),
+                across.locations_across(places, list(graph.datasets)),
             )
             for path in ivoa.write_csv(told, output):
                 click.echo(path)
             return
         else:
-            text = exports.written(connection, graph, style, merged=merge)
+            text = exports.written(places, graph, style, merged=merge)
     if output is None:
         click.echo(text, nl=False)
     else:
@@ -112,13 +112,19 @@ def _meant(
                 + (f" where {where}." if where else ".")
             ) from None
         return found
-    known = butler.registry.get_refs([wanted])
+    known = butler.provenance.refs(wanted)
     if wanted not in known:
-        raise click.ClickException(f"There is no dataset {wanted} in this repository.")
+        inputs = " or its inputs" if butler.inputs else ""
+        raise click.ClickException(f"There is no dataset {wanted} in this repository{inputs}.")
     return [known[wanted]]
 
 
-def _edge(edge: Edge) -> dict[str, Any]:
+def _roots(butler: Butler) -> dict[uuid.UUID | None, str]:
+    """Name the folders of the inputs, by their identity."""
+    return {place.id: str(place.root) for place in butler.inputs}
+
+
+def _edge(edge: Edge, roots: Mapping[uuid.UUID | None, str]) -> dict[str, Any]:
     return {
         "input": str(edge.input.id),
         "input_type": edge.input.dataset_type.name,
@@ -129,12 +135,14 @@ def _edge(edge: Edge) -> dict[str, Any]:
         "task": edge.task_label,
         "run": edge.run,
         "quantum": str(edge.quantum_id),
+        **({"repository": roots[edge.repository_id]} if edge.repository_id in roots else {}),
     }
 
 
 def _tree(
-    ref: DatasetRef, graph: Graph, makers: dict[uuid.UUID, dict[str, Any]], *, up: bool
+    ref: DatasetRef, graph: Graph, roots: Mapping[uuid.UUID | None, str], *, up: bool
 ) -> list[str]:
+    makers = graph.maker_of()
     near: dict[uuid.UUID, list[DatasetRef]] = defaultdict(list)
     for edge in graph.edges():
         one, other = (edge.output, edge.input) if up else (edge.input, edge.output)
@@ -145,7 +153,9 @@ def _tree(
     while left:
         one, indent = left.pop()
         maker = makers.get(one.id)
-        by = f"  <- {maker['task_label']} in {maker['run']}" if maker else ""
+        by = f"  <- {maker.task_label} in {maker.run}" if maker else ""
+        if maker and maker.repository_id in roots:
+            by += f" of {roots[maker.repository_id]}"
         again = " (see above)" if one.id in told and near.get(one.id) else ""
         shown = f"{one.dataset_type.name} {one.data_id!r} {one.id}{by}{again}"
         lines.append(f"{'  ' * indent}{shown}")
@@ -193,7 +203,7 @@ def taint(repo: str, dataset: str, collections: str, where: str, style: str) -> 
 
     with Butler(repo) as butler:
         refs = _meant(butler, dataset, collections.split(","), where)
-        found = butler.registry.provenance.taint(*(r.id for r in refs))
+        found = butler.provenance.taint(*(r.id for r in refs))
     rows: list[dict[str, Any]] = [
         {
             "steps": d.steps,

@@ -36,7 +36,7 @@ def how_made(
 
     with Butler(repo) as butler:
         refs = _meant(butler, dataset, collections.split(","), where)
-        walk = butler.registry.provenance
+        walk = butler.provenance
         ids = [r.id for r in refs]
         if whole:
             ids += list(dict.fromkeys(e.input.id for e in walk.ancestors(*ids)))
@@ -46,7 +46,7 @@ def how_made(
                 f"No task made {dataset}: it was ingested or put, not processed."
             )
         tasks = {
-            (m["run"], m["task_label"], m["environment_id"]): m
+            (m["repository_id"], m["run"], m["task_label"], m["environment_id"]): m
             for m in (makers[i] for i in ids if i in makers)
         }
         told = [_told(butler, maker, changed=changed) for maker in tasks.values()]
@@ -62,9 +62,11 @@ def how_made(
 
 def _told(butler: Butler, maker: dict[str, Any], *, changed: bool) -> dict[str, Any]:
     """Gather what is recorded of a task: facts, the last value of each field, packages."""
-    walk = butler.registry.provenance
+    walk = butler.provenance
+    where = maker["repository_id"]
     last: dict[str, dict[str, Any]] = {}
-    for step in walk.config_history(maker["run"], maker["task_label"]):
+    history = walk.config_history(maker["run"], maker["task_label"], repository_id=where)
+    for step in history:
         last[step["path"]] = {
             "field": step["path"],
             "value": step["value"],
@@ -74,7 +76,7 @@ def _told(butler: Butler, maker: dict[str, Any], *, changed: bool) -> dict[str, 
         "task": maker["task_label"],
         **{fact: maker[fact] for fact in _FACTS},
         "configuration": [v for v in last.values() if v["set_by"] or not changed],
-        "packages": walk.packages(maker["environment_id"]),
+        "packages": walk.packages(maker["environment_id"], where),
     }
 
 

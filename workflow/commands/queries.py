@@ -55,19 +55,20 @@ def query_datasets(
         "after": asked["after"],
     }
     with Butler(repo) as butler:
-        registry = butler.registry
         if sql:
-            statement, plan = registry.show_query(
-                dataset_type, within, also=_split(columns or by), **options
+            statement, plan = butler.show_query(
+                dataset_type, collections=within, also=_split(columns or by), **options
             )
             click.echo(f"{statement};\n\n{plan}")
             return
         if count or by:
             names = _split(by)
-            rows = registry.count_datasets(dataset_type, within, by=names, **options)
+            rows = butler.count_datasets(dataset_type, collections=within, by=names, **options)
             show(rows, style, (*names, "n"))
             return
-        table = registry.table_of_datasets(dataset_type, within, columns=_split(columns), **options)
+        table = butler.table_of_datasets(
+            dataset_type, collections=within, columns=_split(columns), **options
+        )
         if not table.num_rows:
             why = butler.explain_no_datasets(dataset_type, collections=within, where=asked["where"])
             tell(why)
@@ -134,14 +135,16 @@ def query_dimension_records(
 @click.argument("pattern", default="*")
 @format_option
 def query_collections(repo: str, pattern: str, style: str) -> None:
-    """List collections whose name fits the glob PATTERN."""
+    """List collections whose name fits the glob PATTERN, those of the inputs too."""
     from butler import Butler
 
     with Butler(repo) as butler:
-        found = butler.collections.query(pattern)
+        found = {c.name: c for c in butler.collections.query(pattern)}
+        for place in butler.inputs:
+            found = {c.name: c for c in place.registry.collections(pattern)} | found
     rows = [
         {"name": c.name, "type": c.type, "children": ", ".join(c.children), "doc": c.doc}
-        for c in found
+        for c in sorted(found.values(), key=lambda c: c.name)
     ]
     show(rows, style, ("name", "type", "children", "doc"))
 
@@ -150,11 +153,12 @@ def query_collections(repo: str, pattern: str, style: str) -> None:
 @click.argument("repo")
 @format_option
 def query_dataset_types(repo: str, style: str) -> None:
-    """List dataset types."""
+    """List dataset types, those of the inputs too."""
     from butler import Butler
 
     with Butler(repo) as butler:
-        kinds = butler.registry.dataset_types()
+        named = {k.name: k for p in butler.places[::-1] for k in p.registry.dataset_types()}
+        kinds = [named[name] for name in sorted(named)]
     rows = [
         {
             "name": k.name,

@@ -1,0 +1,455 @@
+"""How is one question asked of several repositories, one after the other?
+
+The repository's own datasets come first, then those of its inputs in their order.  Each dataset is
+given once; where only the first of each data ID is wanted, that of the earlier repository counts.
+The questions themselves are `registry.finding`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from registry import collections
+from registry.dimensions import element_table
+from registry.errors import (
+    DefinitionConflict,
+    InvalidDataId,
+    MissingDataset,
+    UnknownCollection,
+    UnknownDatasetType,
+)
+from registry.identity import DIMENSIONS, DataId, DatasetRef
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from butler.inputs import Place
+    from registry.identity import DatasetType
+
+__all__ = [
+    "Asked",
+    "asked",
+    "count_datasets",
+    "dataset_type",
+    "explain_no_datasets",
+    "names_in",
+    "query_data_ids",
+    "query_datasets",
+    "query_dimension_records",
+    "show_query",
+    "stream_datasets",
+    "table_of_datasets",
+]
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A repository with those of the collections that it has."""
+
+    place: Place
+    kind: DatasetType
+    names: list[str]
+
+
+def dataset_type(places: Iterable[Place], name: str) -> DatasetType:
+    """Look a dataset type up in the first repository that knows it.
+
+    Raises
+    ------
+    UnknownDatasetType
+        With the nearest names of all of them.
+    """
+    known: set[str] = set()
+    for place in places:
+        try:
+            return place.registry.dataset_type(name)
+        except UnknownDatasetType:
+            known |= {k.name for k in place.registry.dataset_types()}
+    raise UnknownDatasetType(name, known)
+
+
+def names_in(places: Iterable[Place], names: Sequence[str]) -> Iterator[tuple[Place, list[str]]]:
+    """Tell for each repository which of some collections it has, chains of the first one opened.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Collections and globs.
+
+    Raises
+    ------
+    UnknownCollection
+        At the end, if no repository has one of them.
+    """
+    wanted = list(names)
+    missing = {name for name in names if not any(c in name for c in "*?[")}
+    known: set[str] = set()
+    for place in places:
+        with place.registry.read() as connection:
+            here = collections.known_types(connection, missing | set(wanted))
+            found = [n for n in wanted if n in here or any(c in n for c in "*?[")]
+            missing -= set(here)
+            if "CHAINED" in here.values():
+                leaves = [c.name for c in collections.flatten(connection, found)]
+                wanted = list(dict.fromkeys([*wanted, *leaves]))
+            if missing:
+                known |= {c.name for c in collections.query(connection)}
+        yield place, found
+    if missing:
+        raise UnknownCollection(next(n for n in names if n in missing), known)
+
+
+def asked(places: Sequence[Place], name: str, searched: Sequence[str]) -> list[Asked]:
+    """Tell which repositories may have datasets of a type in some collections.
+
+    Raises
+    ------
+    DefinitionConflict
+        If the type does not have the same dimensions in all of them.
+    UnknownCollection, UnknownDatasetType
+        If none knows it.
+    """
+    first = dataset_type(places, name)
+    found = []
+    for place, names in names_in(places, searched):
+        try:
+            kind = place.registry.dataset_type(name)
+        except UnknownDatasetType:
+            continue
+        if kind.dimensions != first.dimensions:
+            raise DefinitionConflict(
+                f"The dataset type '{name}' has the dimensions {', '.join(kind.dimensions)} in "
+                f"{place.root}, and {', '.join(first.dimensions)} in a repository that is searched "
+                "before it; ask one of them alone."
+            )
+        if names:
+            found.append(Asked(place, kind, names))
+    return found
+
+
+def _table(
+    parts: Sequence[Asked],
+    kind: DatasetType,
+    *,
+    columns: Sequence[str],
+    find_first: bool,
+    order_by: Sequence[str],
+    limit: int | None,
+    after: uuid.UUID | None,
+    options: Mapping[str, Any],
+) -> pa.Table:
+    """Find datasets in all repositories, with the columns asked for and those of the order."""
+    import pyarrow as pa
+
+    keys = [name.lstrip("-") for name in order_by]
+    wanted = list(dict.fromkeys([*columns, *keys]))
+    given: dict[str, Any] = {**options, "find_first": find_first, "columns": wanted}
+    if len(parts) == 1:
+        (only,) = parts
+        given |= {"order_by": order_by, "limit": limit, "after": after}
+        return only.place.registry.table_of_datasets(only.kind, only.names, **given)
+    tables = []
+    seen: set[str] = set()
+    taken: set[tuple[Any, ...]] = set()
+    for part in parts:
+        table = part.place.registry.table_of_datasets(part.kind, part.names, **given)
+        ids = table["dataset_id"].to_pylist()
+        rows = list(zip(*(table[d].to_pylist() for d in kind.dimensions), strict=True))
+        rows = rows or [()] * len(ids)
+        mask = [
+            i not in seen and not (find_first and row in taken)
+            for i, row in zip(ids, rows, strict=True)
+        ]
+        seen.update(ids)
+        if find_first:
+            taken.update(rows)
+        tables.append(table.filter(pa.array(mask, pa.bool_())))
+    table = (
+        pa.concat_tables(tables, promote_options="permissive") if tables else _none(kind, wanted)
+    )
+    table = table.take(_order(table, keys, order_by))
+    if after is not None:
+        place = table["dataset_id"].to_pylist().index(str(after)) if str(after) in seen else -1
+        if place < 0:
+            raise MissingDataset(kind.name, {"id": str(after)}, parts[0].names)
+        table = table.slice(place + 1)
+    return table if limit is None else table.slice(0, _checked(limit))
+
+
+def _none(kind: DatasetType, columns: Sequence[str]) -> pa.Table:
+    import pyarrow as pa
+
+    names = ["dataset_id", "run", *kind.dimensions, *columns]
+    return pa.table({name: pa.array([], pa.string()) for name in names})
+
+
+def _order(table: pa.Table, keys: Sequence[str], order_by: Sequence[str]) -> list[int]:
+    """Sort by the keys in turn, those without a value last, and by identity where all are equal."""
+    ids = table["dataset_id"].to_pylist()
+    places = sorted(range(len(ids)), key=ids.__getitem__)
+    for key, name in reversed(list(zip(keys, order_by, strict=True))):
+        places = _sorted_by(places, table[key].to_pylist().__getitem__, down=name.startswith("-"))
+    return places
+
+
+def _sorted_by(items: Sequence[T], value: Callable[[T], Any], *, down: bool) -> list[T]:
+    having = [i for i in items if value(i) is not None]
+    lacking = [i for i in items if value(i) is None]
+    return sorted(having, key=value, reverse=down) + lacking
+
+
+def _checked(limit: int) -> int:
+    if limit < 0:
+        raise ValueError(f"limit={limit} must be at least 0; leave it out for all.")
+    return limit
+
+
+def query_datasets(
+    places: Sequence[Place],
+    name: str,
+    searched: Sequence[str],
+    *,
+    find_first: bool = True,
+    order_by: Sequence[str] = (),
+    limit: int | None = None,
+    after: uuid.UUID | None = None,
+    **options: Any,
+) -> list[DatasetRef]:
+    """Find datasets; options as for `registry.finding.query_datasets`."""
+    parts = asked(places, name, searched)
+    kind = parts[0].kind if parts else dataset_type(places, name)
+    if len(parts) == 1:
+        options |= {"find_first": find_first, "order_by": order_by}
+        return parts[0].place.registry.query_datasets(
+            kind, parts[0].names, limit=limit, after=after, **options
+        )
+    table = _table(
+        parts,
+        kind,
+        columns=(),
+        find_first=find_first,
+        order_by=order_by,
+        limit=limit,
+        after=after,
+        options=options,
+    )
+    values = zip(*(table[d].to_pylist() for d in kind.dimensions), strict=True)
+    data_ids = [DataId(dict(zip(kind.dimensions, row, strict=True))) for row in values]
+    data_ids = data_ids or [DataId({})] * table.num_rows
+    found = zip(table["dataset_id"].to_pylist(), data_ids, table["run"].to_pylist(), strict=True)
+    return [DatasetRef(uuid.UUID(i), kind, data_id, run) for i, data_id, run in found]
+
+
+def table_of_datasets(
+    places: Sequence[Place],
+    name: str,
+    searched: Sequence[str],
+    *,
+    columns: Sequence[str] = (),
+    find_first: bool = True,
+    order_by: Sequence[str] = (),
+    limit: int | None = None,
+    after: uuid.UUID | None = None,
+    **options: Any,
+) -> pa.Table:
+    """Find datasets as a table; see `registry.finding.table_of_datasets`."""
+    parts = asked(places, name, searched)
+    kind = parts[0].kind if parts else dataset_type(places, name)
+    table = _table(
+        parts,
+        kind,
+        columns=columns,
+        find_first=find_first,
+        order_by=order_by,
+        limit=limit,
+        after=after,
+        options=options,
+    )
+    return table.select(list(dict.fromkeys(["dataset_id", "run", *kind.dimensions, *columns])))
+
+
+def count_datasets(
+    places: Sequence[Place],
+    name: str,
+    searched: Sequence[str],
+    *,
+    by: Sequence[str] = (),
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Count datasets; see `registry.finding.count_datasets`."""
+    table = table_of_datasets(places, name, searched, columns=by, **options)
+    if not by:
+        return [{"n": table.num_rows}]
+    counted = table.group_by(list(by)).aggregate([([], "count_all")]).to_pylist()
+    rows = [{**{k: row[k] for k in by}, "n": row["count_all"]} for row in counted]
+    for key in reversed(by):
+        rows = _sorted_by(rows, lambda row, key=key: row[key], down=False)  # type: ignore[misc]
+    return rows
+
+
+def stream_datasets(
+    places: Sequence[Place],
+    name: str,
+    searched: Sequence[str],
+    *,
+    find_first: bool = True,
+    order_by: Sequence[str] = (),
+    limit: int | None = None,
+    after: uuid.UUID | None = None,
+    **options: Any,
+) -> Iterator[DatasetRef]:
+    """Find datasets and give them while they come, one repository after the other.
+
+    What was given is remembered, in some 200 bytes each.  With an order, or after a dataset, all
+    are collected first.
+    """
+    if order_by or after is not None:
+        yield from query_datasets(
+            places,
+            name,
+            searched,
+            find_first=find_first,
+            order_by=order_by,
+            limit=limit,
+            after=after,
+            **options,
+        )
+        return
+    parts = asked(places, name, searched)
+
+    def every() -> Iterator[DatasetRef]:
+        seen: set[uuid.UUID] = set()
+        taken: set[DataId] = set()
+        for part in parts:
+            registry = part.place.registry
+            new: set[DataId] = set()
+            for ref in registry.stream_datasets(
+                part.kind, part.names, find_first=find_first, **options
+            ):
+                if ref.id in seen or (find_first and ref.data_id in taken):
+                    continue
+                seen.add(ref.id)
+                if find_first:
+                    new.add(ref.data_id)
+                yield ref
+            taken |= new
+
+    yield from itertools.islice(every(), None if limit is None else _checked(limit))
+
+
+def show_query(
+    places: Sequence[Place], name: str, searched: Sequence[str], **options: Any
+) -> tuple[str, str]:
+    """Show what is asked of each repository; see `registry.registry.Registry.show_query`."""
+    told = []
+    for part in asked(places, name, searched):
+        shown = part.place.registry.show_query(part.kind, part.names, **options)
+        told.append([f"-- {part.place.root}\n{text}" for text in shown])
+    statements, plans = zip(*told, strict=True) if told else ((), ())
+    return ";\n\n".join(statements), "\n\n".join(plans)
+
+
+def explain_no_datasets(
+    places: Sequence[Place], name: str, searched: Sequence[str], **options: Any
+) -> str:
+    """Say for each repository why it has none."""
+    from registry import explaining
+
+    told = []
+    for part in asked(places, name, searched):
+        with part.place.registry.read() as connection:
+            why = explaining.explain_no_datasets(connection, part.kind, part.names, **options)
+        told.append(f"In {part.place.root}: {why}")
+    return "\n".join(told) or (
+        f"No repository has both the dataset type '{name}' and one of {', '.join(searched)}."
+    )
+
+
+def query_data_ids(
+    places: Sequence[Place],
+    dimensions: Sequence[str],
+    *,
+    datasets: str | None = None,
+    collections: Sequence[str] | str = (),
+    order_by: Sequence[str] = (),
+    limit: int | None = None,
+    **options: Any,
+) -> list[DataId]:
+    """List data IDs; options as for `registry.finding.query_data_ids`.
+
+    Raises
+    ------
+    InvalidDataId
+        If the order is by something else than keys of the data IDs, which several repositories
+        cannot sort together.
+    """
+    if datasets is None:
+        answers = [p.registry.query_data_ids(dimensions, **options) for p in places]
+    else:
+        names = [collections] if isinstance(collections, str) else list(collections)
+        answers = [
+            a.place.registry.query_data_ids(
+                dimensions, datasets=datasets, collections=a.names, **options
+            )
+            for a in asked(places, datasets, names)
+        ]
+    found = list(dict.fromkeys(itertools.chain.from_iterable(answers)))
+    keys = [(name.lstrip("-"), name.startswith("-")) for name in order_by]
+    beyond = [key for key, _ in keys if key not in dimensions]
+    if beyond:
+        raise InvalidDataId(
+            f"Data IDs of several repositories are ordered by their own keys, which "
+            f"{', '.join(beyond)} is not among: {', '.join(dimensions)}."
+        )
+    for key, down in reversed(keys or [(d, False) for d in dimensions]):
+        found = _sorted_by(found, lambda d, key=key: d.get(key), down=down)  # type: ignore[misc]
+    return found if limit is None else found[: _checked(limit)]
+
+
+def query_dimension_records(
+    places: Sequence[Place],
+    element: str,
+    *,
+    order_by: Sequence[str] = (),
+    limit: int | None = None,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """List dimension records, each once: as the first repository that has it tells it.
+
+    Options as for `registry.finding.query_dimension_records`.
+    """
+    table = element_table(element)
+    keys = [c.name for c in table.primary_key]
+    dimensions = {element if k in ("id", "name") else k for k in keys}
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for place in places:
+        if found and dimensions <= set(options.get("data_id") or ()):
+            break  # there is only one such record
+        for row in place.registry.query_dimension_records(element, **options):
+            found.setdefault(tuple(row[k] for k in keys), row)
+    rows = list(found.values())
+    ordering = [(_column(element, name.lstrip("-")), name.startswith("-")) for name in order_by]
+    for key, down in reversed(ordering or [(k, False) for k in keys]):
+        rows = _sorted_by(rows, lambda r, key=key: _value(r, key), down=down)  # type: ignore[misc]
+    return rows if limit is None else rows[: _checked(limit)]
+
+
+def _column(element: str, name: str) -> str:
+    """Name the column of a record that an order is by: a field, or the dimension that it is of."""
+    columns = element_table(element).c
+    field = name.partition(".")[2] or name
+    if field in columns:
+        return field
+    return ("id" if "id" in columns else "name") if field in DIMENSIONS else field
+
+
+def _value(record: Mapping[str, Any], field: str) -> Any:
+    return record[field] if field in record else (record.get("extra") or {}).get(field)
