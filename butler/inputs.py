@@ -181,6 +181,8 @@ def state_of(row: Input) -> str:
     """Tell in a few words whether a recorded input is where it was; ``there`` when it is."""
     try:
         found = _identity(Path(row.url))
+    except RepositoryNotFound:
+        return "gone: no repository is there"
     except SkyspineError as error:
         return f"{error.code}: {error}"
     return "there" if found == row.repository_id else f"another repository now: {found}"

@@ -179,16 +179,31 @@ def databases(
     backend: str, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Databases]:
     """Maker of databases, for fixtures of a module and for tests that need several."""
-    urls = pytestconfig.stash[BACKENDS].urls
-    made: Databases
-    if backend == "sqlite":
-        made = SQLiteDatabases(tmp_path_factory.mktemp("sqlite"))
-    elif backend == "postgresql":
-        made = PostgreSQLDatabases(urls[backend])
-    else:
-        made = MariaDBDatabases(urls[backend])
+    made = _maker(backend, pytestconfig.stash[BACKENDS], tmp_path_factory)
     yield made
     made.close()
+
+
+def _maker(name: str, backends: Backends, folders: pytest.TempPathFactory) -> Databases:
+    if name == "sqlite":
+        return SQLiteDatabases(folders.mktemp("sqlite"))
+    kind = PostgreSQLDatabases if name == "postgresql" else MariaDBDatabases
+    return kind(backends.urls[name])
+
+
+@pytest.fixture(scope="session")
+def engines(
+    backend: str, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Databases]]:
+    """Makers of databases of three kinds, that of `backend` first; fewer kinds come round again."""
+    backends = pytestconfig.stash[BACKENDS]
+    backends.start(backends.names)
+    names = [name for name in backends.names if name not in backends.errors]
+    first = names.index(backend)
+    made = [_maker(names[(first + n) % len(names)], backends, tmp_path_factory) for n in range(3)]
+    yield made
+    for maker in made:
+        maker.close()
 
 
 @pytest.fixture

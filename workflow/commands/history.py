@@ -61,6 +61,7 @@ def provenance(
 ) -> None:
     """Tell what DATASET (a UUID, or a dataset type with --where) was made from, or what of it."""
     from butler import Butler
+    from registry import repositories
     from registry.provenance import across, exports, graphs, ivoa
 
     if (dataset is None) == (run is None):
@@ -79,7 +80,9 @@ def provenance(
             text = _summary(graph)
         elif style == "tree":
             roots = _roots(butler)
-            lines = [line for ref in refs for line in _tree(ref, graph, roots, up=up)]
+            homes = repositories.homes_of(places[0], list(graph.datasets))
+            of = {i: roots[home] for i, home in homes.items() if home in roots}
+            lines = [line for ref in refs for line in _tree(ref, graph, roots, of, up=up)]
             text = "".join(f"{line}\n" for line in lines)
         elif style == "ivoa" and output is not None and (output.is_dir() or not output.suffix):
             told = ivoa.tables(
@@ -140,7 +143,12 @@ def _edge(edge: Edge, roots: Mapping[uuid.UUID | None, str]) -> dict[str, Any]:
 
 
 def _tree(
-    ref: DatasetRef, graph: Graph, roots: Mapping[uuid.UUID | None, str], *, up: bool
+    ref: DatasetRef,
+    graph: Graph,
+    roots: Mapping[uuid.UUID | None, str],
+    of: Mapping[uuid.UUID, str],
+    *,
+    up: bool,
 ) -> list[str]:
     makers = graph.maker_of()
     near: dict[uuid.UUID, list[DatasetRef]] = defaultdict(list)
@@ -156,6 +164,8 @@ def _tree(
         by = f"  <- {maker.task_label} in {maker.run}" if maker else ""
         if maker and maker.repository_id in roots:
             by += f" of {roots[maker.repository_id]}"
+        elif not maker and one.id in of:
+            by = f"  of {of[one.id]}"
         again = " (see above)" if one.id in told and near.get(one.id) else ""
         shown = f"{one.dataset_type.name} {one.data_id!r} {one.id}{by}{again}"
         lines.append(f"{'  ' * indent}{shown}")
