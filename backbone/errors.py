@@ -5,14 +5,15 @@
     SkyspineError
     └── BackboneError
         ├── UnknownEndpoint (LookupError)
-        └── StorageFull (OSError)        no room for a file; nothing was changed
+        ├── StorageFull (OSError)        no room for a file; nothing was changed
+        └── ChangedFile (ValueError)     a file is gone, or not what was recorded of it
 """
 
 from __future__ import annotations
 
 from registry.errors import SkyspineError
 
-__all__ = ["BackboneError", "StorageFull", "UnknownEndpoint"]
+__all__ = ["BackboneError", "ChangedFile", "StorageFull", "UnknownEndpoint"]
 
 
 class BackboneError(SkyspineError):
@@ -31,3 +32,9 @@ class StorageFull(BackboneError, OSError):
     """The storage could not take a file; nothing was changed."""
 
     code = "storage"
+
+
+class ChangedFile(BackboneError, ValueError):
+    """A file is gone, or not what was recorded of it."""
+
+    code = "changed-file"

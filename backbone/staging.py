@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backbone.errors import StorageFull
+from backbone.errors import ChangedFile, StorageFull
 
 if TYPE_CHECKING:
     import uuid
@@ -23,6 +23,9 @@ __all__ = ["PART", "StagedFile", "checksum", "safe_name", "transfer_modes"]
 
 PART = ".part"
 """Ending of the temporary names."""
+
+_PIECE = 1 << 20
+"""How much of a file is copied at a time [byte]."""
 
 transfer_modes = ("auto", "copy", "move", "link", "hardlink", "symlink", "direct")
 """How a file that exists may be taken in; ``auto`` is ``copy``."""
@@ -97,6 +100,51 @@ class StagedFile:
         except OSError as error:
             self.abandon()
             raise _refused(self.final, error) from error
+
+    def copy(self, source: Path, size: int, digest: str | None) -> str:
+        """Copy a file to the temporary name, and see that it is what was recorded of it.
+
+        Parameters
+        ----------
+        size : int
+            As recorded [byte].
+        digest : str, optional
+            Its checksum, as recorded.
+
+        Returns
+        -------
+        str
+            The checksum of what was copied.
+
+        Raises
+        ------
+        ChangedFile
+            If it is another one.
+        StorageFull
+            If it cannot be written.
+        """
+        hashed = hashlib.sha256()
+        copied = 0
+        try:
+            with source.open("rb", buffering=0) as there, self.temporary.open("wb", 0) as here:
+                while part := there.read(_PIECE):
+                    hashed.update(part)
+                    here.write(part)
+                    copied += len(part)
+        except FileNotFoundError as error:
+            raise ChangedFile(f"{source} is gone, though it is recorded.") from error
+        except OSError as error:
+            self.abandon()
+            raise _refused(self.final, error) from error
+        found = f"sha256:{hashed.hexdigest()}"
+        if copied != size or (digest is not None and digest != found):
+            self.abandon()
+            raise ChangedFile(
+                f"{source} is not what was recorded of it ({copied} bytes, {found}; recorded: "
+                f"{size} bytes, {digest or 'no checksum'}); `skyspine check --checksums` on its "
+                "repository tells what else has changed."
+            )
+        return found
 
     def settle(self) -> None:
         """Give the file its name; called inside the transaction that records it, and repeatable."""

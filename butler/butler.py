@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from backbone import endpoints, files
 from backbone.staging import StagedFile, safe_name
 from butler import adopting, cameras, exchange, ingest, searching, skymaps
+from butler import transfer as transferring
 from butler.collections import Collections
 from butler.errors import NoRun
 from butler.formatters import get_formatter
@@ -356,7 +357,7 @@ class Butler:
                 storage.check(obj)
                 formatter = get_formatter(storage.default_formatter)
                 file = StagedFile.for_dataset(
-                    self.root, self._stem(ref), ref.id, formatter.extension
+                    self.root, self.stem(ref), ref.id, formatter.extension
                 )
                 staged.append(file)
                 cards = {"SKYS_ID": str(ref.id), "SKYS_RUN": ref.run, **(provenance or {})}
@@ -712,6 +713,20 @@ class Butler:
             return list(searched)
         return adopting.freeze(self, into, searched, **wanted)
 
+    def transfer_from(
+        self,
+        other: Butler | str | os.PathLike[str],
+        refs_or_query: Iterable[DatasetRef] | Mapping[str, Any],
+        *,
+        transfer: str = "auto",
+        also: Sequence[str] = (),
+        progress: Callable[[int, int], None] | None = None,
+    ) -> transferring.Transferred:
+        """Take datasets of another repository; see `butler.transfer.transfer_from`."""
+        return transferring.transfer_from(
+            self, other, refs_or_query, transfer=transfer, also=also, progress=progress
+        )
+
     def export(
         self,
         path: str | os.PathLike[str],
@@ -826,7 +841,8 @@ class Butler:
             told.append(f"In {part.place.root}: {why}" if self.inputs else why)
         return " ".join(told)
 
-    def _stem(self, ref: DatasetRef) -> str:
+    def stem(self, ref: DatasetRef) -> str:
+        """Name the file of a dataset, below the root and without its ending."""
         folders = [safe_name(p) for p in ref.run.split("/")]
         values = [safe_name(str(v)) for v in ref.data_id.values()]
         kind = safe_name(ref.dataset_type.name)

@@ -15,6 +15,7 @@
         ├── InstrumentError                          see `butler.instrument.errors`
         ├── IngestError                              some files could not be taken in
         ├── ExchangeError (ValueError)               an export cannot be read, or expressed
+        ├── TransferError (ValueError)               what is asked of a transfer cannot be
         ├── StorageClassError
         │   ├── UnknownStorageClass (LookupError)
         │   ├── WrongType (TypeError)                the object is not what the dataset type stores
@@ -62,6 +63,7 @@ __all__ = [
     "RepositoryExists",
     "RepositoryNotFound",
     "StorageClassError",
+    "TransferError",
     "UnknownComponent",
     "UnknownFormatter",
     "UnknownStorageClass",
@@ -153,6 +155,12 @@ class ExchangeError(ButlerError, ValueError):
     """An export of another registry cannot be read, or something cannot be exported."""
 
     code = "exchange"
+
+
+class TransferError(ButlerError, ValueError):
+    """Datasets cannot be transferred from another repository like this."""
+
+    code = "transfer"
 
 
 class StorageClassError(ButlerError):

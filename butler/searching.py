@@ -175,7 +175,7 @@ def _table(
     table = (
         pa.concat_tables(tables, promote_options="permissive") if tables else _none(kind, wanted)
     )
-    table = table.take(_order(table, keys, order_by))
+    table = table.take(pa.array(_order(table, keys, order_by), pa.int64()))
     if after is not None:
         place = table["dataset_id"].to_pylist().index(str(after)) if str(after) in seen else -1
         if place < 0:

@@ -122,12 +122,14 @@ def _matching(
 ) -> list[dict[str, Any]]:
     table = schema.instrument.metadata.tables[name]
     names = _KEYS[name]
-    values = {
-        tuple(item[d] for d in names)
-        for item in asked
-        if all(item.get(d) is not None for d in names)
-    }
-    ordered = sorted(values)
+    alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for item in asked:
+        alike.setdefault(tuple(item), []).append(item)
+    values: set[tuple[Any, ...]] = set()
+    for keys, items in alike.items():
+        if names.keys() <= set(keys):
+            values.update(zip(*([item[d] for item in items] for d in names), strict=True))
+    ordered = sorted(value for value in values if None not in value)
     types = {d: sa.String if d in _STRINGS else sa.BigInteger for d in names}
     rows: list[dict[str, Any]] = []
     for start in range(0, len(ordered), CHUNK):

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from backbone import files
 from backbone.audit import check
-from butler import Butler, ingest
+from butler import Butler, ingest, transfer
 from registry import collections
 from registry.errors import DatasetExists
 from registry.schema.identity import dataset
@@ -55,6 +55,17 @@ def writes(root: str, name: str, n: int) -> None:
 
         for k in range(n):
             butler.registry.database.transact(slowly, k)
+
+
+def transfers(root: str, other: str, last: int) -> int:
+    """Take what another repository has, in batches of four; die at a moment."""
+    moments = Moments(last)
+    transfer.BATCH = 4
+    with Butler(root, writeable=True) as butler, Butler(other) as there:
+        refs = there.registry.query_datasets("summary", "made")
+        taken = butler.transfer_from(there, refs)
+    print(moments.count)  # noqa: T201
+    return len(taken.refs) + taken.present - len(refs)
 
 
 def races(root: str, name: str) -> None:

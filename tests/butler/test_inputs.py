@@ -129,6 +129,8 @@ def test_questions_give_each_dataset_once(three: Three) -> None:
         ]
         statement, _ = butler.show_query("frame")
         assert f"-- {three.folder / 'second'}" in statement
+        assert butler.query_datasets("frame", where="exposure = 77") == []
+        assert butler.count_datasets("frame", where="exposure = 77", by=["run"]) == []
         why = butler.explain_no_datasets("frame", where="exposure = 77")
         for root in ("first", "second"):
             assert f"In {three.folder / root}: " in why
