@@ -25,6 +25,7 @@ from registry.schema.files import endpoint, file, replica
 from registry.schema.provenance import quantum
 
 if TYPE_CHECKING:
+    import datetime as dt
     from pathlib import Path
 
     from registry.database import Database
@@ -46,7 +47,7 @@ class Finding:
     Parameters
     ----------
     problem : str
-        missing, size, checksum, orphan, unfinished, deleting or abandoned.
+        missing, size, checksum, orphan, unfinished, deleting, trash or abandoned.
     what : str
         Path or identity.
     repaired : bool
@@ -123,6 +124,7 @@ def check(
             .join(replica, replica.c.file_id == file.c.id)
             .join(endpoint, endpoint.c.id == replica.c.endpoint_id)
         ).all()
+        trash = [t for t in files.trashed(connection) if _age(t.since) >= grace]
         running = connection.execute(
             sa.select(quantum.c.id, quantum.c.host, quantum.c.pid, quantum.c.started_at).where(
                 quantum.c.state == "running"
@@ -147,6 +149,12 @@ def check(
             lost.append((row.id, row.endpoint_id, "lost" if problem == "missing" else "corrupt"))
         if problem:
             report.findings.append(Finding(problem, str(place), repair))
+    for item in trash:
+        place = item.endpoint.locate(item.path, repository)
+        if repair and not item.live:
+            place.unlink(missing_ok=True)
+        known.add(place)
+        report.findings.append(Finding("trash", item.path, repair))
     strays = _strays(repository, known)
     report.n_files = len(strays) + sum(place.is_relative_to(repository) for place in known)
     old = [place for place, age in strays if age >= grace]
@@ -162,8 +170,13 @@ def check(
     report.findings += [Finding("abandoned", f"quantum {i}", repair) for i, _, _ in gone]
     if repair:
         database.transact(_mark, lost, deleting)
+        database.transact(files.forget_trash, [item.id for item in trash])
         database.transact(recovery.declare_lost, gone, GONE)
     return report
+
+
+def _age(since: dt.datetime) -> float:
+    return (utc_now() - since).total_seconds()
 
 
 def _problem(place: Path, size: int, digest: str | None) -> str:

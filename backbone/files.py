@@ -1,6 +1,7 @@
 """Which files does a dataset have, and where are their copies?
 
-Verbs: record new files, begin and end their deletion.  Question: where to read a dataset.  Tables:
+Verbs: record new files, discard them, begin and end the deletion of copies.  Question: where to
+read a dataset.  Tables:
 `registry.schema.files`.
 """
 
@@ -13,15 +14,37 @@ import sqlalchemy as sa
 
 from backbone import endpoints
 from backbone.endpoints import Endpoint
-from registry.database import CHUNK, delete_among, insert_rows, rows_of, table_of, utc_now
-from registry.schema.files import endpoint, file, replica
+from registry.database import (
+    CHUNK,
+    delete_among,
+    in_written_order,
+    insert_rows,
+    rows_of,
+    table_of,
+    utc_now,
+)
+from registry.identity import uuid7
+from registry.schema.files import endpoint, file, replica, trash
 
 if TYPE_CHECKING:
+    import datetime as dt
     import uuid
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["NewFile", "Stored", "begin_deletion", "end_deletion", "locate", "record", "stored"]
+__all__ = [
+    "NewFile",
+    "Stored",
+    "Trashed",
+    "begin_deletion",
+    "discard",
+    "end_deletion",
+    "forget_trash",
+    "locate",
+    "record",
+    "stored",
+    "trashed",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,3 +274,105 @@ def end_deletion(connection: sa.Connection, file_ids: Sequence[int]) -> None:
     delete_among(connection, replica.c.file_id, given.c.k, replica.c.state == "deleting")
     kept = sa.select(replica.c.file_id).where(replica.c.file_id == file.c.id).exists()
     delete_among(connection, file.c.id, given.c.k, ~kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Trashed:
+    """A file that is to be removed from storage.
+
+    Parameters
+    ----------
+    id : int
+        Key of its row.
+    endpoint : Endpoint
+        Where it lies.
+    path : str
+        Below the endpoint's root.
+    live : bool
+        Whether a recorded copy has this very name again, so that it stays.
+    since : datetime
+        When it was removed, UTC.
+    """
+
+    id: int
+    endpoint: Endpoint
+    path: str
+    live: bool
+    since: dt.datetime
+
+
+def discard(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> uuid.UUID:
+    """Forget the files of datasets; those that this repository owns are listed as trash.
+
+    Returns
+    -------
+    uuid.UUID
+        What `trashed` finds them by, to be removed from storage when this is committed.
+    """
+    batch, now = uuid7(), utc_now()
+    for start in range(0, len(ids), CHUNK):
+        part = [{"id": i} for i in ids[start : start + CHUNK]]
+        given = rows_of(connection, part, {"id": sa.Uuid})
+        own = (
+            sa.select(
+                replica.c.endpoint_id,
+                file.c.path,
+                sa.literal(batch, sa.Uuid),
+                sa.literal(now, trash.c.since.type),
+            )
+            .join_from(given, file, file.c.dataset_id == given.c.id)
+            .join(replica, replica.c.file_id == file.c.id)
+            .join(endpoint, endpoint.c.id == replica.c.endpoint_id)
+            .where(endpoint.c.owned)
+        )
+        columns = ["endpoint_id", "path", "batch", "since"]
+        connection.execute(sa.insert(trash).from_select(columns, in_written_order(own)))
+        asked = sa.select(file.c.id).join_from(given, file, file.c.dataset_id == given.c.id)
+        keys = [{"k": k} for k in connection.execute(in_written_order(asked)).scalars()]
+        gone = rows_of(connection, keys, {"k": sa.BigInteger})
+        delete_among(connection, replica.c.file_id, gone.c.k)
+        delete_among(connection, file.c.id, gone.c.k)
+    return batch
+
+
+def trashed(connection: sa.Connection, batch: uuid.UUID | None = None) -> list[Trashed]:
+    """List what is to be removed from storage: all, or what one `discard` has listed."""
+    # one inside the other: joined, SQLite reads all copies at the endpoint for each file
+    there = sa.exists().where(
+        replica.c.file_id == file.c.id, replica.c.endpoint_id == trash.c.endpoint_id
+    )
+    live = sa.exists().where(file.c.path == trash.c.path, there)
+    asked = (
+        sa.select(
+            trash.c.id,
+            endpoint.c.id.label("endpoint_id"),
+            endpoint.c.name,
+            endpoint.c.root,
+            endpoint.c.owned,
+            trash.c.path,
+            live.label("live"),
+            trash.c.since,
+        )
+        .join(endpoint, endpoint.c.id == trash.c.endpoint_id)
+        .order_by(trash.c.id)
+    )
+    if batch is not None:
+        asked = asked.where(trash.c.batch == batch)
+    return [
+        Trashed(
+            row.id,
+            Endpoint(row.endpoint_id, row.name, row.root, bool(row.owned)),
+            row.path,
+            bool(row.live),
+            row.since,
+        )
+        for row in connection.execute(asked)
+    ]
+
+
+def forget_trash(connection: sa.Connection, keys: Sequence[int]) -> None:
+    """Forget files that are gone from storage."""
+    for start in range(0, len(keys), CHUNK):
+        part = [{"k": k} for k in keys[start : start + CHUNK]]
+        given = rows_of(connection, part, {"k": sa.BigInteger})
+        delete_among(connection, trash.c.id, given.c.k)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from backbone import endpoints, files
@@ -23,7 +23,7 @@ from butler.formatters import get_formatter
 from butler.inputs import Place, given_folders, open_inputs, record_inputs, recorded
 from butler.repository import Repository
 from butler.storage_classes import get_storage_class
-from registry import calibrations, collections, datasets, explaining
+from registry import calibrations, collections, datasets, explaining, removing
 from registry.errors import (
     InvalidDataId,
     MissingDataset,
@@ -54,7 +54,7 @@ class _Pending:
     """What is to be done to files when the transaction around has ended."""
 
     staged: list[StagedFile] = field(default_factory=list)
-    after: list[Callable[[], None]] = field(default_factory=list)
+    after: list[Callable[[], object]] = field(default_factory=list)
 
     def abandon(self, error: BaseException) -> None:
         """Remove the files of a transaction that failed.
@@ -223,7 +223,7 @@ class Butler:
         for action in pending.after:
             action()
 
-    def after_commit(self, action: Callable[[], None]) -> None:
+    def after_commit(self, action: Callable[[], object]) -> None:
         """Do something when the transaction around is committed: at once when there is none."""
         pending = self._pending.get()
         if pending is None:
@@ -439,11 +439,17 @@ class Butler:
             if copies:
                 return self._read(ref, place.root, copies, component, parameters)
         raise MissingDataset(
-            ref.dataset_type.name,
-            ref.data_id,
-            [ref.run],
-            nearest="It is registered, but no copy of it can be read: it was never stored, was "
-            "unstored, or its endpoint is offline.",
+            ref.dataset_type.name, ref.data_id, [ref.run], nearest=self._why_unreadable(ref)
+        )
+
+    def _why_unreadable(self, ref: DatasetRef) -> str:
+        with self.registry.read() as connection:
+            gone = removing.removed(connection, [ref.id]).get(ref.id)
+        if gone is not None:
+            return f"It was removed on {gone[0]:%Y-%m-%d %H:%M} UTC by {gone[1]}."
+        return (
+            "It is registered, but no copy of it can be read: it was never stored, was "
+            "unstored, or its endpoint is offline."
         )
 
     def _read(
@@ -682,26 +688,67 @@ class Butler:
     ) -> None:
         """Remove the files of datasets, and with ``purge`` the datasets themselves.
 
-        Inside a `transaction` they are gone from it at once, and removed after its commit.
+        A dataset that something was made from leaves its row behind, for the history of that; no
+        search finds it.  Files go after the commit, at the end of the `transaction` around.
 
         Raises
         ------
         InUse
-            With ``purge``, if a quantum read one of them; nothing is removed then.
+            With ``purge``, if one is another repository's and was read here.
         """
         ids = [r.id for r in refs]
-        with self.registry.begin() as connection:
-            copies = files.begin_deletion(connection, ids) if unstore or purge else []
-            if purge:
-                datasets.check_removable(connection, refs)
+        if unstore or purge:
+            batch = self.registry.database.transact(_discard, ids, purge=purge)
+            self.after_commit(partial(self.empty_trash, batch))
 
-        def finish() -> None:
-            for copy in copies:
-                if copy.endpoint.owned:
-                    copy.place(self.root).unlink(missing_ok=True)
-            self.registry.database.transact(_forget, copies, refs if purge else [])
+    def remove_runs(self, *names: str, dry_run: bool = False) -> removing.Removal:
+        """Remove runs with their datasets, files, tasks and quanta; out of chains too.
 
-        self.after_commit(finish)
+        What something elsewhere was made from leaves its row behind, as after `prune`.
+
+        Parameters
+        ----------
+        dry_run : bool
+            Only tell what would go, and what depends on it.
+
+        Returns
+        -------
+        registry.removing.Removal
+
+        Raises
+        ------
+        UnknownCollection, CollectionTypeError
+            If one is no RUN.
+        """
+        if dry_run:
+            with self.registry.read() as connection:
+                return removing.dependents(
+                    connection, removing.runs_content(connection, names), names
+                )
+        told, batch = self.registry.database.transact(_remove_runs, names)
+        self.after_commit(partial(self.empty_trash, batch))
+        return told
+
+    def empty_trash(self, batch: uuid.UUID | None = None) -> int:
+        """Remove files from storage whose datasets are gone, as far as that was not done at once.
+
+        Parameters
+        ----------
+        batch : uuid.UUID, optional
+            Only what was removed together.
+
+        Returns
+        -------
+        int
+            How many files there were.
+        """
+        with self.registry.read() as connection:
+            found = files.trashed(connection, batch)
+        for item in found:
+            if not item.live:
+                item.endpoint.locate(item.path, self.root).unlink(missing_ok=True)
+        self.registry.database.transact(files.forget_trash, [item.id for item in found])
+        return len(found)
 
     def adopt(self, refs: Sequence[DatasetRef]) -> list[DatasetRef]:
         """Make datasets of the inputs known here; see `butler.adopting.adopt`."""
@@ -855,11 +902,21 @@ def _name(dataset_type: str | DatasetType) -> str:
     return dataset_type if isinstance(dataset_type, str) else dataset_type.name
 
 
-def _forget(
-    connection: sa.Connection, copies: Sequence[files.Stored], refs: Sequence[DatasetRef]
-) -> None:
-    files.end_deletion(connection, [c.file_id for c in copies])
-    datasets.remove_datasets(connection, refs)
+def _discard(connection: sa.Connection, ids: Sequence[uuid.UUID], *, purge: bool) -> uuid.UUID:
+    batch = files.discard(connection, ids)
+    if purge:
+        removing.remove_datasets(connection, ids)
+    return batch
+
+
+def _remove_runs(
+    connection: sa.Connection, names: Sequence[str]
+) -> tuple[removing.Removal, uuid.UUID]:
+    ids = removing.runs_content(connection, names)
+    told = removing.dependents(connection, ids, names)
+    batch = files.discard(connection, ids)
+    removing.remove_runs(connection, names)
+    return told, batch
 
 
 def _record(

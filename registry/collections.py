@@ -448,8 +448,8 @@ def remove(connection: sa.Connection, name: str) -> None:
     if held:
         raise InUse(f"'{name}' is chained in {', '.join(held)}; take it out of there first.")
     for table, what, remedy in (
-        (dataset, "datasets", "prune them first"),
-        (task, "tasks with provenance", "their history would be lost"),
+        (dataset, "datasets", "remove it with them (Butler.remove_runs), or prune them first"),
+        (task, "tasks with provenance", "with them, Butler.remove_runs removes it"),
     ):
         n = connection.execute(
             sa.select(sa.func.count()).select_from(table).where(table.c.run_id == target.id)

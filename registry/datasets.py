@@ -32,7 +32,9 @@ from registry.database import (
 from registry.dimensions import missing_records
 from registry.errors import (
     CollectionTypeError,
+    Conflict,
     DatasetExists,
+    DatasetRemoved,
     DefinitionConflict,
     InUse,
     InvalidDataId,
@@ -44,7 +46,12 @@ from registry.schema.calibrations import calibration, calibration_fact
 from registry.schema.collections import collection, tagged
 from registry.schema.identity import data_id, dataset, dataset_type
 from registry.schema.identity import data_id as data_id_table
-from registry.schema.provenance import foreign_dataset, quantum_input, quantum_output
+from registry.schema.provenance import (
+    foreign_dataset,
+    quantum_input,
+    quantum_output,
+    removed_dataset,
+)
 from registry.timespan import tai_now_ns
 
 if TYPE_CHECKING:
@@ -331,16 +338,24 @@ def _insert_many(
 
 def _existing(
     connection: sa.Connection, kind: DatasetType, run: coll.Collection, data_ids: Sequence[DataId]
-) -> DatasetExists:
+) -> Conflict:
     present = present_data_ids(connection, kind, data_ids, run.name)
     found = [d for d in data_ids if d in present]
+    if not found and (gone := present_data_ids(connection, kind, data_ids, run.name, gone=True)):
+        return DatasetRemoved(kind.name, run.name, next(d for d in data_ids if d in gone))
     return DatasetExists(kind.name, run.name, found[0] if found else None, len(found))
 
 
 def present_data_ids(
-    connection: sa.Connection, kind: DatasetType, data_ids: Sequence[DataId], run: str
+    connection: sa.Connection,
+    kind: DatasetType,
+    data_ids: Sequence[DataId],
+    run: str,
+    *,
+    gone: bool = False,
 ) -> set[DataId]:
-    """Tell which of some data IDs have a dataset of a type in a run."""
+    """Tell which of some data IDs have a dataset of a type in a run, or had one that is gone."""
+    is_gone = sa.exists().where(removed_dataset.c.dataset_id == dataset.c.id)
     found: set[DataId] = set()
     for start in range(0, len(data_ids), CHUNK):
         part = data_ids[start : start + CHUNK]
@@ -352,6 +367,7 @@ def present_data_ids(
             .join(dataset_type, dataset_type.c.id == dataset.c.dataset_type_id)
             .join(collection, collection.c.id == dataset.c.run_id)
             .where(dataset_type.c.name == kind.name, collection.c.name == run)
+            .where(is_gone if gone else ~is_gone)
         )
         found.update(part[n] for n in connection.execute(statement).scalars())
     return found
@@ -410,19 +426,23 @@ def _having() -> coll.Search:
         .scalar_subquery()
     )
 
-    def in_table(table: sa.Table, id_: Any, belongs: Any) -> Callable[[Any], Any]:
+    def in_table(
+        table: sa.Table, id_: Any, belongs: Any, *also: Any
+    ) -> Callable[[Any], Any]:
         return lambda searched: (
             sa.select(id_)
             .where(
                 belongs == searched.id,
                 table.c.dataset_type_id == of_type,
                 table.c.data_id == of_data_id,
+                *also,
             )
             .scalar_subquery()
         )
 
+    gone = sa.exists().where(removed_dataset.c.dataset_id == dataset.c.id)
     return coll.Search(
-        in_table(dataset, dataset.c.id, dataset.c.run_id),
+        in_table(dataset, dataset.c.id, dataset.c.run_id, ~gone),
         in_table(tagged, tagged.c.dataset_id, tagged.c.collection_id),
     )
 

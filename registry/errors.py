@@ -15,6 +15,7 @@
         ├── InvalidDataId (ValueError)  keys missing, too many, or of the wrong type
         ├── Conflict (ValueError)       what exists contradicts what is asked for
         │   ├── DatasetExists           same dataset type, run and data ID
+        │   ├── DatasetRemoved          likewise; it is gone, and its history stays
         │   ├── ValidityOverlap         two validity ranges of one calibration overlap
         │   ├── DefinitionConflict      a name is registered with another definition
         │   └── CollectionTypeError     it is of another type, or a chain would hold itself
@@ -38,6 +39,7 @@ __all__ = [
     "Conflict",
     "DatabaseUnavailable",
     "DatasetExists",
+    "DatasetRemoved",
     "DefinitionConflict",
     "InUse",
     "InvalidDataId",
@@ -237,6 +239,21 @@ class DatasetExists(Conflict):
         super().__init__(
             f"A {dataset_type}{what} exists already in run '{run}'{more}; "
             "put it into another run, or prune the old one first."
+        )
+
+
+class DatasetRemoved(Conflict):
+    """A dataset of this type, run and data ID was removed, and histories still lead through it."""
+
+    code = "dataset-removed"
+
+    def __init__(self, dataset_type: str, run: str, data_id: object) -> None:
+        self.dataset_type = dataset_type
+        self.run = run
+        self.data_id = data_id
+        super().__init__(
+            f"A {dataset_type} with {data_id} was removed from run '{run}', and its identity "
+            "stays in the history of what was made from it; put the new one into another run."
         )
 
 

@@ -31,6 +31,7 @@ from registry.schema.collections import collection, tagged
 from registry.schema.dimensions import instrument
 from registry.schema.identity import data_id as data_id_table
 from registry.schema.identity import dataset, dataset_type
+from registry.schema.provenance import removed_dataset
 
 if TYPE_CHECKING:
     import uuid
@@ -373,13 +374,12 @@ def _members(
         place: Any = sa.literal(places[ids[0]])
         if len(ids) > 1:
             place = sa.case({i: places[i] for i in ids}, value=column)
+        chosen = [column.in_(ids), of_type]
+        if kind == "RUN":  # tags and validity ranges of what was removed are gone with it
+            chosen.append(~sa.exists().where(removed_dataset.c.dataset_id == dataset.c.id))
         if kind == "RUN" and len(ids) == len(collections):
-            return _Members(dataset, [column.in_(ids), of_type], place)
-        parts.append(
-            sa.select(member.label("dataset_id"), place.label("place")).where(
-                column.in_(ids), of_type
-            )
-        )
+            return _Members(dataset, chosen, place)
+        parts.append(sa.select(member.label("dataset_id"), place.label("place")).where(*chosen))
     if not parts:
         return None
     found = (

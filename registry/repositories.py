@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from registry.database import CHUNK, delete_among, insert_rows, rows_of, utc_now
 from registry.errors import Conflict, InUse, InvalidDataId, UnknownName
 from registry.schema.identity import repository
-from registry.schema.provenance import foreign_dataset, repository_input
+from registry.schema.provenance import foreign_dataset, removed_dataset, repository_input
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -167,8 +167,9 @@ def mark_foreign(connection: sa.Connection, homes: Mapping[uuid.UUID, uuid.UUID]
 
 
 def mark_own(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> None:
-    """Say that this repository has the files of datasets now."""
+    """Say that this repository has the files of datasets now, whatever was said before."""
     for start in range(0, len(ids), CHUNK):
         part = [{"id": i} for i in ids[start : start + CHUNK]]
         given = rows_of(connection, part, {"id": sa.Uuid})
-        delete_among(connection, foreign_dataset.c.dataset_id, given.c.id)
+        for table in (foreign_dataset, removed_dataset):
+            delete_among(connection, table.c.dataset_id, given.c.id)

@@ -219,6 +219,7 @@ def check_rows(connection: sa.Connection, rows: Rows) -> None:
         if run in existing and kind.name in known_kinds:
             new = [r.data_id for r in members if r.id not in known]
             taken = datasets.present_data_ids(connection, kind, new, run)
+            taken |= datasets.present_data_ids(connection, kind, new, run, gone=True)
             if taken:
                 raise _occupied(kind, run, next(iter(taken)), len(taken))
 

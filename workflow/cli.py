@@ -38,6 +38,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "query-dataset-types": ("queries", "List dataset types."),
     "export": ("exchange", "Write datasets and what belongs to them to a file."),
     "import": ("exchange", "Take in an export of lsst-daf-butler or of another repository."),
+    "transfer": ("transferring", "Take datasets of another repository, with their history."),
+    "remove-runs": ("transferring", "Remove runs, after telling what depends on them."),
     "run": ("running", "Run a pipeline on processes of this machine."),
     "provenance": ("history", "Tell what a dataset was made from, or what was made of it."),
     "how-made": ("making", "Tell with which configuration and software a dataset was made."),

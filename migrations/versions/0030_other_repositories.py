@@ -1,6 +1,7 @@
 """Datasets of other repositories, and datasets that are gone, keep rows that history refers to.
 
-Revision: 0030, after 0010.  Neither counts as an orphan.
+Revision: 0030, after 0010.  Neither counts as an orphan.  Files that are to be removed are listed
+apart, so that their datasets may go at once.
 """
 
 from __future__ import annotations
@@ -64,10 +65,34 @@ def upgrade() -> None:
         **OPTIONS,
         if_not_exists=True,
     )
+    op.create_table(
+        "trash",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            nullable=False,
+            comment="Key",
+        ),
+        sa.Column("endpoint_id", sa.Integer(), nullable=False, comment="Where the file lies"),
+        sa.Column(
+            "path",
+            sa.String(length=1024),
+            nullable=False,
+            comment="Path below the endpoint's root",
+        ),
+        sa.Column("batch", sa.Uuid(), nullable=False, comment="What it was removed together with"),
+        sa.Column("since", UTC, nullable=False, comment="When it was removed, UTC"),
+        sa.ForeignKeyConstraint(["endpoint_id"], ["endpoint.id"], name="fk_trash_endpoint_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_trash"),
+        comment="Files that nothing refers to any more, and that are to be removed from storage.",
+        **{k: v for k, v in OPTIONS.items() if k != "sqlite_with_rowid"},
+        if_not_exists=True,
+    )
+    op.create_index("ix_trash_batch", "trash", ["batch"], if_not_exists=True)
     create_view("orphan", revision)
 
 
 def downgrade() -> None:
     create_view("orphan")
-    for table in ("removed_dataset", "foreign_dataset"):
+    for table in ("trash", "removed_dataset", "foreign_dataset"):
         op.drop_table(table, if_exists=True)

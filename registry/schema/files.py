@@ -101,3 +101,20 @@ replica = table(
     comment="A copy of a file at an endpoint.",
 )
 sa.Index("ix_replica_endpoint_state", replica.c.endpoint_id, replica.c.state)
+
+trash = table(
+    "trash",
+    sa.Column("id", BigId, primary_key=True, comment="Key"),
+    sa.Column(
+        "endpoint_id",
+        SmallId,
+        sa.ForeignKey("endpoint.id"),
+        nullable=False,
+        comment="Where the file lies",
+    ),
+    sa.Column("path", sa.String(1024), nullable=False, comment="Path below the endpoint's root"),
+    sa.Column("batch", sa.Uuid, nullable=False, comment="What it was removed together with"),
+    sa.Column("since", UtcDateTime, nullable=False, comment="When it was removed, UTC"),
+    comment="Files that nothing refers to any more, and that are to be removed from storage.",
+)
+sa.Index("ix_trash_batch", trash.c.batch)

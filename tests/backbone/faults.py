@@ -68,6 +68,14 @@ def transfers(root: str, other: str, last: int) -> int:
     return len(taken.refs) + taken.present - len(refs)
 
 
+def removes(root: str, run: str, last: int) -> None:
+    """Remove a run; die at a moment."""
+    moments = Moments(last)
+    with Butler(root, writeable=True) as butler:
+        butler.remove_runs(run)
+    print(moments.count)  # noqa: T201
+
+
 def races(root: str, name: str) -> None:
     """Put datasets that another process puts at the same time, naming how each race ended."""
     with Butler(root, run="u/test") as butler:

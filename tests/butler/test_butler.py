@@ -11,8 +11,8 @@ from butler.errors import NoRun, UnknownComponent, WrongType
 from registry import provenance
 from registry.errors import (
     DatasetExists,
+    DatasetRemoved,
     DefinitionConflict,
-    InUse,
     InvalidDataId,
     MissingDataset,
     ReadOnly,
@@ -251,18 +251,23 @@ def test_a_purged_dataset_is_gone_and_may_come_again(butler: Butler, repository:
     assert butler.get(again) == {"n": 2}
 
 
-def test_a_purge_is_refused_for_what_a_quantum_read(butler: Butler) -> None:
+def test_a_purge_leaves_the_row_of_what_a_quantum_read(butler: Butler) -> None:
     ref = butler.put({"n": 1}, "summary", detector=1)
-    kept = butler.put({"n": 2}, "summary", detector=2)
+    other = butler.put({"n": 2}, "summary", detector=2)
     with butler.registry.begin() as connection:
         config = provenance.record_config(connection, "a.Config", "", [])
         task = provenance.record_task(connection, "u/test", "measure", "a.Task", config, [])
         reads = provenance.QuantumRow(uuid7(), ref.data_id, (("summary", ref.id),))
         provenance.insert_quanta(connection, task, [reads])
-    with pytest.raises(InUse, match="unstore"):
-        butler.prune([kept, ref], purge=True)
-    assert butler.get(ref) == {"n": 1}
-    assert butler.get(kept) == {"n": 2}
+    butler.prune([other, ref], purge=True)
+    assert butler.registry.get_refs([ref.id, other.id]) == {ref.id: ref}
+    assert butler.query_datasets("summary", collections="*") == []
+    assert butler.find_dataset("summary", detector=1) is None
+    with pytest.raises(MissingDataset, match="It was removed on .* by "):
+        butler.get(ref)
+    with pytest.raises(DatasetRemoved, match="put the new one into another run"):
+        butler.put({"n": 3}, "summary", detector=1)
+    assert butler.put({"n": 3}, "summary", detector=2).id != other.id
 
 
 STRANGE = ["../../etc", "..", "a/../../b", "with blank", "quo'te\"s;--", "Ünïcødé/星/Ω", ".hidden"]
