@@ -426,9 +426,7 @@ def _having() -> coll.Search:
         .scalar_subquery()
     )
 
-    def in_table(
-        table: sa.Table, id_: Any, belongs: Any, *also: Any
-    ) -> Callable[[Any], Any]:
+    def in_table(table: sa.Table, id_: Any, belongs: Any, *also: Any) -> Callable[[Any], Any]:
         return lambda searched: (
             sa.select(id_)
             .where(
