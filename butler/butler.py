@@ -9,38 +9,35 @@ from __future__ import annotations
 
 import contextlib
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from backbone import endpoints, files
 from backbone.staging import StagedFile, safe_name
-from butler import adopting, cameras, exchange, ingest, searching, skymaps
+from butler import adopting, cameras, exchange, ingest, removal, skymaps
 from butler import transfer as transferring
 from butler.collections import Collections
+from butler.deferred import Deferred
 from butler.errors import NoRun
 from butler.formatters import get_formatter
-from butler.inputs import Place, given_folders, open_inputs, record_inputs, recorded
+from butler.inputs import given_folders, record_inputs
+from butler.pending import Pending
+from butler.questions import Questions
 from butler.repository import Repository
 from butler.storage_classes import get_storage_class
-from registry import calibrations, collections, datasets, explaining, removing
+from registry import collections, datasets, removing
 from registry.errors import (
-    InvalidDataId,
     MissingDataset,
     UnknownDatasetType,
     UnknownDimensionValue,
 )
 from registry.identity import DataId, DatasetRef, DatasetType, uuid7
-from registry.provenance.door import Provenance
 from registry.registry import Registry
 
 if TYPE_CHECKING:
     import os
-    import uuid
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import pyarrow as pa
     import sqlalchemy as sa
 
     from butler.instrument import InstrumentDefinition
@@ -49,26 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Butler", "Deferred"]
 
 
-@dataclass(slots=True)
-class _Pending:
-    """What is to be done to files when the transaction around has ended."""
-
-    staged: list[StagedFile] = field(default_factory=list)
-    after: list[Callable[[], object]] = field(default_factory=list)
-
-    def abandon(self, error: BaseException) -> None:
-        """Remove the files of a transaction that failed.
-
-        When it is not known whether it was committed (the server went away during the commit, the
-        process was interrupted), a file that has its name stays: without a row the audit removes
-        it, and a row without a file would be a loss.
-        """
-        unsure = getattr(error, "uncertain", False) or not isinstance(error, Exception)
-        for file in self.staged:
-            file.abandon(settled=not unsure)
-
-
-class Butler:
+class Butler(Questions):
     """Access to the datasets of one repository.
 
     Parameters
@@ -116,17 +94,18 @@ class Butler:
         inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
     ) -> None:
         self.repository = Repository.open(root)
-        self.root: Path = self.repository.root
-        self._given_inputs = given_folders(inputs)
+        searched = collections if collections is not None else ([run] if run else [])
+        super().__init__(
+            self.repository.root,
+            Registry.connect(
+                self.repository.url, writeable=run is not None if writeable is None else writeable
+            ),
+            [searched] if isinstance(searched, str) else list(searched),
+            given_folders(inputs),
+        )
         self.run = run
         self.trusted = trusted
-        searched = collections if collections is not None else ([run] if run else [])
-        self.default_collections = [searched] if isinstance(searched, str) else list(searched)
-        self.registry = Registry.connect(
-            self.repository.url, writeable=run is not None if writeable is None else writeable
-        )
-        self._kinds: dict[str, DatasetType] = {}
-        self._pending: ContextVar[_Pending | None] = ContextVar("pending", default=None)
+        self._pending: ContextVar[Pending | None] = ContextVar("pending", default=None)
         if self._given_inputs and self.registry.database.writeable:
             try:
                 record_inputs(self.registry, self._given_inputs)
@@ -156,44 +135,6 @@ class Butler:
             place.registry.close()
         self.registry.close()
 
-    @cached_property
-    def inputs(self) -> tuple[Place, ...]:
-        """The other repositories whose datasets are read, in the order of the search.
-
-        Each brings its own inputs, which come after it.
-
-        Raises
-        ------
-        InputNotFound
-            If one has moved, or another repository is in its place.
-        """
-        if not self._has_inputs:
-            return ()
-        return tuple(open_inputs(self._own, self._given_inputs))
-
-    @cached_property
-    def _has_inputs(self) -> bool:
-        return bool(self._given_inputs or recorded(self.registry))
-
-    @cached_property
-    def _own(self) -> Place:
-        return Place(self.registry.id, self.root, self.registry)
-
-    @property
-    def places(self) -> tuple[Place, ...]:
-        """The repository and its inputs, in the order of the search."""
-        return (self._own, *self.inputs)
-
-    def _each_place(self) -> Iterator[Place]:
-        """Give this repository, then its inputs, which are opened only when it is their turn."""
-        yield self._own
-        yield from self.inputs
-
-    @property
-    def provenance(self) -> Provenance:
-        """The questions about what made what, in this repository and its inputs."""
-        return Provenance(self.registry, [place.registry for place in self.inputs])
-
     def __enter__(self) -> Self:
         return self
 
@@ -210,7 +151,7 @@ class Butler:
             with self.registry.begin() as connection:
                 yield connection
             return
-        pending = _Pending()
+        pending = Pending()
         token = self._pending.set(pending)
         try:
             with self.registry.begin() as connection:
@@ -391,7 +332,7 @@ class Butler:
         try:
             yield
         except BaseException as error:
-            _Pending(staged).abandon(error)
+            Pending(staged).abandon(error)
             raise
         outer = self._pending.get()
         if outer is not None:
@@ -439,17 +380,7 @@ class Butler:
             if copies:
                 return self._read(ref, place.root, copies, component, parameters)
         raise MissingDataset(
-            ref.dataset_type.name, ref.data_id, [ref.run], nearest=self._why_unreadable(ref)
-        )
-
-    def _why_unreadable(self, ref: DatasetRef) -> str:
-        with self.registry.read() as connection:
-            gone = removing.removed(connection, [ref.id]).get(ref.id)
-        if gone is not None:
-            return f"It was removed on {gone[0]:%Y-%m-%d %H:%M} UTC by {gone[1]}."
-        return (
-            "It is registered, but no copy of it can be read: it was never stored, was "
-            "unstored, or its endpoint is offline."
+            ref.dataset_type.name, ref.data_id, [ref.run], nearest=removal.why_unreadable(self, ref)
         )
 
     def _read(
@@ -502,154 +433,6 @@ class Butler:
                     return True
         return False
 
-    def find_dataset(
-        self,
-        dataset_type: str | DatasetType,
-        data_id: Mapping[str, Any] | None = None,
-        /,
-        *,
-        collections: str | Sequence[str] | None = None,
-        at: int | None = None,
-        **keys: Any,
-    ) -> DatasetRef | None:
-        """Find a dataset without reading it.
-
-        Parameters
-        ----------
-        at : int, optional
-            Observation time [TAI ns since 1970] for calibrations; taken from the exposure when
-            the data ID names one.
-        """
-        kind = self._kind(dataset_type)
-        full = self._completed(kind, DataId.of(data_id, **keys))
-        searched = self._searched(collections)
-        if kind.is_calibration and at is None and "exposure" in full:
-            at = self._time_of(full)
-        if at is None:
-            full = DataId({k: v for k, v in full.items() if k in kind.dimensions})
-        if not self._has_inputs:
-            return self.registry.find_dataset(kind, full, searched, at=at)
-        for place, names in searching.names_in(self._each_place(), searched):
-            found = place.find(kind.name, full, names, at=at) if names else None
-            if found is not None:
-                return found
-        return None
-
-    def query_datasets(
-        self,
-        dataset_type: str | DatasetType,
-        *,
-        collections: str | Sequence[str] | None = None,
-        where: str = "",
-        bind: Mapping[str, Any] | None = None,
-        data_id: Mapping[str, Any] | None = None,
-        find_first: bool = True,
-        order_by: Sequence[str] = (),
-        limit: int | None = None,
-        after: DatasetRef | uuid.UUID | None = None,
-        **keys: Any,
-    ) -> list[DatasetRef]:
-        """Find many datasets of one type; see `registry.finding.query_datasets`.
-
-        As a table, a stream or counts: `table_of_datasets`, `stream_datasets`, `count_datasets`.
-        """
-        options: dict[str, Any] = {
-            "where": where,
-            "bind": bind,
-            "data_id": {**(data_id or {}), **keys},
-            "find_first": find_first,
-            "order_by": order_by,
-            "limit": limit,
-            "after": after.id if isinstance(after, DatasetRef) else after,
-        }
-        searched = self._searched(collections)
-        if not self._has_inputs:
-            return self.registry.query_datasets(self._kind(dataset_type), searched, **options)
-        return searching.query_datasets(self.places, _name(dataset_type), searched, **options)
-
-    def table_of_datasets(
-        self,
-        dataset_type: str | DatasetType,
-        *,
-        collections: str | Sequence[str] | None = None,
-        **options: Any,
-    ) -> pa.Table:
-        """Find datasets as a table of Arrow; see `registry.finding.table_of_datasets`."""
-        searched = self._searched(collections)
-        if not self._has_inputs:
-            return self.registry.table_of_datasets(dataset_type, searched, **options)
-        return searching.table_of_datasets(self.places, _name(dataset_type), searched, **options)
-
-    def stream_datasets(
-        self,
-        dataset_type: str | DatasetType,
-        *,
-        collections: str | Sequence[str] | None = None,
-        **options: Any,
-    ) -> Iterator[DatasetRef]:
-        """Find datasets and give them while they come; see `registry.finding.stream_datasets`."""
-        searched = self._searched(collections)
-        if not self._has_inputs:
-            return self.registry.stream_datasets(dataset_type, searched, **options)
-        return searching.stream_datasets(self.places, _name(dataset_type), searched, **options)
-
-    def count_datasets(
-        self,
-        dataset_type: str | DatasetType,
-        *,
-        collections: str | Sequence[str] | None = None,
-        **options: Any,
-    ) -> list[dict[str, Any]]:
-        """Count datasets, by the values of some names; see `registry.finding.count_datasets`."""
-        searched = self._searched(collections)
-        if not self._has_inputs:
-            return self.registry.count_datasets(dataset_type, searched, **options)
-        return searching.count_datasets(self.places, _name(dataset_type), searched, **options)
-
-    def show_query(
-        self,
-        dataset_type: str | DatasetType,
-        *,
-        collections: str | Sequence[str] | None = None,
-        **options: Any,
-    ) -> tuple[str, str]:
-        """Show what `query_datasets` would run; see `registry.registry.Registry.show_query`."""
-        searched = self._searched(collections)
-        if not self._has_inputs:
-            return self.registry.show_query(dataset_type, searched, **options)
-        return searching.show_query(self.places, _name(dataset_type), searched, **options)
-
-    def explain_no_datasets(
-        self,
-        dataset_type: str | DatasetType,
-        *,
-        collections: str | Sequence[str] | None = None,
-        **options: Any,
-    ) -> str:
-        """Say why `query_datasets` found nothing; see `registry.explaining.explain_no_datasets`."""
-        kind, searched = self._kind(dataset_type), self._searched(collections)
-        if self._has_inputs:
-            return searching.explain_no_datasets(self.places, kind.name, searched, **options)
-        with self.registry.read() as connection:
-            return explaining.explain_no_datasets(connection, kind, searched, **options)
-
-    def explain_no_records(self, asked: str | Sequence[str], **options: Any) -> str:
-        """Say why no record or data ID was found; see `registry.explaining.explain_no_records`."""
-        with self.registry.read() as connection:
-            return explaining.explain_no_records(connection, asked, **options)
-
-    def query_data_ids(self, dimensions: Sequence[str], **options: Any) -> list[DataId]:
-        """List data IDs; see `registry.finding.query_data_ids`."""
-        if not self._has_inputs:
-            return self.registry.query_data_ids(dimensions, **options)
-        return searching.query_data_ids(self.places, dimensions, **options)
-
-    def query_dimension_records(self, element: str, **options: Any) -> list[dict[str, Any]]:
-        """List dimension records; see `registry.finding.query_dimension_records`."""
-        if not self._has_inputs:
-            return self.registry.query_dimension_records(element, **options)
-        return searching.query_dimension_records(self.places, element, **options)
-
     def ingest_raws(
         self,
         paths: Iterable[str | os.PathLike[str]],
@@ -696,10 +479,8 @@ class Butler:
         InUse
             With ``purge``, if one is another repository's and was read here.
         """
-        ids = [r.id for r in refs]
         if unstore or purge:
-            batch = self.registry.database.transact(_discard, ids, purge=purge)
-            self.after_commit(partial(self.empty_trash, batch))
+            removal.prune(self, [r.id for r in refs], purge=purge)
 
     def remove_runs(self, *names: str, dry_run: bool = False) -> removing.Removal:
         """Remove runs with their datasets, files, tasks and quanta; out of chains too.
@@ -720,35 +501,11 @@ class Butler:
         UnknownCollection, CollectionTypeError
             If one is no RUN.
         """
-        if dry_run:
-            with self.registry.read() as connection:
-                return removing.dependents(
-                    connection, removing.runs_content(connection, names), names
-                )
-        told, batch = self.registry.database.transact(_remove_runs, names)
-        self.after_commit(partial(self.empty_trash, batch))
-        return told
+        return removal.remove_runs(self, names, dry_run=dry_run)
 
-    def empty_trash(self, batch: uuid.UUID | None = None) -> int:
-        """Remove files from storage whose datasets are gone, as far as that was not done at once.
-
-        Parameters
-        ----------
-        batch : uuid.UUID, optional
-            Only what was removed together.
-
-        Returns
-        -------
-        int
-            How many files there were.
-        """
-        with self.registry.read() as connection:
-            found = files.trashed(connection, batch)
-        for item in found:
-            if not item.live:
-                item.endpoint.locate(item.path, self.root).unlink(missing_ok=True)
-        self.registry.database.transact(files.forget_trash, [item.id for item in found])
-        return len(found)
+    def empty_trash(self) -> int:
+        """Remove files from storage whose datasets are gone; see `butler.removal.empty_trash`."""
+        return removal.empty_trash(self)
 
     def adopt(self, refs: Sequence[DatasetRef]) -> list[DatasetRef]:
         """Make datasets of the inputs known here; see `butler.adopting.adopt`."""
@@ -798,96 +555,6 @@ class Butler:
         """Take in what another registry exported; see `butler.exchange.import_`."""
         return exchange.import_(self, path, transfer=transfer, directory=directory)
 
-    def definition(self, instrument: str) -> InstrumentDefinition:
-        """Give the definition of a registered camera, in the version that is in force."""
-        for place in self._each_place():
-            if instrument in cameras.names(place.registry):
-                return cameras.load(place.registry, instrument)
-        return cameras.load(self.registry, instrument)
-
-    @cached_property
-    def _definitions(self) -> dict[str, InstrumentDefinition]:
-        return {}
-
-    def _kind(self, dataset_type: str | DatasetType) -> DatasetType:
-        if isinstance(dataset_type, DatasetType):
-            return dataset_type
-        if not isinstance(dataset_type, str):
-            raise TypeError(
-                "What to get or put is told by the name of a dataset type, a DatasetType or a "
-                f"DatasetRef, not by {dataset_type!r}."
-            )
-        kind = self._kinds.get(dataset_type)
-        if kind is None:
-            if self._has_inputs:
-                kind = searching.dataset_type(self._each_place(), dataset_type)
-            else:
-                kind = self.registry.dataset_type(dataset_type)
-            self._kinds[dataset_type] = kind
-        return kind
-
-    def _searched(self, given: str | Sequence[str] | None) -> list[str]:
-        if given is None:
-            return self.default_collections
-        return [given] if isinstance(given, str) else list(given)
-
-    def _completed(self, kind: DatasetType, data_id: DataId) -> DataId:
-        """Let the camera's definition complete a data ID that lacks keys."""
-        if set(kind.dimensions) <= set(data_id) and "instrument" in data_id:
-            return data_id
-        if "instrument" not in kind.dimensions:
-            return data_id
-        name = data_id.get("instrument") or cameras.only_one(p.registry for p in self.places)
-        if name is None:
-            return data_id
-        definition = self._definitions.get(str(name))
-        if definition is None:
-            definition = self._definitions[str(name)] = self.definition(str(name))
-        wanted = {*kind.dimensions, "exposure"} if kind.is_calibration else set(kind.dimensions)
-        full = definition.expand({**data_id, "instrument": name})
-        return DataId.of({k: v for k, v in full.items() if k in wanted or k in data_id})
-
-    def _time_of(self, data_id: DataId) -> int | None:
-        records = self.query_dimension_records(
-            "exposure", data_id={k: data_id[k] for k in ("instrument", "exposure") if k in data_id}
-        )
-        return int(records[0]["begin_tai_ns"]) if records else None
-
-    def _resolved(
-        self,
-        what: str | DatasetType | DatasetRef,
-        data_id: Mapping[str, Any] | None,
-        collections_: str | Sequence[str] | None,
-        keys: Mapping[str, Any],
-    ) -> DatasetRef:
-        if isinstance(what, DatasetRef):
-            return what
-        kind = self._kind(what)
-        searched = self._searched(collections_)
-        if not searched:
-            raise InvalidDataId(
-                "No collection to search: open the Butler with collections=..., "
-                "or give collections=."
-            )
-        ref = self.find_dataset(kind, data_id, collections=searched, **keys)
-        if ref is not None:
-            return ref
-        full = self._completed(kind, DataId.of(data_id, **keys))
-        nearest = ""
-        if kind.is_calibration and (at := self._time_of(full) if "exposure" in full else None):
-            nearest = self._nearest(kind, full, at, searched)
-        raise MissingDataset(kind.name, full, searched, nearest=nearest)
-
-    def _nearest(self, kind: DatasetType, data_id: DataId, at: int, searched: Sequence[str]) -> str:
-        """Say for each repository that knows the type which calibration comes nearest."""
-        told = []
-        for part in searching.asked(self.places, kind.name, searched):
-            with part.place.registry.read() as connection:
-                flat = collections.flatten(connection, part.names)
-                why = calibrations.nearest(connection, part.kind, data_id, at, flat)
-            told.append(f"In {part.place.root}: {why}" if self.inputs else why)
-        return " ".join(told)
-
     def stem(self, ref: DatasetRef) -> str:
         """Name the file of a dataset, below the root and without its ending."""
         folders = [safe_name(p) for p in ref.run.split("/")]
@@ -896,27 +563,6 @@ class Butler:
         night = ref.data_id.get("day_obs")
         name = safe_name("_".join([kind, *values]), 160)
         return "/".join([*folders, kind, *([str(night)] if night else []), name])
-
-
-def _name(dataset_type: str | DatasetType) -> str:
-    return dataset_type if isinstance(dataset_type, str) else dataset_type.name
-
-
-def _discard(connection: sa.Connection, ids: Sequence[uuid.UUID], *, purge: bool) -> uuid.UUID:
-    batch = files.discard(connection, ids)
-    if purge:
-        removing.remove_datasets(connection, ids)
-    return batch
-
-
-def _remove_runs(
-    connection: sa.Connection, names: Sequence[str]
-) -> tuple[removing.Removal, uuid.UUID]:
-    ids = removing.runs_content(connection, names)
-    told = removing.dependents(connection, ids, names)
-    batch = files.discard(connection, ids)
-    removing.remove_runs(connection, names)
-    return told, batch
 
 
 def _record(
@@ -940,25 +586,3 @@ def _record(
         also(connection)
     for file in staged:
         file.settle()
-
-
-class Deferred:
-    """A dataset that was found and is read when asked for.
-
-    Parameters
-    ----------
-    butler : Butler
-        Where it is.
-    ref : DatasetRef
-        What it is.
-    """
-
-    def __init__(self, butler: Butler, ref: DatasetRef) -> None:
-        self._butler = butler
-        self.ref = ref
-
-    def get(
-        self, *, component: str | None = None, parameters: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Read it, or a part of it."""
-        return self._butler.get(self.ref, component=component, parameters=parameters)

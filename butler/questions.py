@@ -1,0 +1,339 @@
+"""What can be asked of a repository and its inputs without reading a file?
+
+`Questions` is the part of the Butler that finds: data IDs are completed by the definition of their
+camera, and every question goes to the repository itself and then to its inputs
+(`butler.searching`).  What changes something, or reads files, is `butler.butler`.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from butler import cameras, searching
+from butler.inputs import Place, open_inputs, recorded
+from registry import calibrations, collections, explaining
+from registry.errors import InvalidDataId, MissingDataset
+from registry.identity import DataId, DatasetRef, DatasetType
+from registry.provenance.door import Provenance
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from butler.instrument import InstrumentDefinition
+    from registry.registry import Registry
+
+__all__ = ["Questions"]
+
+
+class Questions:
+    """Questions about the datasets of a repository and of those that it reads.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the repository.
+    registry : Registry
+        Its registry.
+    default_collections : list of str
+        Searched when a question names none.
+    given_inputs : sequence of Path
+        Folders of inputs beyond those that are recorded.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        registry: Registry,
+        default_collections: list[str],
+        given_inputs: Sequence[Path],
+    ) -> None:
+        self.root = root
+        self.registry = registry
+        self.default_collections = default_collections
+        self._given_inputs = given_inputs
+        self._kinds: dict[str, DatasetType] = {}
+
+    @cached_property
+    def inputs(self) -> tuple[Place, ...]:
+        """The other repositories whose datasets are read, in the order of the search.
+
+        Each brings its own inputs, which come after it.
+
+        Raises
+        ------
+        InputNotFound
+            If one has moved, or another repository is in its place.
+        """
+        if not self._has_inputs:
+            return ()
+        return tuple(open_inputs(self._own, self._given_inputs))
+
+    @cached_property
+    def _has_inputs(self) -> bool:
+        return bool(self._given_inputs or recorded(self.registry))
+
+    @cached_property
+    def _own(self) -> Place:
+        return Place(self.registry.id, self.root, self.registry)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The repository and its inputs, in the order of the search."""
+        return (self._own, *self.inputs)
+
+    def _each_place(self) -> Iterator[Place]:
+        """Give this repository, then its inputs, which are opened only when it is their turn."""
+        yield self._own
+        yield from self.inputs
+
+    @property
+    def provenance(self) -> Provenance:
+        """The questions about what made what, in this repository and its inputs."""
+        return Provenance(self.registry, [place.registry for place in self.inputs])
+
+    def find_dataset(
+        self,
+        dataset_type: str | DatasetType,
+        data_id: Mapping[str, Any] | None = None,
+        /,
+        *,
+        collections: str | Sequence[str] | None = None,
+        at: int | None = None,
+        **keys: Any,
+    ) -> DatasetRef | None:
+        """Find a dataset without reading it.
+
+        Parameters
+        ----------
+        at : int, optional
+            Observation time [TAI ns since 1970] for calibrations; taken from the exposure when
+            the data ID names one.
+        """
+        kind = self._kind(dataset_type)
+        full = self._completed(kind, DataId.of(data_id, **keys))
+        searched = self._searched(collections)
+        if kind.is_calibration and at is None and "exposure" in full:
+            at = self._time_of(full)
+        if at is None:
+            full = DataId({k: v for k, v in full.items() if k in kind.dimensions})
+        if not self._has_inputs:
+            return self.registry.find_dataset(kind, full, searched, at=at)
+        for place, names in searching.names_in(self._each_place(), searched):
+            found = place.find(kind.name, full, names, at=at) if names else None
+            if found is not None:
+                return found
+        return None
+
+    def query_datasets(
+        self,
+        dataset_type: str | DatasetType,
+        *,
+        collections: str | Sequence[str] | None = None,
+        where: str = "",
+        bind: Mapping[str, Any] | None = None,
+        data_id: Mapping[str, Any] | None = None,
+        find_first: bool = True,
+        order_by: Sequence[str] = (),
+        limit: int | None = None,
+        after: DatasetRef | uuid.UUID | None = None,
+        **keys: Any,
+    ) -> list[DatasetRef]:
+        """Find many datasets of one type; see `registry.finding.query_datasets`.
+
+        As a table, a stream or counts: `table_of_datasets`, `stream_datasets`, `count_datasets`.
+        """
+        options: dict[str, Any] = {
+            "where": where,
+            "bind": bind,
+            "data_id": {**(data_id or {}), **keys},
+            "find_first": find_first,
+            "order_by": order_by,
+            "limit": limit,
+            "after": after.id if isinstance(after, DatasetRef) else after,
+        }
+        searched = self._searched(collections)
+        if not self._has_inputs:
+            return self.registry.query_datasets(self._kind(dataset_type), searched, **options)
+        return searching.query_datasets(self.places, _name(dataset_type), searched, **options)
+
+    def table_of_datasets(
+        self,
+        dataset_type: str | DatasetType,
+        *,
+        collections: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> pa.Table:
+        """Find datasets as a table of Arrow; see `registry.finding.table_of_datasets`."""
+        searched = self._searched(collections)
+        if not self._has_inputs:
+            return self.registry.table_of_datasets(dataset_type, searched, **options)
+        return searching.table_of_datasets(self.places, _name(dataset_type), searched, **options)
+
+    def stream_datasets(
+        self,
+        dataset_type: str | DatasetType,
+        *,
+        collections: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> Iterator[DatasetRef]:
+        """Find datasets and give them while they come; see `registry.finding.stream_datasets`."""
+        searched = self._searched(collections)
+        if not self._has_inputs:
+            return self.registry.stream_datasets(dataset_type, searched, **options)
+        return searching.stream_datasets(self.places, _name(dataset_type), searched, **options)
+
+    def count_datasets(
+        self,
+        dataset_type: str | DatasetType,
+        *,
+        collections: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> list[dict[str, Any]]:
+        """Count datasets, by the values of some names; see `registry.finding.count_datasets`."""
+        searched = self._searched(collections)
+        if not self._has_inputs:
+            return self.registry.count_datasets(dataset_type, searched, **options)
+        return searching.count_datasets(self.places, _name(dataset_type), searched, **options)
+
+    def show_query(
+        self,
+        dataset_type: str | DatasetType,
+        *,
+        collections: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> tuple[str, str]:
+        """Show what `query_datasets` would run; see `registry.registry.Registry.show_query`."""
+        searched = self._searched(collections)
+        if not self._has_inputs:
+            return self.registry.show_query(dataset_type, searched, **options)
+        return searching.show_query(self.places, _name(dataset_type), searched, **options)
+
+    def explain_no_datasets(
+        self,
+        dataset_type: str | DatasetType,
+        *,
+        collections: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> str:
+        """Say why `query_datasets` found nothing; see `registry.explaining.explain_no_datasets`."""
+        kind, searched = self._kind(dataset_type), self._searched(collections)
+        if self._has_inputs:
+            return searching.explain_no_datasets(self.places, kind.name, searched, **options)
+        with self.registry.read() as connection:
+            return explaining.explain_no_datasets(connection, kind, searched, **options)
+
+    def explain_no_records(self, asked: str | Sequence[str], **options: Any) -> str:
+        """Say why no record or data ID was found; see `registry.explaining.explain_no_records`."""
+        with self.registry.read() as connection:
+            return explaining.explain_no_records(connection, asked, **options)
+
+    def query_data_ids(self, dimensions: Sequence[str], **options: Any) -> list[DataId]:
+        """List data IDs; see `registry.finding.query_data_ids`."""
+        if not self._has_inputs:
+            return self.registry.query_data_ids(dimensions, **options)
+        return searching.query_data_ids(self.places, dimensions, **options)
+
+    def query_dimension_records(self, element: str, **options: Any) -> list[dict[str, Any]]:
+        """List dimension records; see `registry.finding.query_dimension_records`."""
+        if not self._has_inputs:
+            return self.registry.query_dimension_records(element, **options)
+        return searching.query_dimension_records(self.places, element, **options)
+
+    def definition(self, instrument: str) -> InstrumentDefinition:
+        """Give the definition of a registered camera, in the version that is in force."""
+        for place in self._each_place():
+            if instrument in cameras.names(place.registry):
+                return cameras.load(place.registry, instrument)
+        return cameras.load(self.registry, instrument)
+
+    @cached_property
+    def _definitions(self) -> dict[str, InstrumentDefinition]:
+        return {}
+
+    def _kind(self, dataset_type: str | DatasetType) -> DatasetType:
+        if isinstance(dataset_type, DatasetType):
+            return dataset_type
+        if not isinstance(dataset_type, str):
+            raise TypeError(
+                "What to get or put is told by the name of a dataset type, a DatasetType or a "
+                f"DatasetRef, not by {dataset_type!r}."
+            )
+        kind = self._kinds.get(dataset_type)
+        if kind is None:
+            if self._has_inputs:
+                kind = searching.dataset_type(self._each_place(), dataset_type)
+            else:
+                kind = self.registry.dataset_type(dataset_type)
+            self._kinds[dataset_type] = kind
+        return kind
+
+    def _searched(self, given: str | Sequence[str] | None) -> list[str]:
+        if given is None:
+            return self.default_collections
+        return [given] if isinstance(given, str) else list(given)
+
+    def _completed(self, kind: DatasetType, data_id: DataId) -> DataId:
+        """Let the camera's definition complete a data ID that lacks keys."""
+        if set(kind.dimensions) <= set(data_id) and "instrument" in data_id:
+            return data_id
+        if "instrument" not in kind.dimensions:
+            return data_id
+        name = data_id.get("instrument") or cameras.only_one(p.registry for p in self.places)
+        if name is None:
+            return data_id
+        definition = self._definitions.get(str(name))
+        if definition is None:
+            definition = self._definitions[str(name)] = self.definition(str(name))
+        wanted = {*kind.dimensions, "exposure"} if kind.is_calibration else set(kind.dimensions)
+        full = definition.expand({**data_id, "instrument": name})
+        return DataId.of({k: v for k, v in full.items() if k in wanted or k in data_id})
+
+    def _time_of(self, data_id: DataId) -> int | None:
+        records = self.query_dimension_records(
+            "exposure", data_id={k: data_id[k] for k in ("instrument", "exposure") if k in data_id}
+        )
+        return int(records[0]["begin_tai_ns"]) if records else None
+
+    def _resolved(
+        self,
+        what: str | DatasetType | DatasetRef,
+        data_id: Mapping[str, Any] | None,
+        collections_: str | Sequence[str] | None,
+        keys: Mapping[str, Any],
+    ) -> DatasetRef:
+        if isinstance(what, DatasetRef):
+            return what
+        kind = self._kind(what)
+        searched = self._searched(collections_)
+        if not searched:
+            raise InvalidDataId(
+                "No collection to search: open the Butler with collections=..., "
+                "or give collections=."
+            )
+        ref = self.find_dataset(kind, data_id, collections=searched, **keys)
+        if ref is not None:
+            return ref
+        full = self._completed(kind, DataId.of(data_id, **keys))
+        nearest = ""
+        if kind.is_calibration and (at := self._time_of(full) if "exposure" in full else None):
+            nearest = self._nearest(kind, full, at, searched)
+        raise MissingDataset(kind.name, full, searched, nearest=nearest)
+
+    def _nearest(self, kind: DatasetType, data_id: DataId, at: int, searched: Sequence[str]) -> str:
+        """Say for each repository that knows the type which calibration comes nearest."""
+        told = []
+        for part in searching.asked(self.places, kind.name, searched):
+            with part.place.registry.read() as connection:
+                flat = collections.flatten(connection, part.names)
+                why = calibrations.nearest(connection, part.kind, data_id, at, flat)
+            told.append(f"In {part.place.root}: {why}" if self.inputs else why)
+        return " ".join(told)
+
+
+def _name(dataset_type: str | DatasetType) -> str:
+    return dataset_type if isinstance(dataset_type, str) else dataset_type.name

@@ -1,0 +1,93 @@
+"""How do datasets and runs go, with their files?
+
+The rows go in one transaction, which lists the files as trash; the files go when it is committed.
+What a killed process has left in the trash is removed by `empty_trash`, or by ``skyspine check
+--repair``.  What goes and what stays is `registry.removing`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from backbone import files
+from registry import removing
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Sequence
+
+    import sqlalchemy as sa
+
+    from butler.butler import Butler
+    from registry.identity import DatasetRef
+
+__all__ = ["empty_trash", "prune", "remove_runs", "why_unreadable"]
+
+
+def prune(butler: Butler, ids: Sequence[uuid.UUID], *, purge: bool) -> None:
+    """Remove the files of datasets, and with ``purge`` the datasets; see `Butler.prune`."""
+    batch = butler.registry.database.transact(_discard, ids, purge=purge)
+    butler.after_commit(partial(empty_trash, butler, batch))
+
+
+def _discard(connection: sa.Connection, ids: Sequence[uuid.UUID], *, purge: bool) -> uuid.UUID:
+    batch = files.discard(connection, ids)
+    if purge:
+        removing.remove_datasets(connection, ids)
+    return batch
+
+
+def remove_runs(butler: Butler, names: Sequence[str], *, dry_run: bool) -> removing.Removal:
+    """Remove runs with all that is in them; see `Butler.remove_runs`."""
+    if dry_run:
+        with butler.registry.read() as connection:
+            ids = removing.runs_content(connection, names)
+            return removing.dependents(connection, ids, names)
+    told, batch = butler.registry.database.transact(_remove_runs, names)
+    butler.after_commit(partial(empty_trash, butler, batch))
+    return told
+
+
+def _remove_runs(
+    connection: sa.Connection, names: Sequence[str]
+) -> tuple[removing.Removal, uuid.UUID]:
+    ids = removing.runs_content(connection, names)
+    told = removing.dependents(connection, ids, names)
+    batch = files.discard(connection, ids)
+    removing.remove_runs(connection, names)
+    return told, batch
+
+
+def empty_trash(butler: Butler, batch: uuid.UUID | None = None) -> int:
+    """Remove files from storage whose datasets are gone, as far as that was not done at once.
+
+    Parameters
+    ----------
+    batch : uuid.UUID, optional
+        Only what was removed together.
+
+    Returns
+    -------
+    int
+        How many files there were.
+    """
+    with butler.registry.read() as connection:
+        found = files.trashed(connection, batch)
+    for item in found:
+        if not item.live:
+            item.endpoint.locate(item.path, butler.root).unlink(missing_ok=True)
+    butler.registry.database.transact(files.forget_trash, [item.id for item in found])
+    return len(found)
+
+
+def why_unreadable(butler: Butler, ref: DatasetRef) -> str:
+    """Say why a dataset that is known cannot be read."""
+    with butler.registry.read() as connection:
+        gone = removing.removed(connection, [ref.id]).get(ref.id)
+    if gone is not None:
+        return f"It was removed on {gone[0]:%Y-%m-%d %H:%M} UTC by {gone[1]}."
+    return (
+        "It is registered, but no copy of it can be read: it was never stored, was unstored, or "
+        "its endpoint is offline."
+    )
