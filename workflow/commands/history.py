@@ -15,6 +15,8 @@ from workflow.commands.tables import format_option, show
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import sqlalchemy as sa
+
     from butler import Butler
     from registry import DatasetRef
     from registry.provenance import Edge, Graph
@@ -61,7 +63,6 @@ def provenance(
 ) -> None:
     """Tell what DATASET (a UUID, or a dataset type with --where) was made from, or what of it."""
     from butler import Butler
-    from registry import repositories
     from registry.provenance import across, exports, graphs, ivoa
 
     if (dataset is None) == (run is None):
@@ -80,8 +81,7 @@ def provenance(
             text = _summary(graph)
         elif style == "tree":
             roots = _roots(butler)
-            homes = repositories.homes_of(places[0], list(graph.datasets))
-            of = {i: roots[home] for i, home in homes.items() if home in roots}
+            of = _homes(butler, places, graph)
             lines = [line for ref in refs for line in _tree(ref, graph, roots, of, up=up)]
             text = "".join(f"{line}\n" for line in lines)
         elif style == "ivoa" and output is not None and (output.is_dir() or not output.suffix):
@@ -125,6 +125,19 @@ def _meant(
 def _roots(butler: Butler) -> dict[uuid.UUID | None, str]:
     """Name the folders of the inputs, by their identity."""
     return {place.id: str(place.root) for place in butler.inputs}
+
+
+def _homes(butler: Butler, places: Sequence[sa.Connection], graph: Graph) -> dict[uuid.UUID, str]:
+    """Name by dataset the folder of the input that has its files."""
+    from registry import repositories
+    from registry.datasets import get_refs
+
+    found: dict[uuid.UUID, str] = {}
+    for connection, place in zip(places, butler.places, strict=True):
+        known = list(get_refs(connection, [i for i in graph.datasets if i not in found]))
+        foreign = repositories.homes_of(connection, known)
+        found |= {i: str(place.root) for i in known if i not in foreign}
+    return {i: root for i, root in found.items() if root != str(butler.root)}
 
 
 def _edge(edge: Edge, roots: Mapping[uuid.UUID | None, str]) -> dict[str, Any]:
