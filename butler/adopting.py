@@ -171,8 +171,11 @@ def freeze(
     ranges: list[tuple[DatasetRef, int, int]] = []
     for kind in held:
         found = _held(kind, names, between)
-        ranges += found
-        refs += [ref for ref, _, _ in found] or _all(butler, kind, searched, "", bind)
+        if found is None:
+            refs += _all(butler, kind, searched, "", bind)
+        else:
+            ranges += found
+            refs += [ref for ref, _, _ in found]
     adopt(butler, list(dict.fromkeys(refs)), visits=True, sky=sky)
     if sky:
         _bring_sky(butler, others)
@@ -231,9 +234,15 @@ def _held(
     name: str,
     names: Mapping[Place, Sequence[str]],
     between: tuple[int, int] | None,
-) -> list[tuple[DatasetRef, int, int]]:
-    """List the validity ranges of a type in all inputs, those of the first ones first."""
-    found: list[tuple[DatasetRef, int, int]] = []
+) -> list[tuple[DatasetRef, int, int]] | None:
+    """List the validity ranges of a type in all inputs, those of the first ones first.
+
+    Returns
+    -------
+    list of (DatasetRef, begin, end) or None
+        None if it is no type of calibrations, which are looked up by time.
+    """
+    found: list[tuple[DatasetRef, int, int]] | None = None
     for place, searched in names.items():
         with place.registry.read() as connection:
             kinds = {k.name: k for k in datasets.dataset_types(connection)}
@@ -241,7 +250,8 @@ def _held(
             if kind is None or not kind.is_calibration:
                 continue
             near = calibrations.get_policy(connection, kind).selection != "valid"
-            found += transfer.read_ranges(connection, kind, searched, None if near else between)
+            ranges = transfer.read_ranges(connection, kind, searched, None if near else between)
+            found = [*(found or ()), *ranges]
     return found
 
 
