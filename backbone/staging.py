@@ -60,7 +60,8 @@ class StagedFile:
         self.final = root / path
         self.temporary = self.final.with_name(f".{self.final.name}{PART}")
         try:
-            self.final.parent.mkdir(parents=True, exist_ok=True)
+            if not os.path.isdir(self.final.parent):  # noqa: PTH112 (thousands at once)
+                self.final.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _refused(self.final.parent, error) from error
 
@@ -148,8 +149,8 @@ class StagedFile:
 
     def settle(self) -> None:
         """Give the file its name; called inside the transaction that records it, and repeatable."""
-        if self.temporary.exists() or self.temporary.is_symlink():
-            self.temporary.replace(self.final)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(self.temporary, self.final)  # noqa: PTH105 (thousands at once)
 
     def abandon(self, *, settled: bool = True) -> None:
         """Remove whatever there is of the file.

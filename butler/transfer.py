@@ -128,6 +128,11 @@ def transfer_from(
     butler.registry.database.require_writeable()
     with contextlib.ExitStack() as stack:
         there = other if not isinstance(other, (str, PathLike)) else _opened(other, stack)
+        if there.registry.id == butler.registry.id:
+            raise TransferError(
+                f"{there.root} is this repository itself, or a copy of it: both have the identity "
+                f"{butler.registry.id}."
+            )
         refs = _meant(there, refs_or_query)
         marks = _marks(there, refs, also)
         result = Transferred()

@@ -34,7 +34,7 @@ def took(what: str, do: Callable[[], object]) -> None:
 def test_transfer_and_removal(tmp_path: Path, databases: Databases, n: int) -> None:
     with (
         databases.migrated() as first,
-        databases.migrated() as second,
+        databases.empty() as second,
         Butler.create(tmp_path / "a", first) as a,
         Butler.create(tmp_path / "b", second) as b,
     ):

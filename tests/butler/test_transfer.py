@@ -226,6 +226,8 @@ def test_what_cannot_be_asked(pair: Pair) -> None:
     ghost = DatasetRef(uuid7(), SUMMARY, DataId.of(instrument="Cam", healpix=1), "none")
     with pytest.raises(MissingDataset, match="nor an input of it is its home"):
         pair.lab.transfer_from(pair.site, [ghost])
+    with pytest.raises(TransferError, match="this repository itself, or a copy of it"):
+        pair.lab.transfer_from(pair.lab.root, pair.made)
     with Butler(pair.site.root) as reader, pytest.raises(ReadOnly):
         reader.transfer_from(pair.lab, pair.made)
 
