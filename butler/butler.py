@@ -453,7 +453,9 @@ class Butler(Questions):
         )
 
     def certify(self, collection: str, refs: Sequence[DatasetRef], timespan: Timespan) -> None:
-        """Certify calibrations; see `registry.calibrations.certify`."""
+        """Certify calibrations, those of inputs too; see `registry.calibrations.certify`."""
+        if self.inputs:
+            self.adopt(refs)
         self.registry.certify(collection, refs, timespan)
 
     def decertify(

@@ -41,7 +41,12 @@ class Collections:
         self._registry.chain(name, children)
 
     def tag(self, name: str, refs: Sequence[DatasetRef]) -> None:
-        """Put datasets into a TAGGED collection; see `registry.collections.tag`."""
+        """Put datasets, those of inputs too, into a TAGGED collection.
+
+        See `registry.collections.tag`.
+        """
+        if self._butler.inputs:
+            self._butler.adopt(refs)
         self._registry.database.transact(collections.tag, name, refs)
 
     def untag(self, name: str, refs: Sequence[DatasetRef]) -> None:

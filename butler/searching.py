@@ -179,7 +179,8 @@ def _table(
     if after is not None:
         place = table["dataset_id"].to_pylist().index(str(after)) if str(after) in seen else -1
         if place < 0:
-            raise MissingDataset(kind.name, {"id": str(after)}, parts[0].names)
+            names = dict.fromkeys(name for part in parts for name in part.names)
+            raise MissingDataset(kind.name, {"id": str(after)}, list(names))
         table = table.slice(place + 1)
     return table if limit is None else table.slice(0, _checked(limit))
 

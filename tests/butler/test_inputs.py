@@ -388,6 +388,17 @@ def test_calibrations_are_found_by_time_in_any_of_them(three: Three) -> None:
             butler.get("flat", frame(outside))
 
 
+def test_datasets_of_inputs_are_tagged_and_certified(three: Three) -> None:
+    with Butler(three.folder / "second", writeable=True) as second:
+        flat = second.put({"flat": 2}, "flat", instrument="Cam", detector=0, run="flats")
+    with three.open(writeable=True) as butler:
+        butler.collections.register("best", "TAGGED")
+        butler.collections.tag("best", [three.first[0], three.second[1]])
+        assert butler.registry.query_datasets("frame", "best") == [three.first[0], three.second[1]]
+        butler.certify("mine", [flat], Timespan(None, None))
+        assert butler.get("flat", frame(1), collections="mine") == {"flat": 2}
+
+
 def test_a_chain_may_name_collections_of_the_inputs(three: Three) -> None:
     with Butler(three.folder / "first", writeable=True) as first:
         first.collections.register("tags", "TAGGED")
