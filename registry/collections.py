@@ -30,6 +30,7 @@ __all__ = [
     "Collection",
     "Search",
     "chain",
+    "check",
     "ensure",
     "flatten",
     "get_collection",
@@ -81,7 +82,7 @@ def register(connection: sa.Connection, name: str, type: str = "RUN", doc: str =
     Conflict
         If the name or the type is not a legal one.
     """
-    _check(name, type)
+    check(name, type)
     found = connection.execute(
         sa.select(collection.c.type).where(collection.c.name == name)
     ).scalar()
@@ -106,7 +107,8 @@ def register(connection: sa.Connection, name: str, type: str = "RUN", doc: str =
     return False
 
 
-def _check(name: str, type: str) -> None:  # noqa: A002
+def check(name: str, type: str) -> None:  # noqa: A002
+    """Refuse a collection that cannot be; errors as `register`."""
     if type not in TYPES:
         raise CollectionTypeError(
             f"'{type}' is not a type of collection; choose one of {', '.join(TYPES)}."
@@ -132,7 +134,7 @@ def register_many(connection: sa.Connection, wanted: Mapping[str, tuple[str, str
         How many are new.
     """
     for name, (kind, _) in wanted.items():
-        _check(name, kind)
+        check(name, kind)
     given = rows_of(connection, [{"name": name} for name in wanted], {"name": sa.String})
     asked = sa.select(collection.c.name, collection.c.type).join(
         given, given.c.name == collection.c.name

@@ -85,7 +85,7 @@ def test_all_that_a_repository_holds_arrives_in_another(
 ) -> None:
     refs = everything(source)
     made = source.export(
-        tmp_path / "out", refs, also=ALSO, records="all",
+        tmp_path / "out", refs, also=ALSO, records="all", format="daf-butler-yaml",
         transfer="direct" if transfer == "direct" else "auto",
     )  # fmt: skip
     assert (made.datasets, made.files) == (6, 6)
