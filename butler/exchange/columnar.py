@@ -211,6 +211,8 @@ def _check(portable: Portable, name: str, values: pa.ChunkedArray) -> None:
             raise ExchangeError(f"{what} has numbers beyond {column.limit}.")
     elif column.kind == "number" and pc.any(pc.invert(pc.is_finite(values))).as_py():
         raise ExchangeError(f"{what} has values that are no finite numbers.")
+    elif column.kind == "bytes":
+        _check_regions(what, values)
     elif values.type == pa.string() and len(values):
         limit = column.limit or _MOST_TEXT
         if (pc.max(pc.utf8_length(values)).as_py() or 0) > limit:
@@ -219,6 +221,17 @@ def _check(portable: Portable, name: str, values: pa.ChunkedArray) -> None:
             raise ExchangeError(f"{what} has texts with a zero byte.")
         if column.kind == "uuid" and not pc.all(pc.match_substring_regex(values, _UUID)).as_py():
             raise ExchangeError(f"{what} has values that are no identity.")
+
+
+def _check_regions(what: str, values: pa.ChunkedArray) -> None:
+    """Check that bytes are regions of the sky, as all bytes of an export are."""
+    from lsst.sphgeom import Region
+
+    for region in set(values.to_pylist()) - {None}:
+        try:
+            Region.decode(region)
+        except (RuntimeError, ValueError) as error:
+            raise ExchangeError(f"{what} has bytes that are no region of the sky.") from error
 
 
 _UUID = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"

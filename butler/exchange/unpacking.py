@@ -22,6 +22,7 @@ from butler.exchange.columnar import check_references, from_parquet
 from butler.exchange.importing import Imported, remove, tried
 from butler.storage_classes import get_storage_class
 from registry import portable
+from registry.errors import SkyspineError
 from registry.portable.tables import ELEMENTS
 
 if TYPE_CHECKING:
@@ -171,6 +172,10 @@ def _record(connection: sa.Connection, content: _Content) -> Imported:
             "The export breaks a rule of the database, and nothing was imported: "
             f"{str(error.orig).splitlines()[0][:200]}."
         ) from error
+    except ValueError as error:
+        if isinstance(error, SkyspineError):
+            raise
+        raise ExchangeError(f"The export holds what cannot be: {error}") from error
     wanted = {(identity, component) for identity, component, *_ in incoming.new["file"]}
     here = [new for key, (new, _) in content.files.items() if key in wanted]
     if here:

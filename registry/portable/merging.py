@@ -17,10 +17,10 @@ import sqlalchemy as sa
 
 from registry import dimensions, keys
 from registry.calibrations.certifying import certify_again
-from registry.collections import check
+from registry.collections import check, get_collection, link_children
 from registry.database import CHUNK, analyze, in_written_order, insert_rows, table_of
 from registry.datasets import insert_data_ids, insert_datasets
-from registry.errors import Conflict
+from registry.errors import CollectionTypeError, Conflict
 from registry.identity import DIMENSIONS, DatasetRef, DatasetType
 from registry.portable.tables import ELEMENTS, TABLES
 from registry.portable.taking import Row, data_ids_of
@@ -116,7 +116,8 @@ def merge(connection: sa.Connection, incoming: Incoming, refs: Mapping[str, Data
     keys.declare_keys(connection, {name: _KINDS[kind] for name, kind in new["data_id_key"]})
     _plain(connection, dataset_type, new["dataset_type"])
     _collections(connection, new["collection"])
-    _referring(connection, "collection_chain", new)
+    if new["collection_chain"]:
+        link_children(connection, new["collection_chain"])
     merged.refs = _datasets(connection, new["dataset"], refs)
     _tags(connection, new["tagged"])
     _ranges(connection, new["calibration"], refs)
@@ -190,8 +191,6 @@ _NATURAL: dict[str, tuple[str, sa.Column[Any]]] = {
     "dataset_type": ("dataset_type_id", dataset_type.c.name),
     "collection": ("collection_id", collection.c.name),
     "run": ("run_id", collection.c.name),
-    "parent": ("parent_id", collection.c.name),
-    "child": ("child_id", collection.c.name),
     "environment": ("environment_id", environment.c.digest),
     "config": ("config_id", config.c.digest),
 }
@@ -206,7 +205,7 @@ def _keys(
     for start in range(0, len(asked), CHUNK):
         given = table_of(connection, {"k": (sa.String, asked[start : start + CHUNK])})
         pairs = sa.select(natural, natural.table.c.id).where(natural.in_(sa.select(given.c.k)))
-        found.update(connection.execute(pairs).tuples())
+        found |= dict(connection.execute(pairs).all())
     return found
 
 
@@ -324,7 +323,13 @@ def _tags(connection: sa.Connection, new: Sequence[Row]) -> None:
     Conflict
         If a collection holds another dataset of the same type and data ID.
     """
-    places = _keys(connection, collection.c.name, (row[0] for row in new))
+    found = [get_collection(connection, name) for name in sorted({row[0] for row in new})]
+    for target in found:
+        if target.type != "TAGGED":
+            raise CollectionTypeError(
+                f"'{target.name}' is a {target.type} collection; tag into a TAGGED one."
+            )
+    places = {target.name: target.id for target in found}
     for start in range(0, len(new), CHUNK):
         part = new[start : start + CHUNK]
         given = table_of(

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from registry import belongings
 from registry.database import CHUNK, canonical_json, table_of
-from registry.errors import UnknownCollection
+from registry.errors import InvalidDataId, UnknownCollection
 from registry.identity import DIMENSIONS, DataId
 from registry.portable.tables import ELEMENTS, TABLES
 from registry.provenance.graphs import reached_sql
@@ -318,6 +318,8 @@ def data_ids_of(rows: Sequence[Row], name: str) -> list[DataId]:
     made = []
     for row in rows:
         values = {d: row[p] for d, p in zip(names, places, strict=True) if row[p] is not None}
-        extra = values.pop("extra", None)
-        made.append(DataId.of({**values, **(json.loads(extra) if extra else {})}))
+        extra = json.loads(values.pop("extra", "{}"))
+        if not isinstance(extra, dict):
+            raise InvalidDataId(f"Further keys of a data ID must be an object, not {extra!r:.60}.")
+        made.append(DataId.of({**values, **extra}))
     return made

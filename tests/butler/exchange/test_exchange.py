@@ -309,13 +309,16 @@ def test_what_lsst_daf_butler_lacks_is_refused_or_told(source: Butler, tmp_path:
         source.export(tmp_path / "b.yaml", {"collections": "day"})
 
 
+@pytest.mark.parametrize("kind", ["parquet", "daf-butler-yaml"])
 def test_a_moved_file_is_gone_after_the_commit(
-    source: Butler, target: Butler, tmp_path: Path
+    source: Butler, target: Butler, tmp_path: Path, kind: str
 ) -> None:
-    source.export(tmp_path / "out", everything(source))
+    source.export(tmp_path / "out", everything(source), format=kind)
     before = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
     target.import_(tmp_path / "out", transfer="move")
-    assert [p for p in before if p.exists()] == [tmp_path / "out/export.yaml"]
+    left = {p.suffix for p in before if p.exists()}
+    assert left == ({".json", ".parquet"} if kind == "parquet" else {".yaml"})
+    assert len([p for p in before if not p.exists()]) == 6
     assert {
         target.get(r)["seeing"] for r in target.query_datasets("metrics", collections="day")
     } == {
