@@ -28,9 +28,9 @@ __all__ = ["check_references", "from_parquet", "to_parquet"]
 
 MOST_BYTES = 4 * 2**30
 """Largest table that is unpacked, whatever its file holds [byte]."""
-FREE_BYTES = 64 * 2**20
+FREE_BYTES = 256 * 2**20
 """Up to this size a table may be unpacked from the smallest file [byte]."""
-MOST_RATIO = 200
+MOST_RATIO = 1000
 """How many times larger than its file a table may be beyond that."""
 _BATCH = 65_536
 _MOST_TEXT = 16 * 2**20
@@ -130,7 +130,8 @@ def _unpacked(name: str, content: bytes, n_rows: int) -> pa.Table:
     import pyarrow.parquet as pq
 
     wanted = _schema(TABLES[name])
-    texts = [f.name for f in wanted if f.type == pa.string()]
+    given = set(pq.read_schema(pa.BufferReader(content)).names)
+    texts = [f.name for f in wanted if f.type == pa.string() and f.name in given]
     file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=texts)
     found = file.schema_arrow
     unknown = [n for n in found.names if n not in wanted.names]
@@ -146,8 +147,8 @@ def _unpacked(name: str, content: bytes, n_rows: int) -> pa.Table:
         )
     for field in wanted:
         if field.name in found.names:
-            given = found.field(field.name).type
-            plain = given.value_type if pa.types.is_dictionary(given) else given
+            kind = found.field(field.name).type
+            plain = kind.value_type if pa.types.is_dictionary(kind) else kind
             if plain != field.type:
                 raise ExchangeError(
                     f"The column {field.name} of the table {name} of the export is of the type "

@@ -5,11 +5,13 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from butler import Butler
 from butler.errors import ExchangeError, MissingFile, PathOutsideRepository
+from butler.exchange import document
 from butler.exchange.document import Document, TaiTime, read_document, write_document
 from butler.exchange.universe import required
 from registry import Timespan
@@ -362,3 +364,44 @@ def test_implied_dimensions_identify_nothing() -> None:
         "subfilter",
         "physical_filter",
     )
+
+
+SCALARS = st.one_of(
+    st.integers(-(10**18), 10**18),
+    st.text(st.characters(blacklist_categories=["Cs"]), max_size=12),
+    st.sampled_from(
+        ["yes", "NULL", "~", "1e3", "010", "1:30", "- a", "a: b", "a #b", "'", "=", "&a"]
+    ),
+)
+
+
+@given(
+    ids=st.lists(
+        st.dictionaries(st.text(st.characters(categories=["L", "P"]), max_size=5), SCALARS),
+        max_size=4,
+    ),
+    name=SCALARS.filter(lambda v: isinstance(v, str)),
+    path=SCALARS.filter(lambda v: isinstance(v, str)),
+)
+def test_datasets_are_written_and_read_as_the_yaml_library_does(
+    ids: list[dict[str, Any]], name: str, path: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "datasets.yaml"
+    records = [
+        {"dataset_id": [uuid.UUID(int=n)], "data_id": [i], "path": path, "formatter": name}
+        for n, i in enumerate(ids)
+    ]
+    part = {"type": "dataset", "dataset_type": name, "run": path, "records": records}
+    parts = [{"type": "x", "text": "- type: dataset\n  a: b\n"}, part, {"type": "y"}]
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        write_document(Document(parts), stream)
+    assert read_document(file).parts == parts
+    plain = file.read_text(encoding="utf-8").replace("- type: dataset\n", "-   type: dataset\n")
+    assert yaml.load(plain, document._Loader)["data"] == parts  # noqa: S506, SLF001 (its own)
+
+
+def test_lines_of_a_document_are_counted_as_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(export_text(CAMERA, flat(ONE), "- {type: [\n"))
+    with pytest.raises(ExchangeError, match=r"\(line 18\)"):
+        read_document(path)
