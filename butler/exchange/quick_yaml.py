@@ -39,6 +39,8 @@ def write_datasets(part: Mapping[str, Any], dump: Callable[[Any], str]) -> str |
         Writes a scalar as the YAML library does.
     """
     known: dict[Any, str] = {}
+    if not part["records"]:
+        return None
 
     def scalar(value: Any) -> str:
         if type(value) is int:
