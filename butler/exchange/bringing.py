@@ -142,9 +142,9 @@ def bring(root: Path, base: Archive, file: Wanted, transfer: str) -> Brought:
     """
     place = base.place(file.source)
     if transfer == "direct" and place is not None:
-        digest = checksum(place)
-        _is_the_same(file, place.stat().st_size, digest)
-        return Brought(str(place.resolve()), place.stat().st_size, digest)
+        digest, size = checksum(place), place.stat().st_size
+        _is_the_same(file, size, digest)
+        return Brought(str(place.absolute()), size, digest)
     stem, ending = split_name(file.named)
     stem = stem.removesuffix(f"_{file.dataset_id.hex[-12:]}")  # which the name gets again
     staged = StagedFile(root, StagedFile.path_for(stem, file.dataset_id, ending))

@@ -392,7 +392,8 @@ def test_datasets_are_written_and_read_as_the_yaml_library_does(
         for n, i in enumerate(ids)
     ]
     part = {"type": "dataset", "dataset_type": name, "run": path, "records": records}
-    parts = [{"type": "x", "text": "- type: dataset\n  a: b\n"}, part, {"type": "y"}]
+    other: list[dict[str, Any]] = [{"type": "x", "text": "- type: dataset\n  a: b\n"}]
+    parts = [*other, part, {"type": "y"}]
     with file.open("w", encoding="utf-8", newline="") as stream:
         write_document(Document(parts), stream)
     assert read_document(file).parts == parts
