@@ -81,7 +81,7 @@ def test_everything_in_each_format(
     own = str(tmp_path / "own")
     status, said, told = skyspine(capsys, "export", repo, own, "--everything")
     assert (status, told) == (0, "")
-    assert said.startswith("Exported 6 datasets, 6 with files, and 12 dimension records (")
+    assert said.startswith("Exported 6 datasets, 6 with files, and 13 dimension records (")
     with Butler(other, writeable=True) as butler:
         butler.prune(butler.query_datasets("coadd", collections="day"), unstore=True, purge=True)
     status, said, told = skyspine(capsys, "import", other, own, "--dry-run")
