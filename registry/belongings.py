@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
+    "ELEMENTS",
     "all_records",
     "key_columns",
     "ranges_of",
@@ -90,14 +91,14 @@ def records_among(
     of_nights = [data_ids, _columns(found["visit"]), _columns(found["exposure"])]
     found["day_obs"] = _matching(connection, "day_obs", of_nights)
     found["physical_filter"] = _matching(connection, "physical_filter", of_nights)
-    return {table: found[table] for table in _ORDER if found[table]}
+    return {table: found[table] for table in ELEMENTS if found[table]}
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
 
 
-_ORDER = (
+ELEMENTS = (
     "instrument",
     "physical_filter",
     "detector",
@@ -110,12 +111,13 @@ _ORDER = (
     "tract",
     "patch",
 )
+"""Tables of dimension records, in an order in which they may be inserted."""
 
 
 def all_records(connection: sa.Connection) -> dict[str, list[dict[str, Any]]]:
     """List every dimension record, as `records_of` does."""
     found = {}
-    for name in _ORDER:
+    for name in ELEMENTS:
         table = schema.instrument.metadata.tables[name]
         rows = connection.execute(sa.select(table).order_by(*table.primary_key)).mappings()
         found[name] = [dict(row) for row in rows]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from registry.belongings import ELEMENTS
 from registry.identity import DIMENSIONS
 from registry.schema import calibrations, collections, dimensions, files, identity, provenance
 from registry.schema.types import UtcDateTime
@@ -186,21 +187,6 @@ def _portable(
         table.name, columns, key, statement, places, refers, passing & frozenset(columns)
     )
 
-
-ELEMENTS = (
-    "instrument",
-    "physical_filter",
-    "detector",
-    "day_obs",
-    "exposure",
-    "visit",
-    "visit_exposure",
-    "visit_detector_region",
-    "skymap",
-    "tract",
-    "patch",
-)
-"""Tables of dimension records, in an order in which they may be inserted."""
 
 _ID = ("id",)
 _OF_DATASET = ("dataset_type_id", "data_id")
