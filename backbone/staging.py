@@ -11,8 +11,9 @@ import contextlib
 import hashlib
 import os
 import shutil
+import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from backbone.errors import ChangedFile, StorageFull
 
@@ -23,6 +24,7 @@ __all__ = ["PART", "StagedFile", "checksum", "safe_name", "transfer_modes"]
 
 PART = ".part"
 """Ending of the temporary names."""
+_BLOCK = 2**20
 
 _PIECE = 1 << 20
 """How much of a file is copied at a time [byte]."""
@@ -74,9 +76,55 @@ class StagedFile:
         No two datasets share a name then, so that removing one can never hit its successor.  What
         an earlier attempt at this very dataset has left when it was killed gives way.
         """
-        staged = cls(root, f"{stem}_{dataset_id.hex[-12:]}{extension}")
+        staged = cls(root, cls.path_for(stem, dataset_id, extension))
         staged.abandon(settled=False)
         return staged
+
+    @staticmethod
+    def path_for(stem: str, dataset_id: uuid.UUID, extension: str) -> str:
+        """Give the path that `for_dataset` chooses."""
+        return f"{stem}_{dataset_id.hex[-12:]}{extension}"
+
+    def fill(self, stream: IO[bytes], most: int) -> tuple[int, str]:
+        """Copy a stream to the temporary name, and measure it on the way.
+
+        Parameters
+        ----------
+        most : int
+            Bytes after which nothing more is read: one more than expected shows that it is longer.
+
+        Returns
+        -------
+        tuple
+            Size [byte] and checksum of what was written.
+        """
+        digest, size = hashlib.sha256(), 0
+        try:
+            with self.temporary.open("wb") as written:
+                while size < most and (block := stream.read(min(_BLOCK, most - size))):
+                    digest.update(block)
+                    size += written.write(block)
+        except OSError as error:
+            self.abandon()
+            raise _refused(self.final, error) from error
+        return size, f"sha256:{digest.hexdigest()}"
+
+    def left_whole(self, size: int, digest: str) -> bool:
+        """Tell whether an attempt that was cut short has left the file here, under either name.
+
+        It has its temporary name then.  A file that others have too, by a link, does not count.
+        """
+        for path in (self.temporary, self.final):
+            try:
+                found = path.lstat()
+            except OSError:
+                continue
+            alone = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+            if alone and found.st_size == size and checksum(path) == digest:
+                if path is self.final:
+                    path.replace(self.temporary)
+                return True
+        return False
 
     def take(self, source: Path, transfer: str) -> None:
         """Bring an existing file to the temporary name.

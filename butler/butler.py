@@ -537,25 +537,14 @@ class Butler(Questions):
         self,
         path: str | os.PathLike[str],
         refs_or_query: Iterable[DatasetRef] | Mapping[str, Any] = (),
-        *,
-        also: Sequence[str] = (),
-        transfer: str | None = "auto",
-        records: str = "needed",
+        **options: Any,
     ) -> exchange.Exported:
-        """Write datasets and what belongs to them into a file; see `butler.exchange.export`."""
-        return exchange.export(
-            self, path, refs_or_query, also=also, transfer=transfer, records=records
-        )
+        """Write datasets and what belongs to them; see `butler.exchange.choosing.export`."""
+        return exchange.export(self, path, refs_or_query, **options)
 
-    def import_(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        transfer: str | None = "auto",
-        directory: str | os.PathLike[str] | None = None,
-    ) -> exchange.Imported:
-        """Take in what another registry exported; see `butler.exchange.import_`."""
-        return exchange.import_(self, path, transfer=transfer, directory=directory)
+    def import_(self, path: str | os.PathLike[str], **options: Any) -> exchange.Imported:
+        """Take in what a repository exported; see `butler.exchange.choosing.import_`."""
+        return exchange.import_(self, path, **options)
 
     def stem(self, ref: DatasetRef) -> str:
         """Name the file of a dataset, below the root and without its ending."""

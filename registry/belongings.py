@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from registry.database import CHUNK, rows_of
+from registry.database import CHUNK, rows_of, table_of
+from registry.identity import DataId, columns_of
 from registry.schema import dimensions as schema
 from registry.schema.calibrations import calibration
 from registry.schema.collections import collection, tagged
@@ -19,7 +20,17 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["all_records", "ranges_of", "records_of", "same_records", "tags_of"]
+__all__ = [
+    "ELEMENTS",
+    "all_records",
+    "key_columns",
+    "ranges_of",
+    "records_among",
+    "records_of",
+    "records_with",
+    "same_records",
+    "tags_of",
+]
 
 _KEYS: dict[str, dict[str, str]] = {
     "instrument": {"instrument": "name"},
@@ -58,21 +69,37 @@ def records_of(
     dict
         Rows by table, in an order in which they can be inserted elsewhere.
     """
-    asked = list(data_ids)
+    return records_among(connection, columns_of([DataId.of(d) for d in data_ids] or [DataId({})]))
+
+
+def records_among(
+    connection: sa.Connection, data_ids: Mapping[str, Sequence[Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """List the dimension records that data IDs need, given by column; see `records_of`.
+
+    Parameters
+    ----------
+    data_ids : mapping
+        Values by dimension; None where a data ID lacks it.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for table in ("skymap", "tract", "patch", "instrument", "detector", "visit"):
-        found[table] = _matching(connection, table, asked)
-    found["visit_detector_region"] = _matching(connection, "visit_detector_region", asked)
-    found["visit_exposure"] = _matching(connection, "visit_exposure", asked)
-    exposures = [*asked, *found["visit_exposure"]]
+        found[table] = _matching(connection, table, [data_ids])
+    found["visit_detector_region"] = _matching(connection, "visit_detector_region", [data_ids])
+    found["visit_exposure"] = _matching(connection, "visit_exposure", [data_ids])
+    exposures = [data_ids, _columns(found["visit_exposure"])]
     found["exposure"] = _matching(connection, "exposure", exposures)
-    of_nights = [*asked, *found["visit"], *found["exposure"]]
+    of_nights = [data_ids, _columns(found["visit"]), _columns(found["exposure"])]
     found["day_obs"] = _matching(connection, "day_obs", of_nights)
     found["physical_filter"] = _matching(connection, "physical_filter", of_nights)
-    return {table: found[table] for table in _ORDER if found[table]}
+    return {table: found[table] for table in ELEMENTS if found[table]}
 
 
-_ORDER = (
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+
+
+ELEMENTS = (
     "instrument",
     "physical_filter",
     "detector",
@@ -85,10 +112,11 @@ _ORDER = (
     "tract",
     "patch",
 )
+"""Tables of dimension records, in an order in which they may be inserted."""
 
 
 def all_records(
-    connection: sa.Connection, names: Sequence[str] = _ORDER
+    connection: sa.Connection, names: Sequence[str] = ELEMENTS
 ) -> dict[str, list[dict[str, Any]]]:
     """List every dimension record of some tables, or of all, as `records_of` does."""
     found = {}
@@ -118,23 +146,41 @@ def same_records(
 
 
 def _matching(
-    connection: sa.Connection, name: str, asked: Sequence[Mapping[str, Any]]
+    connection: sa.Connection, name: str, asked: Sequence[Mapping[str, Sequence[Any]]]
 ) -> list[dict[str, Any]]:
+    names = _KEYS[name]
+    values: set[tuple[Any, ...]] = set()
+    for columns in asked:
+        if all(d in columns for d in names):
+            values.update(zip(*(columns[d] for d in names), strict=True))
+    keys = {
+        d: [v[n] for v in sorted(v for v in values if None not in v)] for n, d in enumerate(names)
+    }
+    return records_with(connection, name, keys)
+
+
+def key_columns(name: str) -> Mapping[str, str]:
+    """Tell which column of a table of records holds each dimension of its key."""
+    return _KEYS[name]
+
+
+def records_with(
+    connection: sa.Connection, name: str, keys: Mapping[str, Sequence[Any]]
+) -> list[dict[str, Any]]:
+    """List the records of a table that have some keys.
+
+    Parameters
+    ----------
+    keys : mapping
+        Values of the key by dimension (``instrument``, ``exposure``, ...), each combination once.
+    """
     table = schema.instrument.metadata.tables[name]
     names = _KEYS[name]
-    alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    for item in asked:
-        alike.setdefault(tuple(item), []).append(item)
-    values: set[tuple[Any, ...]] = set()
-    for keys, items in alike.items():
-        if names.keys() <= set(keys):
-            values.update(zip(*([item[d] for item in items] for d in names), strict=True))
-    ordered = sorted(value for value in values if None not in value)
     types = {d: sa.String if d in _STRINGS else sa.BigInteger for d in names}
     rows: list[dict[str, Any]] = []
-    for start in range(0, len(ordered), CHUNK):
-        part = [dict(zip(names, v, strict=True)) for v in ordered[start : start + CHUNK]]
-        given = rows_of(connection, part, types)
+    for start in range(0, len(next(iter(keys.values()))), CHUNK):
+        part = {d: (types[d], keys[d][start : start + CHUNK]) for d in names}
+        given = table_of(connection, part)
         same = sa.and_(*(given.c[d] == table.c[c] for d, c in names.items()))
         statement = sa.select(table).join_from(given, table, same).order_by(*table.primary_key)
         rows += [dict(row) for row in connection.execute(statement).mappings()]

@@ -30,11 +30,13 @@ __all__ = [
     "Collection",
     "Search",
     "chain",
+    "check",
     "check_types",
     "ensure",
     "flatten",
     "get_collection",
     "known_types",
+    "link_children",
     "query",
     "register",
     "register_many",
@@ -83,7 +85,7 @@ def register(connection: sa.Connection, name: str, type: str = "RUN", doc: str =
     Conflict
         If the name or the type is not a legal one.
     """
-    _check(name, type)
+    check(name, type)
     found = connection.execute(
         sa.select(collection.c.type).where(collection.c.name == name)
     ).scalar()
@@ -108,7 +110,8 @@ def register(connection: sa.Connection, name: str, type: str = "RUN", doc: str =
     return False
 
 
-def _check(name: str, type: str) -> None:  # noqa: A002
+def check(name: str, type: str) -> None:  # noqa: A002
+    """Refuse a collection that cannot be; errors as `register`."""
     if type not in TYPES:
         raise CollectionTypeError(
             f"'{type}' is not a type of collection; choose one of {', '.join(TYPES)}."
@@ -134,7 +137,7 @@ def register_many(connection: sa.Connection, wanted: Mapping[str, tuple[str, str
         How many are new.
     """
     for name, (kind, _) in wanted.items():
-        _check(name, kind)
+        check(name, kind)
     known = known_types(connection, wanted)
     now = utc_now()
     new = [
@@ -230,6 +233,51 @@ def chain(connection: sa.Connection, name: str, children: Sequence[str]) -> None
         collection_chain,
         [{"parent_id": parent.id, "position": i, "child_id": m.id} for i, m in enumerate(members)],
     )
+
+
+def link_children(connection: sa.Connection, links: Sequence[tuple[str, int, str]]) -> None:
+    """Give children to CHAINED collections that have none yet.
+
+    Parameters
+    ----------
+    links : sequence of (parent, position, child)
+        By name; all exist.
+
+    Raises
+    ------
+    CollectionTypeError
+        If a parent is of another type, or a chain would hold itself.
+    """
+    names = list(dict.fromkeys(name for parent, _, child in links for name in (parent, child)))
+    given = rows_of(connection, [{"k": name} for name in names], {"k": sa.String})
+    known = connection.execute(
+        sa.select(collection.c.name, collection.c.id, collection.c.type).where(
+            collection.c.name.in_(sa.select(given.c.k))
+        )
+    )
+    keys = {row.name: (row.id, row.type) for row in known}
+    for parent, _, _ in links:
+        if keys[parent][1] != "CHAINED":
+            raise CollectionTypeError(
+                f"'{parent}' is a {keys[parent][1]} collection; only a CHAINED one has children."
+            )
+    rows = [
+        {"parent_id": keys[parent][0], "position": n, "child_id": keys[child][0]}
+        for parent, n, child in links
+    ]
+    insert_rows(connection, collection_chain, rows)
+    tops = rows_of(connection, [{"k": r["parent_id"]} for r in rows], {"k": sa.BigInteger})
+    c = collection_chain.c
+    begun = sa.select(c.parent_id.label("top"), c.child_id.label("below"))
+    below = begun.where(c.parent_id.in_(sa.select(tops.c.k))).cte("below", recursive=True)
+    step = sa.select(below.c.top, c.child_id).join_from(
+        below, collection_chain, c.parent_id == below.c.below
+    )
+    below = below.union(step)
+    ring = sa.select(collection.c.name).join(below, below.c.top == collection.c.id)
+    found = connection.execute(ring.where(below.c.below == below.c.top).limit(1)).scalar()
+    if found is not None:
+        raise CollectionTypeError(f"The chain '{found}' would hold itself, in a ring of chains.")
 
 
 class Search:

@@ -76,6 +76,7 @@ _GIVEN_TYPES: dict[str, Any] = {
     "extra": sa.JSON,
     "identity_key": sa.String,
     "dataset_id": sa.Uuid,
+    "date": sa.BigInteger,
 }
 _BULK = 5_000
 """From this many inserted rows on, the planner's statistics are refreshed."""
@@ -238,6 +239,7 @@ def insert_datasets(
     run: str | coll.Collection,
     *,
     ids: Sequence[uuid.UUID] | None = None,
+    dates: Sequence[int] | None = None,
 ) -> list[DatasetRef]:
     """Register datasets of one type in one run.
 
@@ -251,6 +253,8 @@ def insert_datasets(
         A RUN collection.
     ids : sequence of UUID, optional
         Identities to give them, as when they come from another repository.
+    dates : sequence of int, optional
+        When each was registered there [TAI ns]; now by default.
 
     Returns
     -------
@@ -265,7 +269,9 @@ def insert_datasets(
         If a data ID refers to a record that is not registered.
     """
     with many_objects():
-        return _insert_datasets(connection, kind, kind.data_ids(list(data_ids)), run, ids)
+        checked = kind.data_ids(list(data_ids))
+        when = list(dates) if dates is not None else [tai_now_ns()] * len(checked)
+        return _insert_datasets(connection, kind, checked, run, ids, when)
 
 
 def _insert_datasets(
@@ -274,6 +280,7 @@ def _insert_datasets(
     checked: Sequence[DataId],
     run: str | coll.Collection,
     ids: Sequence[uuid.UUID] | None,
+    dates: Sequence[int],
 ) -> list[DatasetRef]:
     target = run if isinstance(run, coll.Collection) else coll.get_collection(connection, run)
     if target.type != "RUN":
@@ -284,15 +291,15 @@ def _insert_datasets(
     if type_row is None or _kind(type_row) != kind:
         raise UnknownDatasetType(kind.name, remedy="Register it first.")
     uuids = list(ids) if ids is not None else uuid7s(len(checked))
-    fixed = (type_row.id, target.id, tai_now_ns())
+    fixed = (type_row.id, target.id)
     try:
         with _told_what_is_missing(connection, checked), connection.begin_nested():
             if len(checked) == 1:
                 key = insert_data_ids(connection, checked)[checked[0]]
-                row = dict(zip(_COLUMNS, (uuids[0], key, *fixed), strict=True))
+                row = dict(zip(_COLUMNS, (uuids[0], key, dates[0], *fixed), strict=True))
                 insert_rows(connection, dataset, [row])
             elif checked:
-                _insert_many(connection, kind, target, checked, uuids, fixed)
+                _insert_many(connection, kind, target, checked, uuids, dates, fixed)
     except sa.exc.IntegrityError as error:
         if kind_of(error) == "unique":
             raise _existing(connection, kind, target, checked) from error
@@ -302,7 +309,7 @@ def _insert_datasets(
     return list(map(DatasetRef, uuids, repeat(kind), checked, repeat(target.name)))
 
 
-_COLUMNS = ("id", "data_id", "dataset_type_id", "run_id", "ingest_date_tai_ns")
+_COLUMNS = ("id", "data_id", "ingest_date_tai_ns", "dataset_type_id", "run_id")
 
 
 def _insert_many(
@@ -311,7 +318,8 @@ def _insert_many(
     run: coll.Collection,
     data_ids: Sequence[DataId],
     uuids: Sequence[uuid.UUID],
-    fixed: tuple[int, int, int],
+    dates: Sequence[int],
+    fixed: tuple[int, int],
 ) -> None:
     """Insert data IDs that have no row and the datasets of all of them, in two statements a part.
 
@@ -320,7 +328,11 @@ def _insert_many(
     DatasetExists
         If two of the data IDs are the same.
     """
-    columns: dict[str, Sequence[Any]] = {**columns_of(data_ids), "dataset_id": uuids}
+    columns: dict[str, Sequence[Any]] = {
+        **columns_of(data_ids),
+        "dataset_id": uuids,
+        "date": dates,
+    }
     if len(set(columns["identity_key"])) < len(data_ids):
         twice = next(d for d, n in Counter(data_ids).items() if n > 1)
         raise DatasetExists(kind.name, run.name, twice)
@@ -331,7 +343,10 @@ def _insert_many(
         given = _given(connection, {name: values[part] for name, values in columns.items()})
         _insert_missing_data_ids(connection, given)
         rows = sa.select(
-            given.c.dataset_id, data_id.c.id, *(sa.literal(v, sa.BigInteger) for v in fixed)
+            given.c.dataset_id,
+            data_id.c.id,
+            given.c.date,
+            *(sa.literal(v, sa.BigInteger) for v in fixed),
         ).join_from(given, data_id, data_id.c.identity_key == given.c.identity_key)
         connection.execute(sa.insert(dataset).from_select(list(_COLUMNS), rows))
 

@@ -470,7 +470,8 @@ def missing_records(
         columns = [table.c[c] for c in keys.values()]
         asked = {tuple(d[k] for k in keys) for d in data_ids if all(k in d for k in keys)}
         for key in absent_keys(connection, columns, asked):
-            same = sa.and_(*(c == v for c, v in zip(columns[:-1], key[:-1], strict=True)))
+            others = zip(columns[:-1], key[:-1], strict=True)
+            same = sa.and_(sa.true(), *(c == v for c, v in others))
             asked_names = sa.select(columns[-1]).where(sa.true(), same).distinct().limit(1000)
             names = connection.execute(asked_names).scalars()
             return UnknownDimensionValue(

@@ -310,7 +310,8 @@ class DatasetType:
 
     def data_ids(self, mappings: Sequence[Mapping[str, Any]]) -> list[DataId]:
         """Check many data IDs as `data_id` does, column by column where they are plain."""
-        columns = _plain_columns(self.dimensions, mappings) if len(mappings) > 1 else None
+        many = len(mappings) > 1 and self.dimensions
+        columns = _plain_columns(self.dimensions, mappings) if many else None
         if columns is None:
             return [self.data_id(m) for m in mappings]
         names = self.dimensions

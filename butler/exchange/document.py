@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from butler.errors import ExchangeError
+from butler.exchange import quick_yaml
 from registry.timespan import BEGINNING, END, Timespan
 
 if TYPE_CHECKING:
@@ -195,8 +196,8 @@ def read_document(path: Path) -> Document:
         If there is none.
     """
     try:
-        with path.open("rb") as stream:
-            whole = yaml.load(stream, _Loader)  # noqa: S506 (derives from the safe loader)
+        text, taken = quick_yaml.take_datasets(path.read_text(encoding="utf-8"), _scalar)
+        whole = yaml.load(text, _Loader)  # noqa: S506 (derives from the safe loader)
     except FileNotFoundError as error:
         raise ExchangeError(f"There is no export file {path}.", path=path) from error
     except (yaml.YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
@@ -224,11 +225,20 @@ def read_document(path: Path) -> Document:
             f"{UNIVERSE} up to version {UNIVERSE_VERSION} is known.",
             path=path,
         )
-    parts = whole["data"]
+    parts = [
+        taken[part["n"]]
+        if isinstance(part, dict) and part.get("type") == quick_yaml.PLACE
+        else part
+        for part in whole["data"]
+    ]
     for part in parts:
         if not isinstance(part, dict) or "type" not in part:
             raise ExchangeError(f"{path}: a part of 'data' has no type: {part!r:.80}.", path=path)
     return Document(parts, number)
+
+
+def _scalar(text: str) -> Any:
+    return yaml.load(text, _Loader)  # noqa: S506 (derives from the safe loader)
 
 
 def dataset_uuid(value: uuid.UUID | int) -> uuid.UUID:
@@ -245,6 +255,16 @@ def write_document(document: Document, stream: IO[str]) -> None:
         "version": VERSION,
         "universe_version": document.universe_version,
         "universe_namespace": UNIVERSE,
-        "data": document.parts,
     }
-    yaml.dump(whole, stream, _Dumper, sort_keys=False, allow_unicode=True, width=4096)
+    stream.write(_dumped(whole))
+    stream.write("data:\n" if document.parts else "data: []\n")
+    for part in document.parts:
+        quick = None
+        if part["type"] == "dataset":
+            quick = quick_yaml.write_datasets(part, lambda value: _dumped([value])[2:-1])
+        stream.write(quick or _dumped([part]))
+
+
+def _dumped(value: Any) -> str:
+    text: str = yaml.dump(value, None, _Dumper, sort_keys=False, allow_unicode=True, width=4096)
+    return text

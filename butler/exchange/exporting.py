@@ -10,23 +10,21 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from backbone import files
-from backbone.staging import StagedFile, transfer_modes
+from backbone.staging import StagedFile
 from butler.errors import ExchangeError
 from butler.exchange.document import Document, write_document
 from butler.exchange.formats import formatter_there
 from butler.exchange.importing import EXPORT_FILE, innermost_first
 from butler.exchange.universe import CARRIED, COLUMNS, required, to_records
 from registry import belongings, carried, collections
-from registry.errors import did_you_mean
 from registry.timespan import BEGINNING, END, Timespan
 
 if TYPE_CHECKING:
-    import os
     import uuid
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import sqlalchemy as sa
 
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from registry.collections import Collection
     from registry.identity import DatasetRef, DatasetType
 
-__all__ = ["Exported", "export"]
+__all__ = ["Exported", "YamlExport", "export", "in_order"]
 
 _ORDER = (
     "instrument",
@@ -84,6 +82,8 @@ class Exported:
         Datasets in it.
     files : int
         Of which have a file in it.
+    quanta : int
+        Steps of their history; the format of lsst-daf-butler has none.
     notes : list of str
         What it does not hold, one sentence each.
     """
@@ -92,61 +92,28 @@ class Exported:
     records: dict[str, int] = field(default_factory=dict)
     datasets: int = 0
     files: int = 0
+    quanta: int = 0
     notes: list[str] = field(default_factory=list)
 
 
 def export(
     butler: Butler,
-    path: str | os.PathLike[str],
-    refs_or_query: Iterable[DatasetRef] | Mapping[str, Any] = (),
+    path: Path,
+    refs: Sequence[DatasetRef],
     *,
     also: Sequence[str] = (),
     transfer: str | None = "auto",
-    records: str = "needed",
+    everything: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
-    """Write datasets and what belongs to them into a file.
-
-    Parameters
-    ----------
-    path : path-like
-        The file to be made when it ends in .yaml or .yml, or the folder for ``export.yaml``.
-    refs_or_query : iterable of DatasetRef, or mapping
-        What to export; a mapping holds the arguments of `Butler.query_datasets`, such as
-        ``{"dataset_type": "raw", "collections": "OHP/raw", "where": "exposure > 5"}``.
-    also : sequence of str
-        Further collections: TAGGED and CALIBRATION ones with what they say of these datasets,
-        CHAINED ones with their children's names, RUN ones though they are empty.
-    transfer : str or None
-        auto, copy, link, hardlink or symlink puts the files beside the export; direct leaves them
-        and writes their absolute paths; None leaves them and writes paths below the repository.
-    records : {"needed", "all"}
-        Dimension records that these datasets need, or all that there are.
-
-    Returns
-    -------
-    Exported
-
-    Raises
-    ------
-    ExchangeError
-        If the file exists, or the dimensions of a dataset type have no equivalent.
-    """
-    if transfer == "move" or (transfer is not None and transfer not in transfer_modes):
-        raise ExchangeError(
-            f"'{transfer}' is no way to export files."
-            f"{did_you_mean(transfer, [m for m in transfer_modes if m != 'move'])}"
-        )
-    if records not in ("needed", "all"):
-        raise ExchangeError(f"records is 'needed' or 'all', not '{records}'.")
-    given = Path(path)
-    target = given if given.suffix in (".yaml", ".yml") else given / EXPORT_FILE
+    """Write datasets and what belongs to them into a file; see `butler.exchange.export`."""
+    target = path if path.suffix in (".yaml", ".yml") else path / EXPORT_FILE
     if target.exists():
         raise ExchangeError(f"{target} exists already; name another file.", path=target)
-    refs = _refs(butler, refs_or_query)
-    made = _Export(butler, target, refs, transfer)
+    made = YamlExport(butler, target, in_order(refs), transfer, progress)
     try:
-        with butler.registry.read() as connection:
-            made.write(connection, also, everything=records == "all")
+        with butler.registry.database.snapshot() as connection:
+            made.write(connection, also, everything=everything)
         for file in made.staged:
             file.settle()
     except BaseException:
@@ -156,20 +123,15 @@ def export(
     return made.result
 
 
-def _refs(
-    butler: Butler, refs_or_query: Iterable[DatasetRef] | Mapping[str, Any]
-) -> list[DatasetRef]:
-    if hasattr(refs_or_query, "keys"):
-        query = dict(cast("Mapping[str, Any]", refs_or_query))
-        if "dataset_type" not in query:
-            raise ExchangeError("A query for an export names its 'dataset_type'.")
-        found = butler.query_datasets(query.pop("dataset_type"), **query)
-    else:
-        found = list(refs_or_query)
-    unique = {ref.id: ref for ref in found}
-    ordered = sorted(
-        unique.values(), key=lambda r: (r.dataset_type.name, r.run, r.data_id.key, r.id)
-    )
+def in_order(refs: Iterable[DatasetRef]) -> list[DatasetRef]:
+    """Sort datasets by type and run, and refuse those that the universe cannot identify.
+
+    Raises
+    ------
+    ExchangeError
+        If the dimensions of a dataset type have no equivalent.
+    """
+    ordered = sorted(refs, key=lambda r: (r.dataset_type.name, r.run, r.data_id.key, r.id))
     for kind in {ref.dataset_type for ref in ordered}:
         _check_dimensions(kind)
     return ordered
@@ -193,16 +155,22 @@ def _check_dimensions(kind: DatasetType) -> None:
         )
 
 
-class _Export:
-    """One export under way."""
+class YamlExport:
+    """One export under way; `butler.exchange.zips` writes the same parts in another form."""
 
     def __init__(
-        self, butler: Butler, target: Path, refs: Sequence[DatasetRef], transfer: str | None
+        self,
+        butler: Butler,
+        target: Path,
+        refs: Sequence[DatasetRef],
+        transfer: str | None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.butler = butler
         self.target = target
         self.refs = refs
         self.transfer = transfer
+        self.progress = progress
         self.staged: list[StagedFile] = []
         self.notes: Counter[str] = Counter()
         self.result = Exported(target, datasets=len(refs))
@@ -242,6 +210,8 @@ class _Export:
                 file.take(source, "copy" if self.transfer == "auto" else self.transfer)
                 self.staged.append(file)
             placed[key] = (path, copy.formatter)
+            if self.progress is not None:
+                self.progress(len(placed), len(copies))
         without = len(self.refs) - len(copies)
         if without:
             self.notes["datasets have no file and are exported as records only"] += without
@@ -390,6 +360,7 @@ class _Export:
         return parts
 
     def dataset(self, ref: DatasetRef, place: tuple[str, str] | None) -> dict[str, Any]:
+        """Describe one dataset."""
         record: dict[str, Any] = {"dataset_id": [ref.id], "data_id": [dict(ref.data_id)]}
         record["path"] = ""  # which the format wants, file or not
         if place is not None:

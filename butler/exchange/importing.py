@@ -10,32 +10,36 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from backbone import endpoints, files
-from backbone.staging import StagedFile, checksum, transfer_modes
-from butler.errors import ExchangeError, MissingFile, PathOutsideRepository, UnknownStorageClass
+from butler.errors import ExchangeError, UnknownStorageClass
+from butler.exchange.bringing import Beside, Wanted, bring, need
 from butler.exchange.document import dataset_uuid, read_document
 from butler.exchange.formats import formatter_here
 from butler.exchange.universe import CARRIED, Translation, required
 from butler.storage_classes import get_storage_class
 from registry import belongings, calibrations, carried, collections, datasets, dimensions
-from registry.errors import Conflict, did_you_mean
+from registry.errors import Conflict
 from registry.identity import DatasetRef, DatasetType
 from registry.timespan import Timespan
 
 if TYPE_CHECKING:
-    import os
     import uuid
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     import sqlalchemy as sa
 
+    from backbone.staging import StagedFile
     from butler.butler import Butler
+    from butler.exchange.bundle import Archive
     from butler.exchange.document import Document
 
-__all__ = ["Imported", "import_"]
+__all__ = ["EXPORT_FILE", "Imported", "import_", "remove", "take_in", "tried"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 EXPORT_FILE = "export.yaml"
 """Name of the file in a folder that holds an export."""
@@ -55,6 +59,8 @@ class Imported:
         Datasets that were there already.
     files : int
         Files recorded.
+    quanta : int
+        New steps of their history.
     notes : list of str
         What was not taken as it is, one sentence each.
     """
@@ -63,6 +69,7 @@ class Imported:
     refs: list[DatasetRef] = field(default_factory=list)
     present: int = 0
     files: int = 0
+    quanta: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -87,43 +94,55 @@ class _Content:
 
 def import_(
     butler: Butler,
-    path: str | os.PathLike[str],
+    path: Path,
     *,
     transfer: str | None = "auto",
-    directory: str | os.PathLike[str] | None = None,
+    directory: Path | None = None,
+    dry_run: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Imported:
-    """Take in what lsst-daf-butler or another repository exported.
+    """Take in what lsst-daf-butler exported as YAML; see `butler.exchange.import_`."""
+    source = path / EXPORT_FILE if path.is_dir() else path
+    folder = source.parent if directory is None else directory
+    return take_in(
+        butler,
+        read_document(source),
+        source,
+        Beside(folder),
+        transfer=transfer,
+        dry_run=dry_run,
+        progress=progress,
+    )
+
+
+def take_in(
+    butler: Butler,
+    document: Document,
+    source: Path,
+    base: Archive,
+    *,
+    transfer: str | None,
+    dry_run: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Imported:
+    """Take in a document of lsst-daf-butler.
 
     Parameters
     ----------
-    path : path-like
-        The export file, or the folder that holds it under the name ``export.yaml``.
-    transfer : str or None
-        How its files are taken: auto, copy, move, link, hardlink, symlink or direct (they stay
-        where they are); None registers datasets without files.
-    directory : path-like, optional
-        What the paths in the export are relative to; the folder of the file by default.
-
-    Returns
-    -------
-    Imported
+    source : Path
+        What it was read from, for messages.
+    base : Archive
+        Where the files are that the document names.
 
     Raises
     ------
     ExchangeError
-        If the file is not an export, or holds something that cannot be here.
+        If it holds something that cannot be here.
     MissingFile
         If a file is not there; nothing is imported then.
     Conflict
         If a dataset or definition exists with another meaning.
     """
-    if transfer is not None and transfer not in transfer_modes:
-        raise ExchangeError(
-            f"'{transfer}' is no way to transfer files.{did_you_mean(transfer, transfer_modes)}"
-        )
-    given = Path(path)
-    source = given / EXPORT_FILE if given.is_dir() else given
-    document = read_document(source)
     with butler.registry.read() as connection:
         known = {kind.name: kind for kind in datasets.dataset_types(connection)}
     try:
@@ -139,27 +158,48 @@ def import_(
     with butler.registry.read() as connection:
         there = datasets.get_refs(connection, list(content.refs))
     _without_present(content, there, result)
-    folder = source.parent if directory is None else Path(directory)
-    with butler.cleaning(content.staged):
-        if transfer is not None:
-            _stage(butler, content, folder, transfer)
-        elif content.paths:
-            content.notes["datasets registered without their files, as asked"] += len(content.paths)
-        where = endpoints.DIRECT if transfer == "direct" else endpoints.ROOT
-        result.records = butler.registry.database.transact(_record, content, there, where)
-    if transfer == "move":
-        sources = [_place(folder, place) for place, _ in content.paths.values()]
-        butler.after_commit(partial(_remove, sources))
+    if dry_run:
+        result.records = tried(butler, _record, content, there, endpoints.ROOT)
+        result.files = 0 if transfer is None else len(content.paths)
+    else:
+        with butler.cleaning(content.staged):
+            if transfer is not None:
+                _stage(butler, content, base, transfer, progress)
+            elif content.paths:
+                note = "datasets registered without their files, as asked"
+                content.notes[note] += len(content.paths)
+            where = endpoints.DIRECT if transfer == "direct" else endpoints.ROOT
+            result.records = butler.registry.database.transact(_record, content, there, where)
+        if transfer == "move":
+            moved = [base.place(path) for path, _ in content.paths.values()]
+            butler.after_commit(partial(remove, moved))
+        result.files = len(content.new_files)
     result.refs = list(content.refs.values())
-    result.files = len(content.new_files)
     notes = content.translation.notes + content.notes
     result.notes = [f"{text} ({n})" if n > 1 else text for text, n in sorted(notes.items())]
     return result
 
 
-def _remove(sources: Sequence[Path]) -> None:
+def tried(
+    butler: Butler,
+    verb: Callable[Concatenate[sa.Connection, P], T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Do a verb and take it back, to tell what it would do; the database has its say."""
+    with butler.registry.begin() as connection:
+        trial = connection.begin_nested()
+        try:
+            return verb(connection, *args, **kwargs)
+        finally:
+            trial.rollback()
+
+
+def remove(sources: Sequence[Path | None]) -> None:
+    """Remove the files that an import has moved; what is in an archive stays there."""
     for source in sources:
-        source.unlink(missing_ok=True)
+        if source is not None:
+            source.unlink(missing_ok=True)
 
 
 def _sorted_out(document: Document, known: Mapping[str, DatasetType]) -> _Content:
@@ -274,53 +314,27 @@ def _without_present(
     result.present = len(there)
 
 
-def _place(folder: Path, path: str) -> Path:
-    """Find a file of the export on this machine."""
-    bare = path.removeprefix("file://")
-    return Path(bare) if bare.startswith("/") else folder / bare
-
-
-def _stage(butler: Butler, content: _Content, folder: Path, transfer: str) -> None:
-    places = {key: _place(folder, path) for key, (path, _) in content.paths.items()}
-    missing = [place for place in places.values() if not place.is_file()]
-    if missing:
-        raise MissingFile(
-            f"{len(missing)} of {len(places)} files of the export are not there, for example "
-            f"{missing[0]}; say where they are with directory=..., or import without files "
-            "(transfer=None, on the command line --transfer none).",
-            path=missing[0],
-        )
-    without = len(content.refs) - len(places)
+def _stage(
+    butler: Butler,
+    content: _Content,
+    base: Archive,
+    transfer: str,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    wanted = [Wanted(path, path, key) for key, (path, _) in content.paths.items()]
+    need(butler.root, base, wanted, transfer)
+    without = len(content.refs) - len(wanted)
     if without:
         content.notes["datasets had no file in the export"] += without
-    for key, place in places.items():
-        path, formatter = content.paths[key]
+    for n, file in enumerate(wanted):
+        key, (_, formatter) = file.dataset_id, content.paths[file.dataset_id]
         here = formatter_here(formatter, content.refs[key].dataset_type.storage_class)
-        if transfer == "direct":
-            new = files.NewFile(
-                key, "", str(place.resolve()), place.stat().st_size, checksum(place), here
-            )
-        else:
-            stem, ending = _stem(path)
-            stem = stem.removesuffix(f"_{key.hex[-12:]}")  # which the name gets again
-            staged = StagedFile.for_dataset(butler.root, stem, key, ending)
-            content.staged.append(staged)
-            staged.take(place, "copy" if transfer in ("auto", "move") else transfer)
-            new = files.NewFile(key, "", staged.path, *staged.size_and_checksum(), here)
-        content.new_files.append(new)
-
-
-def _stem(path: str) -> tuple[str, str]:
-    """Split a path into what the repository keeps of it and its ending."""
-    relative = Path(path.removeprefix("file://"))
-    if relative.is_absolute():
-        relative = Path(relative.name)
-    if ".." in relative.parts or "\x00" in path:
-        raise PathOutsideRepository(
-            f"The export names a file outside its folder: {path[:120]}.", path=path
-        )
-    ending = "".join(s for s in relative.suffixes[-2:] if len(s) <= 8 and s[1:].isalnum())
-    return str(relative).removesuffix(ending), ending
+        made = bring(butler.root, base, file, transfer)
+        if made.staged is not None:
+            content.staged.append(made.staged)
+        content.new_files.append(files.NewFile(key, "", made.path, made.size, made.digest, here))
+        if progress is not None:
+            progress(n + 1, len(wanted))
 
 
 def _record(

@@ -14,7 +14,16 @@ import sqlalchemy as sa
 from registry import collections as coll
 from registry.calibrations import conflicts
 from registry.calibrations.facts import record_facts_for_policies
-from registry.database import CHUNK, account, analyze, kind_of, rows_of, table_of, utc_now
+from registry.database import (
+    CHUNK,
+    account,
+    analyze,
+    insert_rows,
+    kind_of,
+    rows_of,
+    table_of,
+    utc_now,
+)
 from registry.datasets import get_refs, insert_data_ids
 from registry.errors import CollectionTypeError, InvalidDataId, ValidityOverlap
 from registry.identity import DataId, DatasetRef, DatasetType
@@ -24,9 +33,18 @@ from registry.schema.identity import data_id, dataset_type
 from registry.timespan import BEGINNING, END, Timespan
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Overlap", "certify", "certify_each", "decertify", "refused", "validity_of"]
+__all__ = [
+    "Overlap",
+    "certify",
+    "certify_again",
+    "certify_each",
+    "decertify",
+    "refused",
+    "validity_of",
+]
 
 _KEY = ("collection_id", "dataset_type_id", "data_id")
 _BOUNDS = ("valid_begin_tai_ns", "valid_end_tai_ns")
@@ -116,12 +134,7 @@ def certify_each(
         raise conflicts.UnknownResolution(resolve)
     coll.register(connection, name, "CALIBRATION")
     target = coll.get_collection(connection, name, lock=True)
-    for ref, _ in ranges:
-        if not ref.dataset_type.is_calibration:
-            raise InvalidDataId(
-                f"{ref.dataset_type.name} is not a calibration type, so it cannot be certified; "
-                "register it with is_calibration=True."
-            )
+    _check_certifiable(ranges)
     rows = _rows(connection, target, ranges)
     given = [_range(row, (1, n)) for n, row in enumerate(rows)]
     n_held = 0
@@ -160,6 +173,60 @@ def certify_each(
     record_facts_for_policies(connection, [ref for ref, _ in ranges])
     made = {ref.id for ref, _ in ranges}
     return n_held + sum(row["dataset_id"] in made for row in rows)
+
+
+def certify_again(
+    connection: sa.Connection,
+    name: str,
+    ranges: Sequence[tuple[DatasetRef, Timespan, dt.datetime, str]],
+) -> None:
+    """Declare that calibrations hold as another registry says, with when and by whom.
+
+    Parameters
+    ----------
+    name : str
+        A CALIBRATION collection that exists.
+    ranges : sequence of (DatasetRef, Timespan, datetime, str)
+        None of them is stored already.
+
+    Raises
+    ------
+    ValidityOverlap
+        If another calibration of the same key holds in a part of a range.
+    CollectionTypeError
+        If the collection is of another type.
+    InvalidDataId
+        If a dataset type is not a calibration type.
+    """
+    target = coll.get_collection(connection, name, lock=True)
+    if target.type != "CALIBRATION":
+        raise CollectionTypeError(
+            f"'{name}' is a {target.type} collection; certify into a CALIBRATION one."
+        )
+    spans = [(ref, span) for ref, span, _, _ in ranges]
+    _check_certifiable(spans)
+    rows = [
+        {**row, "certified_at": at, "certified_by": by}
+        for row, (_, _, at, by) in zip(_rows(connection, target, spans), ranges, strict=True)
+    ]
+    try:
+        with connection.begin_nested():
+            insert_rows(connection, calibration, rows)
+    except sa.exc.DBAPIError as error:
+        if kind_of(error) != "overlap":
+            raise
+        raise refused(name, _stored_overlaps(connection, spans, rows)) from error
+    if len(rows) >= _BULK:
+        analyze(connection, calibration)
+
+
+def _check_certifiable(ranges: Sequence[tuple[DatasetRef, Timespan]]) -> None:
+    for ref, _ in ranges:
+        if not ref.dataset_type.is_calibration:
+            raise InvalidDataId(
+                f"{ref.dataset_type.name} is not a calibration type, so it cannot be certified; "
+                "register it with is_calibration=True."
+            )
 
 
 def _rows(

@@ -148,11 +148,12 @@ def table_of(
     Parameters
     ----------
     columns : mapping
-        By name the type, as `rows_of` takes it, and the values; all of one length.
+        By name the type, as `rows_of` takes it, and the values; all of one length.  A UUID may be
+        given as its 32 hex digits too.
     """
     kinds = {c: kind for c, (kind, _) in columns.items()}
     sent = [
-        [v.hex if v is not None else None for v in values] if kind is sa.Uuid else values
+        [v if v is None or type(v) is str else v.hex for v in values] if kind is sa.Uuid else values
         for kind, values in columns.values()
     ]
     rows: Any = zip(*sent, strict=True)

@@ -74,6 +74,11 @@ class Database:
         self._reading = (
             self.engine.execution_options(isolation_level="AUTOCOMMIT") if server else self.engine
         )
+        self._whole = (
+            self.engine.execution_options(isolation_level="REPEATABLE READ")
+            if server
+            else self.engine
+        )
         self.writeable = writeable
         self._enlisted: ContextVar[sa.Connection | None] = ContextVar("enlisted", default=None)
         self._lock = threading.Lock()
@@ -152,6 +157,19 @@ class Database:
     def stream(self) -> Iterator[sa.Connection]:
         """Open a connection of its own, in a transaction, for one answer that is read piecemeal."""
         with self.translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[sa.Connection]:
+        """Open a connection whose questions all see the database as it was at the first of them.
+
+        Inside a write transaction it is that one.
+        """
+        current = self._enlisted.get()
+        if current is not None:
+            yield current
+            return
+        with self.translated(), self._whole.connect() as connection:
             yield connection
 
     def transact(

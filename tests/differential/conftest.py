@@ -141,7 +141,7 @@ def _ask(
     with Butler.create(folder / "with-files", None) as butler:
         small.fill(butler)
         refs = butler.query_datasets("metrics", collections="*", find_first=False)
-        butler.export(folder / "files", refs)
+        butler.export(folder / "files", refs, format="daf-butler-yaml")
         insert = butler.registry.insert_dimension_records
         insert("physical_filter", [{"instrument": "Cam", "name": "Ha"}])
         insert("exposure", [exposure(3, small.NIGHT, "bias")])

@@ -35,21 +35,29 @@ def skyspine(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, 
     return int(ended.value.code or 0), told.out, told.err
 
 
+@pytest.mark.parametrize("name", ["out", "out.zip", "out.yaml"])
 def test_there_and_back(
-    capsys: pytest.CaptureFixture[str], repo: str, other: str, tmp_path: Path
+    capsys: pytest.CaptureFixture[str], repo: str, other: str, tmp_path: Path, name: str
 ) -> None:
-    out = str(tmp_path / "out")
+    out = str(tmp_path / name)
+    records = 6 if name.endswith("yaml") else 5  # with a group for lsst-daf-butler
     asked = ["metrics", "flat", "-i", "day,flats", "--also", "calib", "--where", "detector = 0"]
     status, said, told = skyspine(capsys, "export", repo, out, *asked, "--dry-run")
     assert (status, said) == (0, f"Would export 2 datasets to {out}.\n")
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / name).exists()
     status, said, told = skyspine(capsys, "export", repo, out, *asked)
     assert status == 0
-    assert said.startswith("Exported 2 datasets, 2 with files, and 6 dimension records (1 instr")
-    assert "Note: exposures without a group: obs_id is written as their group.\n" in told
+    assert said.startswith(f"Exported 2 datasets, 2 with files, and {records} dimension records (")
+    note = "Note: exposures without a group: obs_id is written as their group.\n"
+    assert (note in told) == name.endswith("yaml")
+    status, said, told = skyspine(capsys, "import", other, out, "--dry-run")
+    assert (status, told) == (0, "")
+    assert said.startswith(
+        f"Would import 2 datasets, 2 with files, and {records} dimension records ("
+    )
     status, said, told = skyspine(capsys, "import", other, out)
     assert (status, told) == (0, "")
-    assert said.startswith("Imported 2 datasets, 2 with files, and 6 dimension records (")
+    assert said.startswith(f"Imported 2 datasets, 2 with files, and {records} dimension records (")
     status, said, _ = skyspine(capsys, "import", other, out)
     assert (status, said) == (
         0,
@@ -59,14 +67,46 @@ def test_there_and_back(
         assert butler.get("metrics", instrument="Cam", exposure=1, detector=0) == {"seeing": 0.7}
 
 
+def test_everything_in_each_format(
+    capsys: pytest.CaptureFixture[str], repo: str, other: str, tmp_path: Path
+) -> None:
+    zipped = str(tmp_path / "there.zip")
+    status, said, told = skyspine(
+        capsys, "export", repo, zipped, "--everything", "--format", "daf-butler-zip"
+    )
+    assert status == 0
+    assert said.startswith("Exported 6 datasets, 6 with files, and ")
+    status, said, _ = skyspine(capsys, "import", other, zipped)
+    assert (status, said[:40]) == (0, "Imported 6 datasets, 6 with files, and 1")
+    own = str(tmp_path / "own")
+    status, said, told = skyspine(capsys, "export", repo, own, "--everything")
+    assert (status, told) == (0, "")
+    assert said.startswith("Exported 6 datasets, 6 with files, and 13 dimension records (")
+    with Butler(other, writeable=True) as butler:
+        butler.prune(butler.query_datasets("coadd", collections="day"), unstore=True, purge=True)
+    status, said, told = skyspine(capsys, "import", other, own, "--dry-run")
+    assert status == 1
+    assert "contradicts what is here in" in told
+    status, said, told = skyspine(capsys, "import", other, own, "--keep-here")
+    assert status == 0
+    assert "Imported 1 datasets, 1 with files, and " in said
+    assert "what is here was kept" in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [
         (["export", "{repo}", "{tmp}/x", "metrics"], 2, "--collections"),
         (["export", "{repo}", "{tmp}/x", "metrics", "-i", "flats"], 1, "No metrics was found in"),
         (["export", "{repo}", "{tmp}/x", "metric", "-i", "day"], 1, "Did you mean 'metrics'?"),
+        (["export", "{repo}", "{tmp}/x", "-i", "day"], 2, "Name the dataset types"),
+        (["export", "{repo}", "{tmp}/x", "raw", "--everything"], 2, "name no dataset types"),
+        (["export", "{repo}", "{tmp}/x", "--format", "csv"], 2, "'csv' is not one of"),
+        (["export", "{repo}", "{tmp}/x.yaml", "--format", "parquet"], 1, "name one."),
+        (["export", "{repo}", "{repo}", "--everything"], 1, "is no part of an export"),
         (["import", "{repo}", "{tmp}/gone.yaml"], 1, "There is no export file"),
-        (["import", "{repo}", "{tmp}"], 1, "export.yaml"),
+        (["import", "{repo}", "{tmp}/gone.zip"], 1, "There is no export"),
+        (["import", "{repo}", "{tmp}"], 1, "neither manifest.json nor export.yaml"),
         (["import", "{repo}", "{tmp}", "--transfer", "teleport"], 2, "teleport"),
     ],
 )

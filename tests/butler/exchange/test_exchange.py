@@ -5,11 +5,13 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from butler import Butler
 from butler.errors import ExchangeError, MissingFile, PathOutsideRepository
+from butler.exchange import document
 from butler.exchange.document import Document, TaiTime, read_document, write_document
 from butler.exchange.universe import required
 from registry import Timespan
@@ -85,7 +87,7 @@ def test_all_that_a_repository_holds_arrives_in_another(
 ) -> None:
     refs = everything(source)
     made = source.export(
-        tmp_path / "out", refs, also=ALSO, records="all",
+        tmp_path / "out", refs, also=ALSO, records="all", format="daf-butler-yaml",
         transfer="direct" if transfer == "direct" else "auto",
     )  # fmt: skip
     assert (made.datasets, made.files) == (6, 6)
@@ -309,13 +311,16 @@ def test_what_lsst_daf_butler_lacks_is_refused_or_told(source: Butler, tmp_path:
         source.export(tmp_path / "b.yaml", {"collections": "day"})
 
 
+@pytest.mark.parametrize("kind", ["parquet", "daf-butler-yaml"])
 def test_a_moved_file_is_gone_after_the_commit(
-    source: Butler, target: Butler, tmp_path: Path
+    source: Butler, target: Butler, tmp_path: Path, kind: str
 ) -> None:
-    source.export(tmp_path / "out", everything(source))
+    source.export(tmp_path / "out", everything(source), format=kind)
     before = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
     target.import_(tmp_path / "out", transfer="move")
-    assert [p for p in before if p.exists()] == [tmp_path / "out/export.yaml"]
+    left = {p.suffix for p in before if p.exists()}
+    assert left == ({".json", ".parquet"} if kind == "parquet" else {".yaml"})
+    assert len([p for p in before if not p.exists()]) == 6
     assert {
         target.get(r)["seeing"] for r in target.query_datasets("metrics", collections="day")
     } == {
@@ -359,3 +364,45 @@ def test_implied_dimensions_identify_nothing() -> None:
         "subfilter",
         "physical_filter",
     )
+
+
+SCALARS = st.one_of(
+    st.integers(-(10**18), 10**18),
+    st.text(st.characters(blacklist_categories=["Cs"]), max_size=12),
+    st.sampled_from(
+        ["yes", "NULL", "~", "1e3", "010", "1:30", "- a", "a: b", "a #b", "'", "=", "&a"]
+    ),
+)
+
+
+@given(
+    ids=st.lists(
+        st.dictionaries(st.text(st.characters(categories=["L", "P"]), max_size=5), SCALARS),
+        max_size=4,
+    ),
+    name=SCALARS.filter(lambda v: isinstance(v, str)),
+    path=SCALARS.filter(lambda v: isinstance(v, str)),
+)
+def test_datasets_are_written_and_read_as_the_yaml_library_does(
+    ids: list[dict[str, Any]], name: str, path: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "datasets.yaml"
+    records = [
+        {"dataset_id": [uuid.UUID(int=n)], "data_id": [i], "path": path, "formatter": name}
+        for n, i in enumerate(ids)
+    ]
+    part = {"type": "dataset", "dataset_type": name, "run": path, "records": records}
+    other: list[dict[str, Any]] = [{"type": "x", "text": "- type: dataset\n  a: b\n"}]
+    parts = [*other, part, {"type": "y"}]
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        write_document(Document(parts), stream)
+    assert read_document(file).parts == parts
+    with file.open("rb") as written:
+        assert yaml.load(written, document._Loader)["data"] == parts  # noqa: S506, SLF001 (its own)
+
+
+def test_lines_of_a_document_are_counted_as_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(export_text(CAMERA, flat(ONE), "- {type: [\n"))
+    with pytest.raises(ExchangeError, match=r"\(line 18\)"):
+        read_document(path)

@@ -1,0 +1,28 @@
+"""How does a part of this registry become rows that another one can take in?
+
+`tables` says which tables an export has: those of the schema, with natural keys in place of keys
+that count only here.  `taking` collects the rows that belong to datasets, `comparing` says what
+contradicts what another registry holds, and `merging` writes what is new there.  Files that hold
+such rows are `butler.exchange`.
+"""
+
+from __future__ import annotations
+
+from registry.portable.comparing import Contradiction, Incoming, compare
+from registry.portable.merging import Merged, merge, refs_of, refuse_contradictions
+from registry.portable.tables import TABLES, Portable
+from registry.portable.taking import Taken, take
+
+__all__ = [
+    "TABLES",
+    "Contradiction",
+    "Incoming",
+    "Merged",
+    "Portable",
+    "Taken",
+    "compare",
+    "merge",
+    "refs_of",
+    "refuse_contradictions",
+    "take",
+]

@@ -1,0 +1,325 @@
+"""Which rows go along when datasets leave for another registry?
+
+Their types, runs and dimension records; the tags, validity ranges, facts and policies that were
+asked for; their files; and their whole history: the quanta that made them, with configuration and
+software, and what those had read, back to the first.  Rows are those of `registry.portable.tables`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from registry import belongings
+from registry.database import CHUNK, canonical_json, table_of
+from registry.errors import InvalidDataId, UnknownCollection
+from registry.identity import DIMENSIONS, DataId
+from registry.portable.tables import ELEMENTS, TABLES
+from registry.provenance.graphs import reached_sql
+from registry.schema import provenance as history
+from registry.schema.collections import collection
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["Row", "Taken", "packed", "take"]
+
+Row = tuple[Any, ...]
+"""Values in the order of `Portable.columns`: UUIDs and JSON as text, times as aware datetimes."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """The rows of an export.
+
+    Parameters
+    ----------
+    rows : dict of str to list of tuple
+        By table, sorted by their key; every table of `TABLES` is there.
+    running : int
+        Quanta that were left out since they are still at work.
+    history : int
+        Datasets that are there only since others were made from them.
+    """
+
+    rows: dict[str, list[Row]] = field(default_factory=lambda: {name: [] for name in TABLES})
+    running: int = 0
+    history: int = 0
+
+
+def packed(name: str, rows: Iterable[Sequence[Any]]) -> list[Row]:
+    """Turn rows as the database gives them into those of an export, sorted by their key."""
+    portable = TABLES[name]
+    convert: dict[str, Any] = {"uuid": str, "json": canonical_json, "flag": bool, "bytes": bytes}
+    kinds = [c.kind for c in portable.columns.values()]
+    columns = [list(values) for values in zip(*rows, strict=True)]
+    for n, kind in enumerate(kinds):
+        if columns and kind in convert:
+            make = convert[kind]
+            columns[n] = [None if v is None else make(v) for v in columns[n]]
+    return sorted(zip(*columns, strict=True), key=itemgetter(*portable.positions(portable.key)))
+
+
+def take(
+    connection: sa.Connection,
+    ids: Sequence[uuid.UUID],
+    *,
+    also: Sequence[str] = (),
+    everything: bool = False,
+    with_history: bool = True,
+) -> Taken:
+    """Collect the rows that belong to datasets.
+
+    Parameters
+    ----------
+    ids : sequence of UUID
+        The datasets; unknown ones are passed over.
+    also : sequence of str
+        Further collections: TAGGED and CALIBRATION ones with what they say of the datasets, CHAINED
+        ones with their children, RUN ones though they are empty.
+    everything : bool
+        Whether to take all dimension records, dataset types and quanta, not only those needed.
+    with_history : bool
+        Whether to take what made the datasets, back to the first.
+
+    Raises
+    ------
+    UnknownCollection
+        If one of ``also`` does not exist.
+    """
+    taken = Taken()
+    asked = list(dict.fromkeys(ids))
+    if with_history:
+        _history(connection, asked, taken, everything=everything)
+    wanted = set(map(str, asked))
+    read = [i for i in _column(taken, "quantum_input", "dataset_id") if i not in wanted]
+    all_ids = [i.hex for i in asked] + list(dict.fromkeys(read))
+    _among(connection, taken, "dataset", "id", all_ids)
+    taken.history = len(all_ids) - len(asked)
+    _outputs(connection, taken, all_ids)
+    _collections(connection, taken, asked, also)
+    kinds = dict.fromkeys(_column(taken, "dataset", "dataset_type"))
+    if everything:
+        _all(connection, taken, "dataset_type", "data_id_key", "carried_record")
+        _all(connection, taken, "instrument_definition")
+    else:
+        _among(connection, taken, "dataset_type", "name", kinds)
+    for name in ("calibration_policy", "calibration_policy_match"):
+        _among(connection, taken, name, "dataset_type", _column(taken, "dataset_type", "name"))
+    _among(connection, taken, "calibration_fact", "dataset_id", [i.hex for i in asked])
+    _records(connection, taken, everything=everything)
+    if not everything:
+        cameras = _column(taken, "instrument", "name")
+        _among(connection, taken, "instrument_definition", "instrument", cameras)
+    return taken
+
+
+def _column(taken: Taken, name: str, column: str) -> list[Any]:
+    (place,) = TABLES[name].positions((column,))
+    return [row[place] for row in taken.rows[name]]
+
+
+def _all(connection: sa.Connection, taken: Taken, *names: str) -> None:
+    for name in names:
+        taken.rows[name] = packed(name, connection.execute(TABLES[name].statement))
+
+
+def _among(
+    connection: sa.Connection,
+    taken: Taken,
+    name: str,
+    column: str,
+    values: Iterable[Any],
+    *conditions: Any,
+) -> None:
+    """Take the rows of a table whose column has one of some values."""
+    taken.rows[name] = packed(name, rows_among(connection, name, column, values, *conditions))
+
+
+def rows_among(
+    connection: sa.Connection, name: str, column: str, values: Iterable[Any], *conditions: Any
+) -> list[Any]:
+    """Read the rows of a table whose column has one of some values, as the database gives them.
+
+    UUIDs are given as text.
+    """
+    portable = TABLES[name]
+    asked = list(dict.fromkeys(values))
+    place = portable.places[column]
+    text = portable.columns[column].kind in ("text", "uuid")
+    kind = (sa.Uuid if portable.columns[column].kind == "uuid" else sa.String) if text else None
+    found: list[Any] = []
+    for start in range(0, len(asked), CHUNK):
+        part = asked[start : start + CHUNK]
+        if kind is sa.Uuid:
+            part = [v.replace("-", "") for v in part]
+        given = table_of(connection, {"k": (kind or sa.BigInteger, part)})
+        statement = portable.statement.where(place.in_(sa.select(given.c.k)), *conditions)
+        found += connection.execute(statement).all()
+    return found
+
+
+def _history(
+    connection: sa.Connection, ids: Sequence[uuid.UUID], taken: Taken, *, everything: bool
+) -> None:
+    """Take the quanta above datasets, or all of them."""
+    if everything:
+        found = list(connection.execute(TABLES["quantum"].statement))
+    else:
+        reached: set[uuid.UUID] = set()
+        for start in range(0, len(ids), CHUNK):
+            part = ids[start : start + CHUNK]
+            above = reached_sql(connection, part, up=True).subquery("above")
+            makers = sa.select(history.quantum_output.c.quantum_id).join(
+                above, above.c.dataset_id == history.quantum_output.c.dataset_id
+            )
+            reached.update(connection.execute(makers.distinct()).scalars())
+        found = rows_among(connection, "quantum", "id", [i.hex for i in reached])
+    quanta = packed("quantum", found)
+    (state,) = TABLES["quantum"].positions(("state",))
+    ended = [row for row in quanta if row[state] != "running"]
+    taken.running = len(quanta) - len(ended)
+    taken.rows["quantum"] = ended
+    (key,) = TABLES["quantum"].positions(("id",))
+    ids_of_quanta = [row[key] for row in ended]
+    for name in ("quantum_metric", "quantum_input"):
+        _among(connection, taken, name, "quantum_id", ids_of_quanta)
+    _tasks(connection, taken, everything=everything)
+    environments = [d for d in _column(taken, "quantum", "environment") if d is not None]
+    _among(connection, taken, "environment", "digest", environments)
+    _among(connection, taken, "environment_package", "environment", environments)
+
+
+def _tasks(connection: sa.Connection, taken: Taken, *, everything: bool) -> None:
+    run, label = TABLES["quantum"].positions(("run", "task"))
+    tasks = {(row[run], row[label]) for row in taken.rows["quantum"]}
+    if everything:
+        _all(connection, taken, "task", "config_history")
+    else:
+        runs = {run for run, _ in tasks}
+        for name, columns in (("task", ("run", "label")), ("config_history", ("run", "task"))):
+            _among(connection, taken, name, "run", runs)
+            whose = itemgetter(*TABLES[name].positions(columns))
+            taken.rows[name] = [row for row in taken.rows[name] if whose(row) in tasks]
+    configs = _column(taken, "task", "config")
+    _among(connection, taken, "config", "digest", configs)
+    _among(connection, taken, "config_value", "config", configs)
+
+
+def _outputs(connection: sa.Connection, taken: Taken, ids: Sequence[str]) -> None:
+    """Take what made the datasets, as far as the quanta go along."""
+    if not taken.rows["quantum"]:
+        return
+    _among(connection, taken, "quantum_output", "dataset_id", ids)
+    (quantum,) = TABLES["quantum_output"].positions(("quantum_id",))
+    there = set(_column(taken, "quantum", "id"))
+    taken.rows["quantum_output"] = [r for r in taken.rows["quantum_output"] if r[quantum] in there]
+
+
+def _collections(
+    connection: sa.Connection, taken: Taken, ids: Sequence[uuid.UUID], also: Sequence[str]
+) -> None:
+    """Take runs, and the other collections that were asked for, with what is below chains."""
+    runs = {*_column(taken, "dataset", "run"), *_column(taken, "task", "run")}
+    names = dict.fromkeys([*also, *sorted(runs)])
+    _among(connection, taken, "collection_chain", "parent", also)
+    (child,) = TABLES["collection_chain"].positions(("child",))
+    below = [row[child] for row in taken.rows["collection_chain"]]
+    new = [name for name in below if name not in names]
+    while new:  # once for each level of chains in chains
+        names |= dict.fromkeys(new)
+        rows = packed("collection_chain", rows_among(connection, "collection_chain", "parent", new))
+        taken.rows["collection_chain"] += rows
+        new = list(dict.fromkeys(row[child] for row in rows if row[child] not in names))
+    taken.rows["collection_chain"].sort(key=itemgetter(0, 1))
+    _among(connection, taken, "collection", "name", names)
+    known = set(_column(taken, "collection", "name"))
+    for name in also:
+        if name not in known:
+            raise UnknownCollection(
+                name, connection.execute(sa.select(collection.c.name)).scalars()
+            )
+    hexed = [i.hex for i in ids]
+    for name in ("tagged", "calibration"):
+        within = TABLES[name].places["collection"].in_(list(also))
+        _among(connection, taken, name, "dataset_id", hexed if also else (), within)
+
+
+def _records(connection: sa.Connection, taken: Taken, *, everything: bool) -> None:
+    """Take the dimension records that the data IDs of datasets and quanta need, or all."""
+    columns = _data_ids(taken)
+    found = (
+        belongings.all_records(connection)
+        if everything
+        else belongings.records_among(connection, columns)
+    )
+    for name in ELEMENTS:
+        read = itemgetter(*TABLES[name].columns)
+        taken.rows[name] = packed(name, map(read, found.get(name, ())))
+    if not everything:
+        cameras = set(_column(taken, "instrument", "name"))
+        carried = _carried(connection, columns, taken.rows["visit"], cameras)
+        taken.rows["carried_record"] = packed("carried_record", carried)
+    extra = {name for text in set(columns["extra"]) if text for name in json.loads(text)}
+    if not everything:
+        _among(connection, taken, "data_id_key", "name", sorted(extra))
+
+
+def _data_ids(taken: Taken) -> dict[str, list[Any]]:
+    """Give the data IDs of all datasets and quanta, by column."""
+    names = (*DIMENSIONS, "extra")
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    for table in ("dataset", "quantum"):
+        whole = list(zip(*taken.rows[table], strict=True))
+        for name, place in zip(names, TABLES[table].positions(names), strict=True):
+            columns[name] += whole[place] if whole else []
+    return columns
+
+
+def _carried(
+    connection: sa.Connection,
+    columns: Mapping[str, Sequence[Any]],
+    visits: Sequence[Row],
+    cameras: set[str],
+) -> list[Row]:
+    """Find the records without a table of their own that belong to cameras, visits and data IDs."""
+    everything = connection.execute(TABLES["carried_record"].statement).all()
+    if not everything:
+        return []
+    camera, number = TABLES["visit"].positions(("instrument", "id"))
+    known = {(row[camera], row[number]) for row in visits}
+    values = {v for text in set(columns["extra"]) if text for v in json.loads(text).values()}
+    values |= {v for name in ("band",) for v in set(columns[name])}
+    kept = []
+    for row in everything:
+        element, key = row[0], json.loads(row[1])
+        if element == "visit_system":
+            wanted = key[0] in cameras
+        elif element == "visit_system_membership":
+            wanted = (key[0], key[2]) in known
+        elif element == "group":
+            wanted = key[0] in cameras and key[1] in values
+        else:
+            wanted = key[-1] in values
+        if wanted:
+            kept.append(tuple(row))
+    return kept
+
+
+def data_ids_of(rows: Sequence[Row], name: str) -> list[DataId]:
+    """Make the data IDs of rows of ``dataset`` or ``quantum``."""
+    names = (*DIMENSIONS, "extra")
+    places = TABLES[name].positions(names)
+    made = []
+    for row in rows:
+        values = {d: row[p] for d, p in zip(names, places, strict=True) if row[p] is not None}
+        extra = json.loads(values.pop("extra", "{}"))
+        if not isinstance(extra, dict):
+            raise InvalidDataId(f"Further keys of a data ID must be an object, not {extra!r:.60}.")
+        made.append(DataId.of({**values, **extra}))
+    return made
