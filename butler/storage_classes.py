@@ -20,11 +20,14 @@ from butler.errors import (
     UnknownStorageClass,
     WrongType,
 )
+from butler.formatters import get_formatter
 from butler.plugins import entry_point_references, load_reference
 from registry.errors import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from butler.formatters import Formatter
 
 __all__ = [
     "StorageClass",
@@ -132,6 +135,32 @@ class StorageClass:
             f"given {given}; {remedy}.",
             name=self.name,
         )
+
+    def formatter(self, name: str | None = None) -> Formatter:
+        """Give the formatter that is to write an object.
+
+        Parameters
+        ----------
+        name : str, optional
+            Of a formatter; the default one if none is given.
+
+        Raises
+        ------
+        UnknownFormatter
+            There is none of this name.
+        StorageClassError
+            It writes objects of other types.
+        """
+        found = get_formatter(name or self.default_formatter or "")
+        if self.python_type not in found.python_types:
+            known = [one for one in (self.default_formatter, *self.others) if one]
+            raise StorageClassError(
+                f"The formatter {found.name} writes {', '.join(found.python_types)}, and not "
+                f"{self.python_type.removeprefix('builtins.')} of storage class {self.name}; use "
+                f"{' or '.join(known)}.",
+                name=self.name,
+            )
+        return found
 
     def component_class(self, name: str) -> StorageClass:
         """Give the storage class of a component.

@@ -316,6 +316,10 @@ class Formatter(ABC):
         except ButlerError:
             raise
         except FileNotFoundError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
+                # fsspec says of every server that does not answer that the file is not there.
+                raise self._unreachable(path, cause) from error
             raise MissingFile(
                 f"{path} is not there; `skyspine check REPO` tells what else is missing.", path=path
             ) from error
@@ -338,11 +342,14 @@ class Formatter(ABC):
         except Exception as error:
             if source.path is not None:
                 raise
-            raise ReadFailed(
-                f"{path} cannot be read: {type(error).__name__}: {' '.join(str(error).split())}; "
-                "check that its server answers, and that you may read there.",
-                path=path,
-            ) from error
+            raise self._unreachable(path, error) from error
+
+    def _unreachable(self, path: str, reason: BaseException) -> ReadFailed:
+        return ReadFailed(
+            f"{path} cannot be read: {type(reason).__name__}: {' '.join(str(reason).split())}; "
+            "check that its server answers, and that you may read there.",
+            path=path,
+        )
 
     def damaged(self, path: str, reason: object) -> DamagedFile:
         """Make the error that says that a file is not what it should be.

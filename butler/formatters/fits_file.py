@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from butler.formatters.fits_pixels import read_pixels
+from butler.formatters.fits_rows import check_vectors
 from butler.formatters.fits_scan import Extent, extents
 from butler.formatters.limits import require_memory
 
@@ -62,6 +63,13 @@ class FitsFile:
     def pixels(self, hdu: Any, cut: tuple[slice, slice] | None = None) -> npt.NDArray[Any]:
         """Read the pixels of an HDU; see `butler.formatters.fits_pixels.read_pixels`."""
         return read_pixels(hdu, self.stream, cut)
+
+    def check_table(self, hdu: Any) -> None:
+        """Make sure that a table lies as it says; see `butler.formatters.fits_rows`."""
+        from astropy.io.fits import BinTableHDU
+
+        if isinstance(hdu, BinTableHDU):
+            check_vectors(self.stream, hdu.header, hdu.fileinfo()["datLoc"])
 
 
 @contextmanager

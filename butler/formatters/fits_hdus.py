@@ -148,8 +148,9 @@ def _in_memory(file: FitsFile, hdu: Any) -> Any:
     """Read an HDU, so that the file may be closed."""
     if getattr(hdu, "is_image", False) and len(hdu.shape):
         hdu.data = file.pixels(hdu)
-    elif hdu.data is not None:
-        hdu.columns  # noqa: B018 (the names of the columns are read when they are asked for)
+        return hdu
+    file.check_table(hdu)
+    if hdu.data is not None:
         for name in hdu.columns.names:
             hdu.data[name]
     return hdu

@@ -137,6 +137,7 @@ def _size(header: bytes, counts: dict[str, int], index: int) -> int:
             *((axis, counts.get(axis, -1) >= 0) for axis in axes),
             ("PCOUNT", counts.get("PCOUNT", 0) >= 0),
             ("GCOUNT", counts.get("GCOUNT", 1) >= 1),
+            ("TFIELDS", 0 <= counts.get("TFIELDS", 0) <= 999),
         )
         if not good
     ]

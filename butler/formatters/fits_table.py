@@ -88,6 +88,7 @@ class FitsTableFormatter(Formatter):
             hdu = _table_of(file.hdus)
             if component == "columns":
                 return [name for name in hdu.columns.names if not str(name).endswith(".mask")]
+            file.check_table(hdu)
             if "rows" in parameters:
                 hdu = _rows_of(
                     file, hdu, selected_rows(parameters["rows"], hdu.header["NAXIS2"], source.name)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from butler.formatters.fits_rows import item_size, row_type
 from butler.formatters.limits import inflated, require_memory
 from butler.formatters.source import prefetch
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["read_tiles"]
 
 _DATA = ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA", "UNCOMPRESSED_DATA")
-_TYPES = {"L": "u1", "B": "u1", "A": "u1", "I": ">i2", "J": ">i4", "K": ">i8"}
-_TYPES |= {"E": ">f4", "D": ">f8", "P": "(2,)>i4", "Q": "(2,)>i8"}
-_FORM = re.compile(r"(\d*)([LBAIJKEDPQ])([BAIJED])?")
 _GZIP = {"GZIP_1", "GZIP_2"}
-_LEAST_BITS = {"RICE_1": 3 / 64, "RICE_ONE": 3 / 64, "GZIP_1": 8 / 1100, "GZIP_2": 8 / 1100}
-"""Bits that a pixel (Rice; its blocks have 64 at most) or a byte of it (gzip) takes at least."""
+_RICE = {"RICE_1", "RICE_ONE"}
+_LEAST_OF_RICE = 3 / 64 / 8
+"""Bytes of a pixel: three bits for a block, of which none has more than 64."""
+_LEAST_OF_GZIP = 1 / 1100
+"""Bytes of a pixel of one byte: the best that deflate can do is 1032."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,28 +128,17 @@ class _TileTable:
     def _read_rows(self) -> npt.NDArray[Any]:
         import numpy as np
 
-        fields = []
-        for n in range(1, self.header["TFIELDS"] + 1):
-            name, form = str(self.header[f"TTYPE{n}"]), str(self.header[f"TFORM{n}"])
-            found = _FORM.match(form)
-            if found is None:
-                raise ValueError(f"column {name} of its tiles is of the unknown form {form}")
-            count, kind, item = found.groups()
-            fields.append(
-                (name, f"({count},){_TYPES[kind]}" if count not in {"", "1"} else _TYPES[kind])
-            )
-            self.widths[name] = np.dtype(_TYPES[item or "B"]).itemsize
-        kind = np.dtype(fields)
+        kind = row_type(self.header)
+        names = [str(self.header[f"TTYPE{n + 1}"]) for n in range(self.header["TFIELDS"])]
+        self.widths = {name: item_size(self.header, n + 1) for n, name in enumerate(names)}
         size = kind.itemsize * self.header["NAXIS2"]
-        if kind.itemsize != self.header["NAXIS1"]:
-            raise ValueError(
-                f"a row of its tiles has {kind.itemsize} bytes and NAXIS1 = {self.header['NAXIS1']}"
-            )
         self.stream.seek(self.start)
         content = self.stream.read(size)
         if len(content) < size:
             raise EOFError("it is truncated: the list of its tiles is not whole")
-        return np.frombuffer(content, kind)
+        rows = np.frombuffer(content, kind)
+        rows.dtype.names = tuple(names)
+        return rows
 
     def index(self, cut: tuple[slice, slice] | None) -> tuple[slice, ...]:
         """Give the box for all axes."""
@@ -191,20 +180,31 @@ class _TileTable:
                 slice(p * t, min((p + 1) * t, n))
                 for p, t, n in zip(place, self.tile, self.shape, strict=True)
             )
-            yield _Tile(box, name, heap + offset, n_bytes)
+            tile = _Tile(box, name, heap + offset, n_bytes)
+            self._check_least(tile)
+            yield tile
+
+    def _is_gzipped(self, tile: _Tile) -> bool:
+        return tile.column == "GZIP_COMPRESSED_DATA" or (
+            tile.column == "COMPRESSED_DATA" and self.algorithm in _GZIP
+        )
+
+    def _check_least(self, tile: _Tile) -> None:
+        """Make sure that a tile is long enough for its pixels, before room is made for them."""
+        n_pixels = math.prod(s.stop - s.start for s in tile.box)
+        least = 0.0
+        if self._is_gzipped(tile):
+            least = n_pixels * _LEAST_OF_GZIP
+        elif tile.column == "COMPRESSED_DATA" and self.algorithm in _RICE:
+            least = n_pixels * _LEAST_OF_RICE
+        if tile.n_bytes < least:
+            raise ValueError(f"a tile of {tile.n_bytes} bytes cannot hold {n_pixels} pixels")
 
     def check(self, tile: _Tile) -> None:
         """Make sure that a tile does not unpack to more than its pixels, before astropy does."""
-        n_pixels = math.prod(s.stop - s.start for s in tile.box)
-        gzipped = tile.column == "GZIP_COMPRESSED_DATA" or (
-            tile.column == "COMPRESSED_DATA" and self.algorithm in _GZIP
-        )
-        if gzipped:
+        if self._is_gzipped(tile):
+            n_pixels = math.prod(s.stop - s.start for s in tile.box)
             inflated(self._content(tile), n_pixels * max(4, self.item))  # 4: quantized values
-        elif tile.column == "COMPRESSED_DATA":
-            least = _LEAST_BITS.get(self.algorithm, 0) * n_pixels
-            if 8 * tile.n_bytes < least:
-                raise ValueError(f"a tile of {tile.n_bytes} bytes cannot hold {n_pixels} pixels")
 
     def gunzip(self, index: tuple[slice, ...], tiles: list[_Tile]) -> npt.NDArray[Any]:
         """Unpack tiles into a box."""

@@ -30,7 +30,7 @@ __all__ = ["RemoteFile", "Source", "prefetch"]
 _URL = re.compile(r"[a-z][a-z0-9+.\-]+(::|://)")
 _BLOCK = 1 << 15
 """Bytes that are fetched at least: headers come whole, and no more than a few tiles too much."""
-_GAP = 1 << 13
+_GAP = 1 << 12
 """Ranges that lie nearer to each other [byte] are fetched as one."""
 _KEPT = 1 << 22
 """Pieces that are read at once and are longer [byte] are not kept: nobody reads them again."""
