@@ -67,7 +67,10 @@ class ConfigFormatter(Formatter):
         if trusted:
             _execute(config, text, path)
         else:
-            _Interpreter(config, path).run(statements)
+            try:
+                _Interpreter(config, path).run(statements)
+            except AttributeError as error:  # a field that the class does not have
+                raise self.damaged(path, error) from error
         return config
 
     def find_provenance(self, source: Source) -> dict[str, str]:
