@@ -224,6 +224,7 @@ class Butler(Questions):
         /,
         *,
         run: str | None = None,
+        formatter: str | None = None,
         **keys: Any,
     ) -> DatasetRef:
         """Store an object as a dataset.
@@ -238,6 +239,9 @@ class Butler(Questions):
             Key/value pairs; ``**keys`` win over them.
         run : str, optional
             RUN collection; the Butler's own by default.
+        formatter : str, optional
+            Name of the format, as `butler.formatters` lists them; that of the storage class by
+            default. It is recorded, and a get needs no word of it.
 
         Returns
         -------
@@ -258,7 +262,9 @@ class Butler(Questions):
         if target is None:
             raise NoRun
         full = kind.data_id(self._completed(kind, DataId.of(data_id, **keys)))
-        return self.put_as(obj, DatasetRef(uuid7(), kind, full, target), {})
+        ref = DatasetRef(uuid7(), kind, full, target)
+        self.store([(obj, ref)], formatter=formatter)
+        return ref
 
     def put_as(self, obj: Any, ref: DatasetRef, provenance: Mapping[str, str]) -> DatasetRef:
         """Store an object under an identity that was chosen before; see `put`.
@@ -278,6 +284,7 @@ class Butler(Questions):
         items: Sequence[tuple[Any, DatasetRef]],
         provenance: Mapping[str, str] | None = None,
         also: Callable[[sa.Connection], None] | None = None,
+        formatter: str | None = None,
     ) -> None:
         """Store several objects in one transaction.
 
@@ -289,6 +296,8 @@ class Butler(Questions):
             Identifiers to be written into the files.
         also : callable, optional
             Further work in the same transaction; repeatable.
+        formatter : str, optional
+            Name of the format of all; that of each storage class by default.
         """
         staged: list[StagedFile] = []
         new: list[files.NewFile] = []
@@ -296,15 +305,14 @@ class Butler(Questions):
             for obj, ref in items:
                 storage = get_storage_class(ref.dataset_type.storage_class)
                 storage.check(obj)
-                formatter = get_formatter(storage.default_formatter)
-                file = StagedFile.for_dataset(
-                    self.root, self.stem(ref), ref.id, formatter.extension
-                )
+                writer = storage.formatter(formatter)
+                file = StagedFile.for_dataset(self.root, self.stem(ref), ref.id, writer.extension)
                 staged.append(file)
                 cards = {"SKYS_ID": str(ref.id), "SKYS_RUN": ref.run, **(provenance or {})}
-                formatter.write(obj, file.temporary, cards)
-                size, digest = file.size_and_checksum()
-                new.append(files.NewFile(ref.id, "", file.path, size, digest, formatter.name))
+                done = writer.write(obj, file.temporary, cards)
+                new.append(
+                    files.NewFile(ref.id, "", file.path, done.size, done.checksum, writer.name)
+                )
             refs = [ref for _, ref in items]
             try:
                 self.registry.database.transact(_record, refs, new, staged, also)

@@ -28,6 +28,7 @@
             ├── WriteFailed (OSError)                the disk or its permissions refused
             ├── ReadFailed (OSError)                 likewise, at reading
             ├── DamagedFile (ValueError)             truncated, or of another format
+            ├── TooLarge                             it would not fit into memory, or says so
             ├── UntrustedFormat (PermissionError)    reading would run code that lies in the file
             └── WriteOnly (NotImplementedError)      the format cannot be read back
 
@@ -63,6 +64,7 @@ __all__ = [
     "RepositoryExists",
     "RepositoryNotFound",
     "StorageClassError",
+    "TooLarge",
     "TransferError",
     "UnknownComponent",
     "UnknownFormatter",
@@ -233,6 +235,12 @@ class DamagedFile(FormatterError, ValueError):
     """The file is truncated, or not of the format that it should be."""
 
     code = "damaged-file"
+
+
+class TooLarge(FormatterError):
+    """What the file holds, or says that it holds, does not fit into memory; read a part of it."""
+
+    code = "too-large"
 
 
 class UntrustedFormat(FormatterError, PermissionError):

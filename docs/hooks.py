@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 from dictionary import schema
+from formats import formats
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -116,4 +117,5 @@ PARTS = {
     "<!-- commands -->": commands,
     "<!-- camera keys -->": camera_keys,
     "<!-- states -->": states,
+    "<!-- formats -->": formats,
 }

@@ -4,20 +4,8 @@ A formatter writes one kind of file and reads it, or a part of it, back. It is c
 name is recorded for each file in the database, so that files of many formats, and of formats that
 are no longer written, lie side by side.
 
-============  ==========================  =============================================
-name          writes                      reads without the whole
-============  ==========================  =============================================
-fits-image    CCDData, Exposure           image, mask, uncertainty, variance, wcs,
-                                          header; bbox
-fits-table    astropy Table               columns, meta; some columns
-ecsv          astropy Table               columns, meta; some columns
-parquet       pandas DataFrame            columns; some columns
-yaml, json    dict, list
-config        lsst.pex.config Config
-text          str
-png           matplotlib Figure           (cannot be read back)
-pickle        anything                    (reading needs ``trusted=True``)
-============  ==========================  =============================================
+Which there are, for which storage classes, with which components and parameters, is a page of the
+documentation that is made from them.
 
 To add one, derive from `Formatter` and name it in any of two ways: as an entry point in the group
 ``skyspine.formatters`` of your package, under a name of your choice; or as ``module:Class``
@@ -30,25 +18,44 @@ from __future__ import annotations
 from functools import cache
 
 from butler.errors import PluginError, UnknownFormatter
-from butler.formatters.base import PROVENANCE_KEY, Formatter
+from butler.formatters.base import PROVENANCE_KEY, Formatter, Written
+from butler.formatters.source import Source
 from butler.plugins import entry_point_references, load_reference
 from registry.errors import did_you_mean
 
-__all__ = ["PROVENANCE_KEY", "Formatter", "formatter_names", "get_formatter"]
+__all__ = [
+    "PROVENANCE_KEY",
+    "Formatter",
+    "Source",
+    "Written",
+    "formatter_names",
+    "get_formatter",
+]
 
 ENTRY_POINT_GROUP = "skyspine.formatters"
 
 _BUILT_IN = {
+    "asdf": "butler.formatters.asdf_tree:AsdfFormatter",
     "config": "butler.formatters.configuration:ConfigFormatter",
+    "csv": "butler.formatters.tables:CsvFormatter",
     "ecsv": "butler.formatters.tables:EcsvFormatter",
+    "fits-hdus": "butler.formatters.fits_hdus:FitsHdusFormatter",
     "fits-image": "butler.formatters.fits_image:FitsImageFormatter",
+    "fits-image-gzip": "butler.formatters.fits_packed:FitsGzipFormatter",
+    "fits-image-tiles": "butler.formatters.fits_packed:FitsTilesFormatter",
+    "fits-nddata": "butler.formatters.fits_hdus:FitsNDDataFormatter",
     "fits-table": "butler.formatters.fits_table:FitsTableFormatter",
     "json": "butler.formatters.structured:JsonFormatter",
-    "parquet": "butler.formatters.tables:ParquetFormatter",
+    "npy": "butler.formatters.arrays:NpyFormatter",
+    "npz": "butler.formatters.arrays:NpzFormatter",
+    "parquet": "butler.formatters.parquet:ParquetFormatter",
+    "parquet-arrow": "butler.formatters.parquet:ParquetArrowFormatter",
+    "parquet-astropy": "butler.formatters.parquet:ParquetAstropyFormatter",
     "pickle": "butler.formatters.objects:PickleFormatter",
     "png": "butler.formatters.objects:PngFormatter",
     "text": "butler.formatters.objects:TextFormatter",
     "yaml": "butler.formatters.structured:YamlFormatter",
+    "zarr": "butler.formatters.zarr_store:ZarrFormatter",
 }
 
 

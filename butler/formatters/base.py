@@ -9,14 +9,20 @@ turns failures into sentences; a subclass has `dump` and `load`. Names are given
 from __future__ import annotations
 
 import errno
+import lzma
 import os
 import re
+import struct
+import zipfile
+import zlib
 from abc import ABC, abstractmethod
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 from urllib.parse import quote, unquote
 
+from backbone.hashing import HashedStream
 from butler.errors import (
     ButlerError,
     CannotWrite,
@@ -24,29 +30,60 @@ from butler.errors import (
     InvalidParameter,
     MissingFile,
     ReadFailed,
+    TooLarge,
     UnknownComponent,
     UntrustedFormat,
     WriteFailed,
 )
+from butler.formatters.source import Source
 from registry.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["PROVENANCE_KEY", "Formatter", "provenance_text"]
+__all__ = ["PROVENANCE_KEY", "Formatter", "Written", "provenance_text"]
 
 PROVENANCE_KEY = re.compile(r"SKYS_[A-Z0-9]{1,3}")
 """Provenance keys are FITS keywords in every format: ``SKYS_ID``, ``SKYS_RUN``, ``SKYS_QID``."""
 
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
-_FORMAT_OF_MISTAKE = (ValueError, TypeError, LookupError, EOFError, OverflowError, RecursionError)
+# What libraries raise when they read what is not of their format; none of it is raised here.
+_FORMAT_OF_MISTAKE = (
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written.
+
+    Parameters
+    ----------
+    size : int
+        Of the file [byte].
+    checksum : str
+        ``sha256:`` and hex digits.
+    """
+
+    size: int
+    checksum: str
 
 
 class Formatter(ABC):
     """One file format.
 
     Instances have no state: one serves all threads. A subclass sets the class attributes and
-    defines `dump` and `load`; `read_provenance` too when the format has a place for it.
+    defines `dump` and `load`; `find_provenance` too when the format has a place for it.
 
     Attributes
     ----------
@@ -83,7 +120,7 @@ class Formatter(ABC):
         obj : object
             One of `python_types`.
         stream : binary file
-            A real file, empty.
+            New and empty; it can seek, and read what was written.
         provenance : mapping of str to str
             Keys match `PROVENANCE_KEY`.
 
@@ -95,16 +132,34 @@ class Formatter(ABC):
 
     @abstractmethod
     def load(
-        self, path: str, component: str | None, parameters: Mapping[str, Any], *, trusted: bool
+        self, source: Source, component: str | None, parameters: Mapping[str, Any], *, trusted: bool
     ) -> Any:
-        """Read a file, or a part of it; the names in the arguments have been checked."""
+        """Read a file, or a part of it; the names in the arguments have been checked.
+
+        Parameters
+        ----------
+        source : Source
+            ``source.open()`` gives a binary file to read from, also when it lies behind a URL;
+            ``source.local()`` a path on this disk, for libraries that need one.
+        component : str or None
+            One of `components`.
+        parameters : mapping
+            Keys are among `parameters`; no value is None.
+        trusted : bool
+            Whether code that lies in the file may be run.
+        """
+
+    def find_provenance(self, source: Source) -> dict[str, str]:
+        """Find the provenance that `dump` put into the file; nothing by default."""
+        with source.open():
+            return {}
 
     def write(
         self,
         obj: Any,
         path: str | os.PathLike[str],
         provenance: Mapping[str, str] | None = None,
-    ) -> None:
+    ) -> Written:
         """Write an object to exactly this path, which must not exist; leave nothing on failure.
 
         Parameters
@@ -115,6 +170,11 @@ class Formatter(ABC):
             The folder must exist. Nothing is flushed to the disk (fsync): that is the caller's.
         provenance : mapping of str to str, optional
             Written into the file where the format has a place for it; see `PROVENANCE_KEY`.
+
+        Returns
+        -------
+        Written
+            Size and checksum, which was computed on the way.
 
         Raises
         ------
@@ -134,12 +194,13 @@ class Formatter(ABC):
                     name=key,
                 )
         try:
-            stream = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb")
+            stream = HashedStream(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
         except OSError as error:
             raise _write_failed(path, error) from error
         try:
             with stream:
-                self.dump(obj, stream, given)
+                self.dump(obj, cast("BinaryIO", stream), given)
+                return Written(*stream.size_and_checksum())
         except BaseException as error:
             with suppress(FileNotFoundError):
                 Path(path).unlink()
@@ -157,7 +218,7 @@ class Formatter(ABC):
 
     def read(
         self,
-        path: str | os.PathLike[str],
+        source: str | os.PathLike[str] | BinaryIO | Source,
         component: str | None = None,
         parameters: Mapping[str, Any] | None = None,
         *,
@@ -167,8 +228,8 @@ class Formatter(ABC):
 
         Parameters
         ----------
-        path : path-like
-            The file.
+        source : path-like, URL, binary file or Source
+            The file; an open one must be able to seek.
         component : str, optional
             One of `components`.
         parameters : mapping, optional
@@ -190,11 +251,14 @@ class Formatter(ABC):
         UntrustedFormat
             Reading runs code, and `trusted` is false.
         MissingFile, ReadFailed
-            The file is not there; it cannot be opened.
+            The file is not there; it cannot be opened, or its server does not give it.
+        TooLarge
+            It would not fit into the memory of this machine.
         DamagedFile
             The file is truncated, or not of this format.
         """
-        path = os.fspath(path)
+        source = source if isinstance(source, Source) else Source(source)
+        path = source.name
         if component is not None and component not in self.components:
             raise UnknownComponent(
                 f"A {self.name} file has no component '{component}'."
@@ -218,16 +282,55 @@ class Formatter(ABC):
                 "better, put such data in a format that holds no code.",
                 path=path,
             )
+        with self._sentences(source):
+            return self.load(source, component, selected, trusted=trusted)
+
+    def read_provenance(self, source: str | os.PathLike[str] | BinaryIO | Source) -> dict[str, str]:
+        """Read the provenance that `write` put into the file.
+
+        Parameters
+        ----------
+        source : path-like, URL, binary file or Source
+            The file.
+
+        Returns
+        -------
+        dict of str to str
+            Empty when the format has no place for it.
+
+        Raises
+        ------
+        MissingFile, ReadFailed, DamagedFile
+            As for `read`.
+        """
+        source = source if isinstance(source, Source) else Source(source)
+        with self._sentences(source):
+            return self.find_provenance(source)
+
+    @contextmanager
+    def _sentences(self, source: Source) -> Iterator[None]:
+        """Turn what goes wrong at reading into errors that say what to do."""
+        path = source.name
         try:
-            return self.load(path, component, selected, trusted=trusted)
+            yield
         except ButlerError:
             raise
         except FileNotFoundError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
+                # fsspec says of every server that does not answer that the file is not there.
+                raise self._unreachable(path, cause) from error
             raise MissingFile(
                 f"{path} is not there; `skyspine check REPO` tells what else is missing.", path=path
             ) from error
+        except MemoryError as error:
+            raise TooLarge(
+                f"{path} does not fit into the memory of this machine"
+                f"{f': {error}' if str(error) else ''}; read a part of it.",
+                path=path,
+            ) from error
         except OSError as error:
-            if error.errno is not None or Path(path).is_dir():
+            if error.errno is not None or (source.path and Path(source.path).is_dir()):
                 raise ReadFailed(
                     f"{path} cannot be read: {error.strerror or error}; "
                     "check the file and its permissions.",
@@ -236,22 +339,17 @@ class Formatter(ABC):
             raise self.damaged(path, error) from error
         except _FORMAT_OF_MISTAKE as error:
             raise self.damaged(path, error) from error
+        except Exception as error:
+            if source.path is not None:
+                raise
+            raise self._unreachable(path, error) from error
 
-    def read_provenance(self, path: str | os.PathLike[str]) -> dict[str, str]:
-        """Read the provenance that `write` put into the file.
-
-        Parameters
-        ----------
-        path : path-like
-            The file.
-
-        Returns
-        -------
-        dict of str to str
-            Empty when the format has no place for it.
-        """
-        Path(path).stat()
-        return {}
+    def _unreachable(self, path: str, reason: BaseException) -> ReadFailed:
+        return ReadFailed(
+            f"{path} cannot be read: {type(reason).__name__}: {' '.join(str(reason).split())}; "
+            "check that its server answers, and that you may read there.",
+            path=path,
+        )
 
     def damaged(self, path: str, reason: object) -> DamagedFile:
         """Make the error that says that a file is not what it should be.

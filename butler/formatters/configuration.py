@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ast
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from butler.errors import PluginError, UntrustedFormat
@@ -20,10 +19,11 @@ from butler.formatters.base import Formatter, encoded, provenance_text
 from butler.plugins import load_reference
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     from lsst.pex.config import Config
+
+    from butler.formatters.source import Source
 
 __all__ = ["ConfigFormatter"]
 
@@ -51,14 +51,14 @@ class ConfigFormatter(Formatter):
 
     def load(
         self,
-        path: str,
+        source: Source,
         component: str | None,  # noqa: ARG002
         parameters: Mapping[str, Any],  # noqa: ARG002
         *,
         trusted: bool,
     ) -> Any:
         """Read the configuration; see `Formatter.load`."""
-        text = Path(path).read_text(encoding="utf-8")
+        path, text = source.name, source.read_bytes().decode()
         try:
             statements = ast.parse(text, filename=path).body
             config = _class_of(statements)()
@@ -67,12 +67,15 @@ class ConfigFormatter(Formatter):
         if trusted:
             _execute(config, text, path)
         else:
-            _Interpreter(config, path).run(statements)
+            try:
+                _Interpreter(config, path).run(statements)
+            except AttributeError as error:  # a field that the class does not have
+                raise self.damaged(path, error) from error
         return config
 
-    def read_provenance(self, path: str | os.PathLike[str]) -> dict[str, str]:
+    def find_provenance(self, source: Source) -> dict[str, str]:
         """Read the comments at the beginning."""
-        with Path(path).open(encoding="utf-8") as stream:
+        with source.text() as stream:
             return provenance_text(stream)
 
 

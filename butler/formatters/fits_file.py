@@ -1,39 +1,105 @@
 """Is this FITS file whole, and where are its HDUs?
 
-Opens FITS as it lies, also gzipped, and finds truncation by arithmetic over the headers before any
-pixel is read: astropy only warns, and drops the HDUs that it cannot make out. What the headers
-say is in `butler.formatters.fits_header`.
+Opens FITS as it lies, also compressed as a whole or behind a URL, and finds truncation and lies by
+arithmetic over the headers (`butler.formatters.fits_scan`) before any pixel is read: astropy only
+warns, and drops the HDUs that it cannot make out. What the headers say is in
+`butler.formatters.fits_header`.
 """
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import lzma
-import struct
 import warnings
-import zlib
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from butler.formatters.fits_pixels import read_pixels
+from butler.formatters.fits_rows import check_vectors
+from butler.formatters.fits_scan import Extent, extents
+from butler.formatters.limits import require_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from astropy.io.fits import HDUList
+    import numpy.typing as npt
+    from astropy.io.fits import HDUList, Header
 
-__all__ = ["open_fits"]
+    from butler.formatters.source import Source
 
-_GZIP_MAGIC = b"\x1f\x8b"
+__all__ = ["FitsFile", "open_fits", "written_by_astropy"]
+
+_UNPACKERS: dict[bytes, Callable[[BinaryIO], Any]] = {
+    b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream, mode="rb"),
+    b"BZ": bz2.BZ2File,
+    b"\xfd7": lzma.LZMAFile,
+}
+_PIECE = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class FitsFile:
+    """An open FITS file.
+
+    Parameters
+    ----------
+    hdus : `astropy.io.fits.HDUList`
+        Valid as long as the file is open; arrays taken from it stay valid.
+    stream : binary file
+        What they are read from: not compressed as a whole.
+    """
+
+    hdus: HDUList
+    stream: BinaryIO
+
+    @property
+    def primary(self) -> Header:
+        """The header of the first HDU."""
+        return self.hdus[0].header
+
+    def pixels(self, hdu: Any, cut: tuple[slice, slice] | None = None) -> npt.NDArray[Any]:
+        """Read the pixels of an HDU; see `butler.formatters.fits_pixels.read_pixels`."""
+        return read_pixels(hdu, self.stream, cut)
+
+    def check_table(self, hdu: Any) -> None:
+        """Make sure that a table lies as it says; see `butler.formatters.fits_rows`."""
+        from astropy.io.fits import BinTableHDU
+
+        if isinstance(hdu, BinTableHDU):
+            check_vectors(self.stream, hdu.header, hdu.fileinfo()["datLoc"])
 
 
 @contextmanager
-def open_fits(path: str, *, whole: bool, **options: bool) -> Iterator[HDUList]:
+def written_by_astropy() -> Iterator[None]:
+    """Silence astropy's warnings; let a full disk be one, which astropy takes for a bug of its own.
+
+    Raises
+    ------
+    OSError
+        As the system said it.
+    """
+    from astropy.utils.exceptions import AstropyWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        try:
+            yield
+        except AttributeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
+
+@contextmanager
+def open_fits(source: Source, *, whole: bool, **options: bool) -> Iterator[FitsFile]:
     """Open a FITS file; astropy's warnings are silent, and damage raises.
 
     Parameters
     ----------
-    path : str
+    source : Source
         A file; gzip, bzip2 and xz are undone in memory.
     whole : bool
         Check that the file is as long as its headers say, and read ahead for that. Without it,
@@ -44,71 +110,106 @@ def open_fits(path: str, *, whole: bool, **options: bool) -> Iterator[HDUList]:
 
     Yields
     ------
-    `astropy.io.fits.HDUList`
-        Valid inside the block; arrays taken from it stay valid.
+    FitsFile
+        Open inside the block.
 
     Raises
     ------
     OSError
         Without ``errno``: not FITS. With it: cannot be opened.
     ValueError, EOFError
-        Truncated or damaged.
+        Truncated, damaged, or its headers lie.
+    MemoryError
+        Unpacked it would not fit into memory.
     """
     from astropy.io import fits
     from astropy.utils.exceptions import AstropyWarning
 
-    with Path(path).open("rb") as stream:
-        gzipped = stream.read(2) == _GZIP_MAGIC
-        size = None if gzipped else stream.seek(0, io.SEEK_END)
     try:
-        with warnings.catch_warnings():
+        with source.open() as packed, warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
-            source: str | io.BytesIO = path
-            if gzipped:
-                with gzip.open(path) as unzipped:
-                    content = unzipped.read() if whole else _first_header(unzipped)
-                if content:
-                    source, size = io.BytesIO(content), len(content)
-            with fits.open(source, memmap=False, **options) as hdus:
-                if whole and size is not None:
-                    _check_extent(hdus, size)
-                yield hdus
-    except (fits.VerifyError, zlib.error, lzma.LZMAError, struct.error) as error:
+            unpack = _UNPACKERS.get(packed.read(2))
+            packed.seek(0)
+            stream = packed if unpack is None else _unpacked(unpack(packed), whole=whole)
+            if unpack is None:
+                _check(stream, whole=whole)
+            stream.seek(0)
+            hdus = fits.open(stream, memmap=False, lazy_load_hdus=True, **options)
+            try:
+                yield FitsFile(hdus, stream)
+            finally:
+                hdus.close(closed=False)  # a file that came open stays so
+    except fits.VerifyError as error:
         raise ValueError(str(error)) from error
 
 
-def _first_header(unzipped: gzip.GzipFile) -> bytes:
-    """Read the primary header, if pixels follow it; else nothing: the next HDUs are needed."""
-    from astropy.io.fits import Header
-
-    header = Header.fromfile(unzipped)
-    return header.tostring().encode("ascii") if header.get("NAXIS") else b""
-
-
-def _check_extent(hdus: HDUList, size: int) -> None:
-    """Compare where each HDU must end with the size of the file [bytes].
+def _check(stream: BinaryIO, *, whole: bool) -> None:
+    """Follow the headers through a file that can seek; compare where it must end with its size.
 
     The padding after the last HDU may be missing: some instruments do not write it.
     """
-    from astropy.io.fits import CompImageHDU
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
 
-    end, file = 0, None
-    for index, hdu in enumerate(hdus):
-        place = hdu.fileinfo()
-        start, span, file = place["datLoc"], place["datSpan"], place["file"]
-        # The `size` of a tile-compressed image is that of its pixels, not what lies in the file.
-        least = start + (max(0, span - 2879) if isinstance(hdu, CompImageHDU) else hdu.size)
-        if least > size:
-            raise ValueError(
-                f"it is truncated: HDU {index} needs {least} bytes and the file has {size}"
-            )
-        end = start + span
-    expected = hdus[0].header.get("SKYHDUS")
-    if expected is not None and expected > len(hdus):
-        raise ValueError(
-            f"it is truncated: it has {len(hdus)} HDUs and was written with {expected}"
-        )
-    if file is not None and size > end:
-        file.seek(end)
-        if file.read(8) == b"XTENSION":
-            raise ValueError(f"it is truncated: HDU {len(hdus)} has no whole header")
+    def skip(extent: Extent) -> None:
+        if whole and extent.data_at + extent.size > size:
+            raise ValueError(_cut_short(n_hdus - 1, extent, size))
+        stream.seek(extent.end)
+
+    n_hdus, expected = 0, None
+    for extent in extents(stream, skip):
+        expected = extent.counts.get("SKYHDUS") if n_hdus == 0 else expected
+        n_hdus += 1
+        if not whole and extent.end >= size:
+            return
+    _check_number(n_hdus, expected)
+
+
+def _cut_short(index: int, extent: Extent, size: int) -> str:
+    return (
+        f"it is truncated: HDU {index} needs {extent.data_at + extent.size} bytes and the file has "
+        f"{size}"
+    )
+
+
+def _check_number(found: int, expected: int | None) -> None:
+    if expected is not None and expected > found:
+        raise ValueError(f"it is truncated: it has {found} HDUs and was written with {expected}")
+
+
+def _unpacked(packed: BinaryIO, *, whole: bool) -> BinaryIO:
+    """Unpack as much as the headers announce, and not a byte more.
+
+    Without ``whole``, nothing but the primary header if it is that of an image.
+    """
+    content = io.BytesIO()
+    reader = _Keeping(packed, content)
+
+    def skip(extent: Extent) -> None:
+        require_memory(extent.end, "its header")
+        while (left := extent.end - content.tell()) and reader.read(min(_PIECE, left)):
+            pass
+        if content.tell() < extent.data_at + extent.size:
+            raise ValueError(_cut_short(n_hdus - 1, extent, content.tell()))
+
+    n_hdus, expected = 0, None
+    for extent in extents(cast("BinaryIO", reader), skip):
+        if n_hdus == 0:
+            expected = extent.counts.get("SKYHDUS")
+            if not whole and extent.counts["NAXIS"]:
+                return content
+        n_hdus += 1
+    _check_number(n_hdus, expected)
+    return content
+
+
+class _Keeping:
+    """A stream that keeps what was read from it."""
+
+    def __init__(self, stream: BinaryIO, kept: BinaryIO) -> None:
+        self.stream, self.kept = stream, kept
+
+    def read(self, size: int) -> bytes:
+        found = self.stream.read(size)
+        self.kept.write(found)
+        return found

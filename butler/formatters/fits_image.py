@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
-from butler.errors import InvalidParameter, MissingComponent
+from butler.errors import MissingComponent
 from butler.formatters.base import Formatter
-from butler.formatters.fits_file import open_fits
+from butler.formatters.fits_file import FitsFile, open_fits
 from butler.formatters.fits_header import (
     celestial_wcs,
     file_cards,
@@ -22,16 +22,18 @@ from butler.formatters.fits_header import (
     unit_of,
     wcs_cards,
 )
-from butler.formatters.fits_pixels import read_pixels
+from butler.formatters.fits_pixels import sign_bit, write_pixels
+from butler.formatters.selections import selected_box
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     import numpy.typing as npt
     from astropy.io.fits import Card, HDUList, Header, ImageHDU
     from astropy.nddata import CCDData, NDUncertainty
     from astropy.wcs import WCS
+
+    from butler.formatters.source import Source
 
 __all__ = ["FitsImageFormatter"]
 
@@ -43,7 +45,7 @@ _UNCERTAINTIES = {
     "UNCERT": "UnknownUncertainty",
 }
 _FOREIGN_UNCERTAINTIES = {"UNCERT": "StdDevUncertainty", "ERR": "StdDevUncertainty"}
-_CUT = tuple[slice, slice]
+Cut = tuple[slice, slice]
 
 
 class FitsImageFormatter(Formatter):
@@ -93,49 +95,98 @@ class FitsImageFormatter(Formatter):
                 hdus.append(_hdu(fits.ImageHDU, obj.psf, [fits.Card("EXTNAME", "PSFIMAGE")]))
             count = fits.Card("SKYHDUS", len(hdus), "HDUs of this file, to find it cut short")
             hdus[0].header.append(count, end=True)
+            hdus[0].header.set("EXTEND", True, after="NAXIS")
             try:
-                # "ignore" leaves cards of the instrument that bend the standard as they came.
-                fits.HDUList(hdus).writeto(stream, output_verify="ignore")
+                self.pack(hdus, stream)
             except ValueError as error:
                 raise self.refuse(_bad_card(primary) or str(error), "correct it") from error
 
+    def pack(self, hdus: list[Any], stream: BinaryIO) -> None:
+        """Write headers and pixels; cards that bend the standard stay as they came.
+
+        Parameters
+        ----------
+        hdus : list of HDU
+            Images, the first of them without pixels.
+        stream : binary file
+            New and empty.
+
+        Raises
+        ------
+        ValueError
+            A card cannot be written.
+        """
+        for hdu in hdus:
+            pixels = hdu.data
+            if pixels is not None and (bit := sign_bit(pixels.dtype)):
+                zero = -bit if pixels.dtype.itemsize == 1 else bit
+                hdu.header.set("BSCALE", 1, after="GCOUNT")
+                hdu.header.set("BZERO", zero, after="BSCALE")
+            stream.write(hdu.header.tostring().encode("ascii"))
+            if pixels is not None:
+                write_pixels(pixels, stream)
+
     def load(
         self,
-        path: str,
+        source: Source,
         component: str | None,
         parameters: Mapping[str, Any],
         *,
         trusted: bool,  # noqa: ARG002
     ) -> Any:
         """Read the image or a component of it; see `Formatter.load`."""
+        path = source.name
         part = {"data": "image", "metadata": "header"}.get(component or "", component)
-        with open_fits(path, whole=part not in {"wcs", "header"}) as hdus:
-            image = _image_hdu_of(hdus)
-            cut = _cut(parameters["bbox"], image.shape, path) if "bbox" in parameters else None
+        with open_fits(source, whole=part not in {"wcs", "header"}) as file:
+            image = _image_hdu_of(file.hdus)
+            cut = (
+                selected_box(parameters["bbox"], image.shape, path)
+                if "bbox" in parameters
+                else None
+            )
             if part == "image":
-                return read_pixels(image, cut)
+                return file.pixels(image, cut)
             if part == "header":
-                return _header(hdus, image, cut)
+                return _header(file.hdus, image, cut)
             if part == "wcs":
                 return _given(_wcs(image, cut), "celestial WCS", path)
             if part == "mask":
-                return _given(_mask(hdus, image, cut), "mask", path)
+                return _given(_mask(file, image, cut), "mask", path)
             if part in {"uncertainty", "variance"}:
-                uncertainty = _given(_uncertainty(hdus, image, cut), "uncertainty", path)
+                uncertainty = _given(_uncertainty(file, image, cut), "uncertainty", path)
                 return uncertainty if part == "uncertainty" else _variance(uncertainty, path)
-            return _exposure(hdus, image, cut)
+            return self.assembled(file, image, cut)
 
-    def read_provenance(self, path: str | os.PathLike[str]) -> dict[str, str]:
+    def find_provenance(self, source: Source) -> dict[str, str]:
         """Read the ``SKYS_*`` cards of the primary header."""
-        with open_fits(str(path), whole=False) as hdus:
-            return provenance_in(hdus[0].header)
+        with open_fits(source, whole=False) as file:
+            return provenance_in(file.primary)
+
+    def assembled(self, file: FitsFile, image: Any, cut: Cut | None) -> Any:
+        """Make the object of what the file has."""
+        from butler.exposure import Exposure
+
+        exposure = Exposure(
+            file.pixels(image, cut),
+            unit=unit_of(image.header),
+            mask=_mask(file, image, cut),
+            uncertainty=_uncertainty(file, image, cut),
+            wcs=_wcs(image, cut),
+            meta=_header(file.hdus, image, cut),
+        )
+        psf = next((hdu for hdu in file.hdus[1:] if hdu.name == "PSFIMAGE"), None)
+        if psf is not None:
+            exposure.psf = file.pixels(psf)
+        return exposure
 
     def _image_hdu(self, obj: CCDData, projection: list[Card]) -> ImageHDU:
         from astropy.io.fits import Card, ImageHDU
 
         if obj.data is None or obj.data.ndim == 0:
             raise self.refuse("it has no pixels", "put an array of at least one axis")
-        cards = [Card("EXTNAME", "IMAGE"), Card("BUNIT", _unit_text(obj.unit))]
+        cards = [Card("EXTNAME", "IMAGE")]
+        if obj.unit is not None:
+            cards.append(Card("BUNIT", _unit_text(obj.unit)))
         return _hdu(ImageHDU, self._storable(obj.data, "pixels"), cards + projection)
 
     def _mask_hdu(self, obj: CCDData) -> ImageHDU:
@@ -182,10 +233,8 @@ class FitsImageFormatter(Formatter):
         return _hdu(ImageHDU, self._storable(array, "uncertainty"), cards)
 
     def _storable(self, array: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
-        """Give pixels in FITS's byte order; astropy would swap the caller's array to and fro."""
-        if array.dtype.str[1:] in {"f4", "f8", "i2", "i4", "i8"}:
-            return array.astype(array.dtype.newbyteorder(">"), copy=False)
-        if array.dtype.str[1:] in {"u1", "u2", "u4", "u8", "i1"}:
+        """Give the pixels if they are of a type that FITS has."""
+        if array.dtype.str[1:] in {"f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"}:
             return array
         raise self.refuse(
             f"its {what} are of {array.dtype}, which FITS does not have",
@@ -218,27 +267,7 @@ def _named(hdus: HDUList, names: Any) -> Any:
     return None, ""
 
 
-def _cut(bbox: Any, shape: tuple[int, ...], path: str) -> _CUT:
-    ny, nx = (1, *shape)[-2:]
-    try:
-        x_min, y_min, x_max, y_max = (int(value) for value in bbox)
-    except (TypeError, ValueError) as error:
-        raise InvalidParameter(
-            f"bbox is {bbox!r}; give four integers (x_min, y_min, x_max, y_max).",
-            path=path,
-            name="bbox",
-        ) from error
-    if len(shape) < 2 or not (0 <= x_min < x_max <= nx and 0 <= y_min < y_max <= ny):
-        raise InvalidParameter(
-            f"bbox ({x_min}, {y_min}, {x_max}, {y_max}) does not lie in the image {path}, whose "
-            f"pixels are (0, 0, {nx}, {ny}), the last two not included.",
-            path=path,
-            name="bbox",
-        )
-    return slice(y_min, y_max), slice(x_min, x_max)
-
-
-def _header(hdus: HDUList, image: Any, cut: _CUT | None) -> Header:
+def _header(hdus: HDUList, image: Any, cut: Cut | None) -> Header:
     planes: list[Card] = []
     if image is not hdus[0]:
         mask, _ = _named(hdus, _MASKS)
@@ -253,16 +282,16 @@ def _header(hdus: HDUList, image: Any, cut: _CUT | None) -> Header:
     return header
 
 
-def _wcs(image: Any, cut: _CUT | None) -> WCS | None:
+def _wcs(image: Any, cut: Cut | None) -> WCS | None:
     wcs = celestial_wcs(image.header)
     return wcs if wcs is None or cut is None else wcs[(..., *cut)] if wcs.naxis > 2 else wcs[cut]
 
 
-def _mask(hdus: HDUList, image: Any, cut: _CUT | None) -> npt.NDArray[Any] | None:
-    hdu, _ = _named(hdus, _MASKS)
+def _mask(file: FitsFile, image: Any, cut: Cut | None) -> npt.NDArray[Any] | None:
+    hdu, _ = _named(file.hdus, _MASKS)
     if hdu is None:
         return None
-    mask = _aligned(hdu, image, cut)
+    mask = _aligned(file, hdu, image, cut)
     kind = hdu.header.get("MASKKIND")
     bits = any(key.startswith("MP_") for key in hdu.header) or mask.dtype.kind != "u"
     if kind == "bool" or (kind is None and mask.dtype.itemsize == 1 and not bits):
@@ -270,24 +299,26 @@ def _mask(hdus: HDUList, image: Any, cut: _CUT | None) -> npt.NDArray[Any] | Non
     return mask
 
 
-def _uncertainty(hdus: HDUList, image: Any, cut: _CUT | None) -> NDUncertainty | None:
+def _uncertainty(file: FitsFile, image: Any, cut: Cut | None) -> NDUncertainty | None:
     from astropy import nddata
 
-    hdu, name = _named(hdus, {*_UNCERTAINTIES, *_FOREIGN_UNCERTAINTIES})
+    hdu, name = _named(file.hdus, {*_UNCERTAINTIES, *_FOREIGN_UNCERTAINTIES})
     if hdu is None:
         return None
     kind = hdu.header.get("UTYPE", _FOREIGN_UNCERTAINTIES.get(name, _UNCERTAINTIES.get(name)))
     if kind not in _UNCERTAINTIES.values():
         raise ValueError(f"its uncertainty is of the unknown type '{kind}'")
     unit = unit_of(hdu.header) if "BUNIT" in hdu.header else None
-    found: NDUncertainty = getattr(nddata, kind)(_aligned(hdu, image, cut), unit=unit, copy=False)
+    found: NDUncertainty = getattr(nddata, kind)(
+        _aligned(file, hdu, image, cut), unit=unit, copy=False
+    )
     return found
 
 
-def _aligned(hdu: Any, image: Any, cut: _CUT | None) -> npt.NDArray[Any]:
+def _aligned(file: FitsFile, hdu: Any, image: Any, cut: Cut | None) -> npt.NDArray[Any]:
     if hdu.shape != image.shape:
         raise ValueError(f"its {hdu.name} is {hdu.shape} and its image {image.shape}")
-    return read_pixels(hdu, cut)
+    return file.pixels(hdu, cut)
 
 
 def _variance(uncertainty: NDUncertainty, path: str) -> NDUncertainty:
@@ -300,25 +331,6 @@ def _variance(uncertainty: NDUncertainty, path: str) -> NDUncertainty:
             name="variance",
         )
     return uncertainty.represent_as(VarianceUncertainty)
-
-
-def _exposure(hdus: HDUList, image: Any, cut: _CUT | None) -> CCDData:
-    from butler.exposure import Exposure
-
-    header = _header(hdus, image, cut)
-    wcs = _wcs(image, cut)
-    exposure = Exposure(
-        read_pixels(image, cut),
-        unit=unit_of(image.header),
-        mask=_mask(hdus, image, cut),
-        uncertainty=_uncertainty(hdus, image, cut),
-        wcs=wcs,
-        meta=header,
-    )
-    psf = next((hdu for hdu in hdus[1:] if hdu.name == "PSFIMAGE"), None)
-    if psf is not None:
-        exposure.psf = read_pixels(psf)
-    return exposure
 
 
 def _given(value: Any, what: str, path: str) -> Any:

@@ -1,72 +1,125 @@
-"""How do pixels come from a FITS file into an array of the machine's byte order?
+"""How do pixels come from a FITS file into an array of the machine's byte order, and back?
 
-Plain images are read here, in pieces that stay in the processor's cache while their bytes are
-swapped; a box of them through a memory map. What needs arithmetic (scaled, tile-compressed or
-unzipped images) goes through astropy.
+Plain images are read and written here, in pieces that stay in the processor's cache while their
+bytes are swapped; of a box, only its rows. Tiles are in `butler.formatters.fits_tiles`. What needs
+arithmetic (scaled images) goes through astropy.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from butler.formatters.fits_scan import padded
+from butler.formatters.fits_tiles import read_tiles
+from butler.formatters.raw_array import PIECE, read_array, read_box
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["read_pixels"]
+__all__ = ["read_pixels", "sign_bit", "write_pixels"]
 
-_PIECE = 1 << 18
-"""Pixels that are read at a time."""
+_STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+_SCALING = ("BZERO", "BSCALE", "BLANK")
 
 
-def read_pixels(hdu: Any, cut: tuple[slice, ...] | None = None) -> npt.NDArray[Any]:
+def read_pixels(
+    hdu: Any, stream: BinaryIO, cut: tuple[slice, slice] | None = None
+) -> npt.NDArray[Any]:
     """Read the pixels of an image HDU, or a box of them.
 
     Parameters
     ----------
     hdu : `astropy.io.fits.PrimaryHDU`, `ImageHDU` or `CompImageHDU`
         Of an open file.
+    stream : binary file
+        That file; it can seek.
     cut : tuple of slice, optional
-        Of the last axes, in the order of the array's; the others are read whole.
+        Of the last two axes, in the order of the array's; the others are read whole.
 
     Returns
     -------
     array
         Writeable, owned by the caller, in native byte order.
+
+    Raises
+    ------
+    ValueError, EOFError
+        The file is truncated, or its headers lie.
+    MemoryError
+        Unpacked it would not fit into memory.
+    """
+    import numpy as np
+    from astropy.io.fits import CompImageHDU
+
+    if isinstance(hdu, CompImageHDU):
+        return _native(read_tiles(hdu, stream, cut))
+    flip = _flipped_bit(hdu.header)
+    if flip is None:
+        return _native(hdu.data if cut is None else hdu.section[(..., *cut)])
+    data_at = hdu.fileinfo()["datLoc"]
+    stored = np.dtype(_STORED[hdu.header["BITPIX"]])
+    if cut is None:
+        pixels = read_array(stream, data_at, stored, hdu.shape)
+    else:
+        pixels = read_box(stream, data_at, stored, hdu.shape, cut)
+    if flip:
+        kind = {"u": "i", "i": "u"}[stored.kind]
+        pixels = pixels.view(f"u{stored.itemsize}")
+        pixels ^= pixels.dtype.type(flip)
+        pixels = pixels.view(f"{kind}{stored.itemsize}")
+    return pixels
+
+
+def write_pixels(pixels: npt.NDArray[Any], stream: Any) -> None:
+    """Write an array as the data of an image HDU, and fill its last block.
+
+    Parameters
+    ----------
+    pixels : array
+        Of a type that FITS has, or of an integer of the other sign: see `sign_bit`.
+    stream : binary file
+        At the end of the header.
     """
     import numpy as np
 
-    place = hdu.fileinfo()
-    if not _is_plain(hdu) or place["file"].file_like or place["file"].compression:
-        array: npt.NDArray[Any] = hdu.data if cut is None else hdu.section[(..., *cut)]
-        if not array.dtype.isnative:
-            array = array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
+    # A HashedStream hashes pieces that nobody changes while the next one is made ready.
+    put = getattr(stream, "write_kept", stream.write)
+    flip = sign_bit(pixels.dtype)
+    big = pixels.dtype.newbyteorder(">")
+    flat = pixels.reshape(-1)
+    for start in range(0, flat.size, PIECE):
+        piece = np.array(flat[start : start + PIECE], big)
+        if flip:
+            bits = piece.view(f">u{piece.itemsize}")
+            bits ^= bits.dtype.type(flip)
+        put(piece.view(np.uint8).data)
+    stream.write(b"\0" * (padded(pixels.nbytes) - pixels.nbytes))
+
+
+def sign_bit(kind: Any) -> int:
+    """Give the bit that an integer type has turned in FITS, which lacks it (``BZERO``); or 0."""
+    if kind.str[1:] in {"u2", "u4", "u8", "i1"}:
+        return 1 << (8 * int(kind.itemsize) - 1)
+    return 0
+
+
+def _flipped_bit(header: Any) -> int | None:
+    """Give the bit that differs between values and what lies in the file; None for arithmetic."""
+    if not any(key in header for key in _SCALING):
+        return 0
+    bitpix, zero = header["BITPIX"], header.get("BZERO", 0)
+    if header.get("BSCALE", 1) != 1 or "BLANK" in header or bitpix < 0:
+        return None
+    if zero == 0:
+        return 0
+    convention = -128 if bitpix == 8 else 1 << (bitpix - 1)
+    return 1 << (bitpix - 1) if zero == convention else None
+
+
+def _native(pixels: Any) -> npt.NDArray[Any]:
+    import numpy as np
+
+    array = np.asarray(pixels)
+    if array.dtype.isnative:
         return array
-    name = place["file"].name
-    kind = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
-    stored = np.dtype(kind[hdu.header["BITPIX"]])
-    native = stored.newbyteorder("=")
-    if cut is not None:
-        mapped: Any = np.memmap(name, stored, "r", place["datLoc"], hdu.shape)
-        return np.array(mapped[(..., *cut)], native)
-    whole = np.empty(hdu.shape, native)
-    flat = whole.reshape(-1)
-    piece = np.empty(min(_PIECE, flat.size), stored)
-    with Path(name).open("rb") as stream:
-        stream.seek(place["datLoc"])
-        for start in range(0, flat.size, _PIECE):
-            part = piece[: flat.size - start]
-            if stream.readinto(part.view(np.uint8).data) < part.nbytes:
-                raise EOFError("it is truncated: it ended while its pixels were read")
-            flat[start : start + part.size] = part
-    return whole
-
-
-def _is_plain(hdu: Any) -> bool:
-    """Say whether the values are those that lie in the file."""
-    from astropy.io.fits import CompImageHDU
-
-    header = hdu.header
-    return not isinstance(hdu, CompImageHDU) and not any(
-        key in header for key in ("BZERO", "BSCALE", "BLANK")
-    )
+    return array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))

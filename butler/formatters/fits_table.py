@@ -10,21 +10,24 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
-from butler.errors import InvalidParameter
 from butler.formatters.base import PROVENANCE_KEY, Formatter
-from butler.formatters.fits_file import open_fits
+from butler.formatters.fits_file import open_fits, written_by_astropy
 from butler.formatters.fits_header import provenance_cards, provenance_in
+from butler.formatters.fits_scan import padded
 from butler.formatters.plain import Inexpressible, plain
-from registry.errors import did_you_mean
+from butler.formatters.selections import selected_names, selected_rows
+from butler.formatters.source import prefetch
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from astropy.io.fits import HDUList
     from astropy.table import Table
 
-__all__ = ["FitsTableFormatter", "selected_columns"]
+    from butler.formatters.fits_file import FitsFile
+    from butler.formatters.source import Source
+
+__all__ = ["FitsTableFormatter"]
 
 _META_CARD = "SKYMETA"
 
@@ -33,24 +36,23 @@ class FitsTableFormatter(Formatter):
     """An astropy Table as the first binary table of a FITS file.
 
     Components: ``columns`` (the names), ``meta``. Parameters of a read: ``columns``, the names of
-    those that are wanted. Tables that others wrote are read as they are: a NaN or an empty string
-    is a value, not a masked one. FITS keeps no blanks at the end of a text.
+    those that are wanted, and ``rows = (start, stop)``; only those rows are read from the file,
+    and the heap if there are vectors of varying length. Tables that others wrote are read as they
+    are: a NaN or an empty string is a value, not a masked one. FITS keeps no blanks at the end of a
+    text.
     """
 
     name = "fits-table"
     extension: ClassVar[str] = ".fits"
     python_types: ClassVar[tuple[str, ...]] = ("astropy.table.Table",)
     components: ClassVar[frozenset[str]] = frozenset({"columns", "meta"})
-    parameters: ClassVar[frozenset[str]] = frozenset({"columns"})
+    parameters: ClassVar[frozenset[str]] = frozenset({"columns", "rows"})
     keeps_provenance: ClassVar[bool] = True
 
     def dump(self, obj: Table, stream: BinaryIO, provenance: Mapping[str, str]) -> None:
         """Write the table; see `Formatter.dump`."""
-        import warnings
-
         from astropy.io.fits import Header
         from astropy.table import MaskedColumn
-        from astropy.utils.exceptions import AstropyWarning
 
         table = obj.copy(copy_data=False)
         meta = {str(k): v for k, v in obj.meta.items() if not PROVENANCE_KEY.fullmatch(str(k))}
@@ -62,8 +64,7 @@ class FitsTableFormatter(Formatter):
             if isinstance(column, MaskedColumn) and column.mask.any():
                 column.info.serialize_method["fits"] = "data_mask"
         table.meta.update(Header(provenance_cards(provenance)))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
+        with written_by_astropy():
             try:
                 table.write(stream, format="fits")
             except (ValueError, TypeError, KeyError) as error:
@@ -73,7 +74,7 @@ class FitsTableFormatter(Formatter):
 
     def load(
         self,
-        path: str,
+        source: Source,
         component: str | None,
         parameters: Mapping[str, Any],
         *,
@@ -81,18 +82,27 @@ class FitsTableFormatter(Formatter):
     ) -> Any:
         """Read the table or a component of it; see `Formatter.load`."""
         from astropy.table import Table
+        from astropy.table.meta import YamlParseError
 
-        with open_fits(path, whole=component != "columns", character_as_bytes=False) as hdus:
-            hdu = _table_of(hdus)
+        with open_fits(source, whole=component != "columns", character_as_bytes=False) as file:
+            hdu = _table_of(file.hdus)
             if component == "columns":
-                return [name for name in hdu.columns.names if not name.endswith(".mask")]
-            table = Table.read(
-                hdu,
-                format="fits",
-                astropy_native=True,
-                mask_invalid=False,
-                unit_parse_strict="silent",
-            )
+                return [name for name in hdu.columns.names if not str(name).endswith(".mask")]
+            file.check_table(hdu)
+            if "rows" in parameters:
+                hdu = _rows_of(
+                    file, hdu, selected_rows(parameters["rows"], hdu.header["NAXIS2"], source.name)
+                )
+            try:
+                table = Table.read(
+                    hdu,
+                    format="fits",
+                    astropy_native=True,
+                    mask_invalid=False,
+                    unit_parse_strict="silent",
+                )
+            except YamlParseError as error:
+                raise ValueError("astropy's description of its columns is no YAML") from error
         for name in table.colnames:
             kind = table[name].info.dtype
             if kind is not None and not kind.isnative:
@@ -104,13 +114,13 @@ class FitsTableFormatter(Formatter):
         if component == "meta":
             return dict(table.meta)
         if "columns" in parameters:
-            return table[selected_columns(parameters["columns"], table.colnames, path)]
+            return table[selected_names(parameters["columns"], table.colnames, source.name)]
         return table
 
-    def read_provenance(self, path: str | os.PathLike[str]) -> dict[str, str]:
+    def find_provenance(self, source: Source) -> dict[str, str]:
         """Read the ``SKYS_*`` cards of the table's header."""
-        with open_fits(str(path), whole=False) as hdus:
-            return provenance_in(_table_of(hdus).header)
+        with open_fits(source, whole=False) as file:
+            return provenance_in(_table_of(file.hdus).header)
 
     def _card_values(self, meta: Mapping[str, Any]) -> dict[str, Any]:
         """Choose what goes into cards; add all of it as JSON if the cards would change it."""
@@ -137,35 +147,6 @@ class FitsTableFormatter(Formatter):
         return kept
 
 
-def selected_columns(wanted: str | Iterable[str], known: Iterable[str], path: str) -> list[str]:
-    """Check the names of columns that a read should give.
-
-    Parameters
-    ----------
-    wanted : str or iterable of str
-        What the caller asks for.
-    known : iterable of str
-        What the file has.
-    path : str
-        The file, for the message.
-
-    Raises
-    ------
-    InvalidParameter
-        A column is not there; names the nearest.
-    """
-    names = [wanted] if isinstance(wanted, str) else list(wanted)
-    have = list(known)
-    for name in names:
-        if name not in have:
-            raise InvalidParameter(
-                f"{path} has no column '{name}'.{did_you_mean(str(name), have)}",
-                path=path,
-                name=str(name),
-            )
-    return names
-
-
 def _table_of(hdus: HDUList) -> Any:
     from astropy.io.fits import BinTableHDU, CompImageHDU, TableHDU
 
@@ -173,3 +154,25 @@ def _table_of(hdus: HDUList) -> Any:
         if isinstance(hdu, BinTableHDU | TableHDU) and not isinstance(hdu, CompImageHDU):
             return hdu
     raise ValueError("it has no table; an image is read by the formatter fits-image")
+
+
+def _rows_of(file: FitsFile, hdu: Any, rows: slice) -> Any:
+    """Make a table of some rows, as they lie in the file, and of its heap."""
+    from astropy.io import fits
+
+    place, header = hdu.fileinfo(), hdu.header.copy()
+    width, n_rows = header["NAXIS1"], header["NAXIS2"]
+    first, heap = place["datLoc"] + rows.start * width, place["datLoc"] + n_rows * width
+    spans = [(first, first + (rows.stop - rows.start) * width), (heap, heap + header["PCOUNT"])]
+    prefetch(file.stream, spans)
+    content = b""
+    for start, end in spans:
+        file.stream.seek(start)
+        content += file.stream.read(end - start)
+    header["NAXIS2"] = rows.stop - rows.start
+    if "THEAP" in header:
+        header["THEAP"] -= (n_rows - header["NAXIS2"]) * width
+    content += b"\0" * (padded(len(content)) - len(content))
+    made = fits.BinTableHDU.fromstring(header.tostring().encode("ascii") + content)
+    made._character_as_bytes = False  # noqa: SLF001
+    return made

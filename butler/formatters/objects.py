@@ -6,17 +6,17 @@ Pickle runs whatever code the file asks for, so it is read only where the caller
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from butler.errors import WriteOnly
 from butler.formatters.base import PROVENANCE_KEY, Formatter
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     from matplotlib.figure import Figure
+
+    from butler.formatters.source import Source
 
 __all__ = ["PickleFormatter", "PngFormatter", "TextFormatter"]
 
@@ -40,14 +40,14 @@ class TextFormatter(Formatter):
 
     def load(
         self,
-        path: str,
+        source: Source,
         component: str | None,  # noqa: ARG002
         parameters: Mapping[str, Any],  # noqa: ARG002
         *,
         trusted: bool,  # noqa: ARG002
     ) -> str:
         """Read the text; see `Formatter.load`."""
-        return Path(path).read_bytes().decode()
+        return source.read_bytes().decode()
 
 
 class PngFormatter(Formatter):
@@ -64,24 +64,25 @@ class PngFormatter(Formatter):
 
     def load(
         self,
-        path: str,
+        source: Source,
         component: str | None,  # noqa: ARG002
         parameters: Mapping[str, Any],  # noqa: ARG002
         *,
         trusted: bool,  # noqa: ARG002
     ) -> Any:
         """Refuse: a picture is no figure any more."""
-        Path(path).stat()
-        raise WriteOnly(
-            f"{path} is a picture, which cannot be read back as a Figure; open the file itself.",
-            path=path,
-        )
+        with source.open():
+            raise WriteOnly(
+                f"{source} is a picture, which cannot be read back as a Figure; open the file "
+                "itself.",
+                path=source.name,
+            )
 
-    def read_provenance(self, path: str | os.PathLike[str]) -> dict[str, str]:
+    def find_provenance(self, source: Source) -> dict[str, str]:
         """Read the text chunks of the picture."""
         from PIL import Image
 
-        with Image.open(path) as picture:
+        with source.open() as stream, Image.open(stream) as picture:
             return {
                 str(key): str(value)
                 for key, value in picture.info.items()
@@ -110,14 +111,14 @@ class PickleFormatter(Formatter):
 
     def load(
         self,
-        path: str,
+        source: Source,
         component: str | None,  # noqa: ARG002
         parameters: Mapping[str, Any],  # noqa: ARG002
         *,
         trusted: bool,  # noqa: ARG002
     ) -> Any:
         """Unpickle the object; see `Formatter.load`."""
-        with Path(path).open("rb") as stream:
+        with source.open() as stream:
             try:
                 return pickle.load(stream)
             except Exception as error:  # a damaged pickle raises anything

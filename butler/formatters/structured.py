@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 from abc import abstractmethod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 import yaml
@@ -18,8 +17,9 @@ from butler.formatters.base import Formatter, encoded, provenance_text
 from butler.formatters.plain import Inexpressible, plain
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
+
+    from butler.formatters.source import Source
 
 __all__ = ["JsonFormatter", "YamlFormatter"]
 
@@ -69,15 +69,14 @@ class _StructuredFormatter(Formatter):
 
     def load(
         self,
-        path: str,
+        source: Source,
         component: str | None,  # noqa: ARG002
         parameters: Mapping[str, Any],  # noqa: ARG002
         *,
         trusted: bool,  # noqa: ARG002
     ) -> Any:
         """Read a dict or list; see `Formatter.load`."""
-        with Path(path).open("rb") as stream:
-            found = self.values(stream.read())
+        found = self.values(source.read_bytes())
         if not isinstance(found, dict | list):
             raise TypeError(
                 f"it holds one value of type {type(found).__name__}, and not a mapping or a list"
@@ -112,9 +111,9 @@ class YamlFormatter(_StructuredFormatter):
         except yaml.YAMLError as error:
             raise ValueError(str(error)) from error
 
-    def read_provenance(self, path: str | os.PathLike[str]) -> dict[str, str]:
+    def find_provenance(self, source: Source) -> dict[str, str]:
         """Read the comments at the beginning."""
-        with Path(path).open(encoding="utf-8") as stream:
+        with source.text() as stream:
             return provenance_text(stream)
 
 

@@ -1,108 +1,43 @@
-"""How do a DataFrame lie in Parquet, and a Table in ECSV?
+"""How do a Table and a DataFrame lie in text files that people and other programs read?
 
-Both keep types and units and can be read by others. FITS tables are in
+ECSV keeps types, units and metadata. CSV keeps values only: what would come back otherwise than it
+was put is refused. Parquet is in `butler.formatters.parquet`, FITS tables in
 `butler.formatters.fits_table`.
 """
 
 from __future__ import annotations
 
 import io
+import warnings
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from butler.formatters.base import PROVENANCE_KEY, Formatter
-from butler.formatters.fits_table import selected_columns
+from butler.formatters.selections import selected_names, selected_rows
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     import pandas as pd
     from astropy.table import Table
 
-__all__ = ["EcsvFormatter", "ParquetFormatter"]
+    from butler.formatters.source import Source
 
-
-class ParquetFormatter(Formatter):
-    """A pandas DataFrame as Parquet, through Arrow; index and attributes come back.
-
-    Component: ``columns`` (the names). Parameter of a read: ``columns``; only those are read from
-    the disk.
-    """
-
-    name = "parquet"
-    extension: ClassVar[str] = ".parquet"
-    python_types: ClassVar[tuple[str, ...]] = ("pandas.DataFrame",)
-    components: ClassVar[frozenset[str]] = frozenset({"columns"})
-    parameters: ClassVar[frozenset[str]] = frozenset({"columns"})
-    keeps_provenance: ClassVar[bool] = True
-
-    def dump(self, obj: pd.DataFrame, stream: BinaryIO, provenance: Mapping[str, str]) -> None:
-        """Write the DataFrame; see `Formatter.dump`."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        names: list[Any] = list(obj.columns)
-        odd = [name for name in names if not isinstance(name, str)]
-        if odd:
-            raise self.refuse(
-                f"the name of column {odd[0]!r} is of type {type(odd[0]).__name__}",
-                "rename the columns: df.rename(columns=str)",
-            )
-        try:
-            table = pa.Table.from_pandas(obj)
-        except (pa.ArrowException, ValueError, TypeError) as error:
-            raise self.refuse(
-                " ".join(str(part) for part in error.args), "give each column values of one type"
-            ) from error
-        metadata = {**(table.schema.metadata or {}), **provenance}
-        pq.write_table(table.replace_schema_metadata(metadata), stream)
-
-    def load(
-        self,
-        path: str,
-        component: str | None,
-        parameters: Mapping[str, Any],
-        *,
-        trusted: bool,  # noqa: ARG002
-    ) -> Any:
-        """Read the DataFrame or its column names; see `Formatter.load`."""
-        import pyarrow.parquet as pq
-
-        with pq.ParquetFile(path) as file:
-            index = (file.schema_arrow.pandas_metadata or {}).get("index_columns", [])
-            names = [name for name in file.schema_arrow.names if name not in index]
-            if component == "columns":
-                return names
-            wanted = None
-            if "columns" in parameters:
-                wanted = selected_columns(parameters["columns"], names, path)
-            frame = file.read(columns=wanted, use_pandas_metadata=True).to_pandas()
-        return frame if wanted is None else frame[wanted]
-
-    def read_provenance(self, path: str | os.PathLike[str]) -> dict[str, str]:
-        """Read the key/value metadata of the file."""
-        import pyarrow.parquet as pq
-
-        metadata = pq.read_schema(path).metadata or {}
-        return {
-            key.decode(): value.decode()
-            for key, value in metadata.items()
-            if PROVENANCE_KEY.fullmatch(key.decode())
-        }
+__all__ = ["CsvFormatter", "EcsvFormatter"]
 
 
 class EcsvFormatter(Formatter):
     """An astropy Table as text (ECSV), with units, descriptions and nested metadata.
 
-    Components: ``columns``, ``meta``. Parameter of a read: ``columns``. Slow above some ten
-    thousand rows: use fits-table there.
+    Components: ``columns``, ``meta``. Parameters of a read: ``columns`` and ``rows = (start,
+    stop)``; the text is read whole for them. Slow above some ten thousand rows: use
+    parquet-astropy or fits-table there.
     """
 
     name = "ecsv"
     extension: ClassVar[str] = ".ecsv"
     python_types: ClassVar[tuple[str, ...]] = ("astropy.table.Table",)
     components: ClassVar[frozenset[str]] = frozenset({"columns", "meta"})
-    parameters: ClassVar[frozenset[str]] = frozenset({"columns"})
+    parameters: ClassVar[frozenset[str]] = frozenset({"columns", "rows"})
     keeps_provenance: ClassVar[bool] = True
 
     def dump(self, obj: Table, stream: BinaryIO, provenance: Mapping[str, str]) -> None:
@@ -126,7 +61,7 @@ class EcsvFormatter(Formatter):
 
     def load(
         self,
-        path: str,
+        source: Source,
         component: str | None,
         parameters: Mapping[str, Any],
         *,
@@ -135,9 +70,12 @@ class EcsvFormatter(Formatter):
         """Read the table or a component of it; see `Formatter.load`."""
         import yaml
         from astropy.table import Table
+        from astropy.utils.exceptions import AstropyWarning
 
         try:
-            table = Table.read(path, format="ascii.ecsv")
+            with source.text() as text, warnings.catch_warnings():
+                warnings.simplefilter("ignore", AstropyWarning)
+                table = Table.read(text.read().splitlines(), format="ascii.ecsv")
         except yaml.YAMLError as error:
             raise ValueError(str(error)) from error
         if component == "columns":
@@ -145,7 +83,9 @@ class EcsvFormatter(Formatter):
         if component == "meta":
             return dict(table.meta)
         if "columns" in parameters:
-            return table[selected_columns(parameters["columns"], table.colnames, path)]
+            table = table[selected_names(parameters["columns"], table.colnames, source.name)]
+        if "rows" in parameters:
+            return table[selected_rows(parameters["rows"], len(table), source.name)]
         return table
 
     def _protect_texts(self, table: Table) -> None:
@@ -167,7 +107,100 @@ class EcsvFormatter(Formatter):
                 table[name] = MaskedColumn(column)
                 table[name].info.serialize_method["ecsv"] = "data_mask"
 
-    def read_provenance(self, path: str | os.PathLike[str]) -> dict[str, str]:
+    def find_provenance(self, source: Source) -> dict[str, str]:
         """Read it from the table's metadata."""
-        meta = self.read(path, "meta")
+        meta = self.read(source, "meta")
         return {key: value for key, value in meta.items() if PROVENANCE_KEY.fullmatch(key)}
+
+
+class CsvFormatter(Formatter):
+    """A pandas DataFrame as comma-separated values (RFC 4180), UTF-8, names in the first line.
+
+    Holds integers, floating-point numbers, truth values, texts and times; missing values are
+    empty. What has no place in such a file, or would come back as another type, is refused.
+    Component: ``columns`` (the names). Parameters of a read: ``columns`` and ``rows``.
+    """
+
+    name = "csv"
+    extension: ClassVar[str] = ".csv"
+    python_types: ClassVar[tuple[str, ...]] = ("pandas.DataFrame",)
+    components: ClassVar[frozenset[str]] = frozenset({"columns"})
+    parameters: ClassVar[frozenset[str]] = frozenset({"columns", "rows"})
+
+    def dump(self, obj: pd.DataFrame, stream: BinaryIO, provenance: Mapping[str, str]) -> None:  # noqa: ARG002
+        """Write the DataFrame, after reading it again; see `Formatter.dump`."""
+        import pandas as pd
+        import pyarrow as pa
+        import pyarrow.csv
+
+        plain = pd.RangeIndex(len(obj))
+        if obj.attrs or not (isinstance(obj.index, pd.RangeIndex) and obj.index.equals(plain)):
+            raise self.refuse(
+                "it has attributes or an index of its own, which CSV has no place for",
+                "put df.reset_index(drop=True), or use the formatter parquet",
+            )
+        text = io.BytesIO()
+        try:
+            pyarrow.csv.write_csv(pa.Table.from_pandas(obj, preserve_index=False), text)
+            again = self._frame(pyarrow.csv.read_csv(io.BytesIO(text.getvalue()), **_options()))
+        except (pa.ArrowException, ValueError, TypeError) as error:
+            raise self.refuse(
+                " ".join(str(part) for part in error.args), "use the formatter parquet"
+            ) from error
+        for position, name in enumerate(obj.columns):
+            if (
+                position >= again.shape[1]
+                or again.columns[position] != name
+                or not again.iloc[:, position].equals(obj.iloc[:, position])
+            ):
+                raise self.refuse(
+                    f"column {name!r} ({obj.dtypes.iloc[position]}) would come back as something "
+                    "else",
+                    "convert it to int64, float64, bool or text, or use the formatter parquet",
+                )
+        stream.write(text.getbuffer())
+
+    def load(
+        self,
+        source: Source,
+        component: str | None,
+        parameters: Mapping[str, Any],
+        *,
+        trusted: bool,  # noqa: ARG002
+    ) -> Any:
+        """Read the DataFrame or a part of it; see `Formatter.load`."""
+        import pyarrow.csv
+
+        with source.open() as stream:
+            names = pyarrow.csv.open_csv(stream).schema.names
+        if component == "columns":
+            return names
+        wanted = None
+        if "columns" in parameters:
+            wanted = selected_names(parameters["columns"], names, source.name)
+        with source.open() as stream:
+            table = pyarrow.csv.read_csv(stream, **_options(wanted))
+        if "rows" in parameters:
+            rows = selected_rows(parameters["rows"], table.num_rows, source.name)
+            frame = self._frame(table)
+            return frame.iloc[rows]
+        return self._frame(table)
+
+    def _frame(self, table: Any) -> pd.DataFrame:
+        """Convert; a time without a zone is as precise as what was put (ns)."""
+        return table.to_pandas()
+
+
+def _options(columns: list[str] | None = None) -> dict[str, Any]:
+    """Say what is missing (what is empty and has no quotes), and which columns are wanted."""
+    from pyarrow import csv
+
+    return {
+        "convert_options": csv.ConvertOptions(
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            null_values=[""],
+            include_columns=columns,
+        ),
+        "parse_options": csv.ParseOptions(newlines_in_values=True),
+    }

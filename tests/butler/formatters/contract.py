@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import random
 import resource
-from typing import TYPE_CHECKING, Any, ClassVar
+import uuid
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
+import fsspec
 import pytest
 
+from backbone.staging import checksum
 from butler.errors import (
+    ButlerError,
     CannotWrite,
     DamagedFile,
     InvalidParameter,
@@ -46,6 +52,16 @@ def file_size_limit(n_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextlib.contextmanager
+def memory_file(content: bytes, extension: str) -> Iterator[str]:
+    """Keep a file in the memory of this process, and give its URL."""
+    system = fsspec.filesystem("memory")
+    path = f"/formats/{uuid.uuid4()}{extension}"
+    system.pipe_file(path, content)
+    yield f"memory:/{path}"
+    system.rm_file(path)
 
 
 class FormatterContract:
@@ -92,7 +108,9 @@ class FormatterContract:
     def formatter(self) -> Formatter:
         return get_formatter(self.name)
 
-    def read(self, path: Path, component: str | None = None, **parameters: Any) -> Any:
+    def read(
+        self, path: Path | str | BinaryIO, component: str | None = None, **parameters: Any
+    ) -> Any:
         return self.formatter.read(path, component, parameters, trusted=self.trusted)
 
     @pytest.fixture
@@ -109,6 +127,63 @@ class FormatterContract:
         if self.readable:
             self.assert_same(put, before)
             self.assert_same(self.read(path), put)
+
+    def test_size_and_checksum_are_those_of_the_file(self, path: Path) -> None:
+        written = self.formatter.write(self.example(), path, PROVENANCE)
+        assert written.size == path.stat().st_size
+        assert written.checksum == checksum(path)
+
+    def test_it_is_read_from_an_open_file_and_a_url(self, path: Path) -> None:
+        if not self.readable:
+            return
+        put = self.example()
+        self.formatter.write(put, path, PROVENANCE)
+        content = path.read_bytes()
+        with path.open("rb") as stream:
+            self.assert_same(self.read(stream), put)
+            assert not stream.closed
+            self.assert_same(self.read(stream), put)
+        with memory_file(content, self.formatter.extension) as url:
+            self.assert_same(self.read(url), put)
+            with fsspec.open(url) as stream:
+                self.assert_same(self.read(stream), put)
+            kept = PROVENANCE if self.formatter.keeps_provenance else {}
+            assert self.formatter.read_provenance(url) == kept
+            for component, value in self.components(put).items():
+                self.assert_same_component(self.read(url, component), value)
+            with pytest.raises(MissingFile, match="skyspine check"):
+                self.read(url + ".absent")
+        self.assert_same(self.read(path.as_uri()), put)
+
+    def test_damage_is_found_behind_a_url(self, path: Path) -> None:
+        if not self.readable:
+            return
+        self.formatter.write(self.example(), path)
+        whole = path.read_bytes()
+        parts = [whole[: int(len(whole) * part)] for part in self.truncations]
+        for content in (*parts, *self.garbage):
+            with memory_file(content, self.formatter.extension) as url:
+                with pytest.raises(DamagedFile) as raised:
+                    self.read(url)
+                assert url in str(raised.value)
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_a_file_with_wrong_bytes_is_read_or_refused(self, path: Path, seed: int) -> None:
+        """Nothing but a sentence comes of it: no crash, no traceback of a library."""
+        self.formatter.write(self.example(), path, PROVENANCE)
+        whole, dice = path.read_bytes(), random.Random(seed)
+        for _ in range(10):
+            content = bytearray(whole)
+            for _ in range(dice.choice((1, 1, 3))):
+                at = dice.randrange(len(content) or 1)
+                content[at : at + 1] = bytes([dice.choice((dice.randrange(256), 0x39, 0x2D, 0))])
+                if dice.random() < 0.2:
+                    del content[at : at + dice.randrange(1, 99)]
+            path.write_bytes(content)
+            part = dice.choice((None, *sorted(self.formatter.components)))
+            for read in (self.formatter.read_provenance, partial(self.read, component=part)):
+                with contextlib.suppress(ButlerError):
+                    read(path)
 
     def test_its_storage_class_knows_what_it_holds(self) -> None:
         storage_class = get_storage_class(self.storage_class)

@@ -37,8 +37,8 @@ class SpectrumFormatter(Formatter):
     def dump(self, obj, stream, provenance):
         stream.write(obj.text.encode())
 
-    def load(self, path, component, parameters, *, trusted):
-        with open(path) as stream:
+    def load(self, source, component, parameters, *, trusted):
+        with source.text() as stream:
             return Spectrum(stream.read())
 
 

@@ -1,0 +1,152 @@
+"""Where do the HDUs of a FITS file begin and end, if its headers tell the truth?
+
+Reads the few cards of each header that give the size of what follows, and nothing else, so that a
+header that lies is found before any library believes it.  FITS standard 4.0, section 4.4.1.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
+
+__all__ = ["BLOCK", "Extent", "extents", "padded"]
+
+BLOCK = 2880
+_CARD = 80
+_LONGEST = 1 << 24
+"""Headers that are longer [byte] are none."""
+_WIDTHS = {8: 1, 16: 2, 32: 4, 64: 8, -32: 4, -64: 8}
+_COUNTS = re.compile(rb"(BITPIX|NAXIS\d{0,3}|PCOUNT|GCOUNT|TFIELDS|SKYHDUS) *= *([^/]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where one HDU lies.
+
+    Parameters
+    ----------
+    header_at, data_at : int
+        Where its header and its data begin [byte].
+    size : int
+        Of its data, without the padding [byte].
+    counts : mapping of str to int
+        The structural cards: BITPIX, NAXIS1, ...
+    """
+
+    header_at: int
+    data_at: int
+    size: int
+    counts: dict[str, int]
+
+    @property
+    def end(self) -> int:
+        """Where the next HDU must begin [byte]."""
+        return self.data_at + padded(self.size)
+
+
+def padded(size: int) -> int:
+    """Give the length of a size [byte] in whole blocks."""
+    return -(-size // BLOCK) * BLOCK
+
+
+def extents(stream: BinaryIO, skip: Callable[[Extent], None]) -> Iterator[Extent]:
+    """Find the HDUs of a file, from its beginning on.
+
+    Parameters
+    ----------
+    stream : binary file
+        Read from where it is.
+    skip : callable
+        Brings the stream to the end of an HDU's data.
+
+    Yields
+    ------
+    Extent
+        Of one HDU after the other; its data need not be there whole.
+
+    Raises
+    ------
+    ValueError
+        A header is cut short, or lies.
+    """
+    at, index = 0, 0
+    while header := _header(stream, index):
+        counts = _counts(header, index)
+        found = Extent(at, at + len(header), _size(header, counts, index), counts)
+        yield found
+        skip(found)
+        at, index = found.end, index + 1
+
+
+def _header(stream: BinaryIO, index: int) -> bytes:
+    """Read a header; nothing if the file has ended, or goes on with something else."""
+    begin = b"XTENSION" if index else b"SIMPLE  "
+    header = stream.read(BLOCK)
+    if not header.startswith(begin):
+        if index == 0:
+            raise ValueError("it does not begin with the card SIMPLE")
+        if header.strip(b"\0 "):
+            raise ValueError(
+                f"after HDU {index - 1} comes something else than an HDU: "
+                "its header gives another size than it has"
+            )
+        return b""
+    while not _ends(header):
+        block = stream.read(BLOCK)
+        if len(block) < BLOCK or len(header) > _LONGEST:
+            raise ValueError(f"it is truncated: HDU {index} has no whole header")
+        header += block
+    return header
+
+
+def _ends(header: bytes) -> bool:
+    return any(
+        header[at : at + _CARD].rstrip() == b"END"
+        for at in range(len(header) - BLOCK, len(header), _CARD)
+    )
+
+
+def _counts(header: bytes, index: int) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for at in range(0, len(header), _CARD):
+        found = _COUNTS.match(header, at, at + _CARD)
+        if found is None:
+            continue
+        key, text = found[1].decode(), found[2].decode("latin-1").strip()
+        try:
+            counts.setdefault(key, int(text))
+        except ValueError as error:
+            raise ValueError(f"HDU {index} says {key} = {text}") from error
+    return counts
+
+
+def _size(header: bytes, counts: dict[str, int], index: int) -> int:
+    """Give the bytes of the data, after checking what they are computed from."""
+    axes = [f"NAXIS{n + 1}" for n in range(max(0, min(counts.get("NAXIS", 0), 999)))]
+    wrong = [
+        key
+        for key, good in (
+            ("BITPIX", counts.get("BITPIX") in _WIDTHS),
+            ("NAXIS", 0 <= counts.get("NAXIS", -1) <= 999),
+            *((axis, counts.get(axis, -1) >= 0) for axis in axes),
+            ("PCOUNT", counts.get("PCOUNT", 0) >= 0),
+            ("GCOUNT", counts.get("GCOUNT", 1) >= 1),
+            ("TFIELDS", 0 <= counts.get("TFIELDS", 0) <= 999),
+        )
+        if not good
+    ]
+    if wrong:
+        raise ValueError(f"HDU {index} says {wrong[0]} = {counts.get(wrong[0], 'nothing')}")
+    shape = [counts[axis] for axis in axes]
+    if len(shape) > 1 and shape[0] == 0 and b"GROUPS  =                    T" in header:
+        shape = shape[1:]
+    items = math.prod(shape) + counts.get("PCOUNT", 0) if shape else 0
+    if index == 0 and shape and len(shape) == len(axes):
+        items = math.prod(shape)  # only groups have a PCOUNT in a primary HDU
+    return _WIDTHS[counts["BITPIX"]] * counts.get("GCOUNT", 1) * items
