@@ -1,0 +1,1 @@
+from workflow.multicore.grants import BadGrant, Grant, granted, hold, use
