@@ -441,18 +441,23 @@ class SuperTask(Task):
             raise TaskDefinitionError(cls.__qualname__, problem)
         return found
 
-    def geometry(self, **inputs: Any) -> Geometry:
+    def geometry(self, *args: Any, **inputs: Any) -> Geometry:  # noqa: ARG002 (for subclasses)
         """Find the places of a task that declares ``multinode``, from what ``run`` is given."""
         raise TaskDefinitionError(type(self).__qualname__, "it declares no `multinode`.")
 
-    def run_nodes(self, around: Neighbourhood, **inputs: Any) -> Struct | None:
+    def run_nodes(
+        self,
+        around: Neighbourhood,  # noqa: ARG002 (for subclasses)
+        *args: Any,  # noqa: ARG002 (the same)
+        **inputs: Any,  # noqa: ARG002 (the same)
+    ) -> Struct | None:
         """Do the part of one rank of a task that declares ``multinode``.
 
         Parameters
         ----------
         around : Neighbourhood
             The places that this rank holds, and the way to their neighbours.
-        **inputs
+        *args, **inputs
             What ``run`` is given, on every rank.
 
         Returns
@@ -513,7 +518,7 @@ def _check_needs(cls: type[SuperTask]) -> None:
                 cls.__qualname__, f"it declares `multinode` and needs a method `{method}`."
             )
     if not hasattr(cls, "run"):
-        cls.run = timed(_run_by_geometry)
+        cls.run = timed(_run_by_geometry)  # type: ignore[attr-defined]
 
 
 def _run_by_geometry(self: SuperTask, **inputs: Any) -> Struct:

@@ -8,31 +8,33 @@ Work inside a worker has the worker's share, so that nested use does not oversub
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workflow.errors import WorkflowError
+from threadpoolctl import threadpool_limits
+
+from workflow.multicore.errors import BadGrant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BadGrant", "Grant", "granted", "hold", "use"]
+__all__ = ["Grant", "granted", "hold", "use"]
 
 CORES = "SKYSPINE_CORES"
 MEMORY = "SKYSPINE_MEMORY_PER_CORE"
 """Environment variables with cores, and memory per core [MiB]."""
 _BATCH_CORES = ("SLURM_CPUS_PER_TASK", "PBS_NP", "NSLOTS", "OMP_NUM_THREADS")
 _BATCH_MEMORY = ("SLURM_MEM_PER_CPU",)
+_LIBRARIES = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+"""Environment variables that libraries read when they are loaded."""
 _GROUP = Path("/sys/fs/cgroup")
-
-
-class BadGrant(WorkflowError, ValueError):
-    """The environment does not say how many cores, or how much memory, there are."""
-
-    code = "bad-grant"
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,15 @@ def use(grant: Grant) -> Iterator[Grant]:
 
 
 def hold(grant: Grant) -> None:
-    """Let this process use so much from now on, in all its threads."""
+    """Let this process use so much from now on, in all its threads.
+
+    The libraries for linear algebra too, those that are loaded and those that will be.
+    """
     _of_process[:] = [grant]
+    os.environ.update(dict.fromkeys(_LIBRARIES, str(grant.cores)))
+    if "numba" not in sys.modules:  # which does not bear a change once it has begun
+        os.environ["NUMBA_NUM_THREADS"] = str(grant.cores)
+    threadpool_limits(grant.cores)
 
 
 def _number(*names: str) -> int | None:

@@ -15,12 +15,12 @@ import numpy as np
 from workflow.multinode.errors import GeometryError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    Place = Hashable
-    Direction = Hashable
+    Place = Any  # hashable, as a direction
+    Direction = Any
     Links = Mapping[Place, Mapping[Direction, tuple[Place, Direction] | None]]
 
 __all__ = ["FocalPlane", "Geometry", "Grid", "Ring", "SkyPatches"]

@@ -18,9 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +37,6 @@ __all__ = ["MPICommunicator", "run", "work", "world"]
 
 LAUNCHER = "SKYSPINE_MPIRUN"
 """Environment variable with the command that starts ranks, as ``srun --mpi=pmix``."""
-_HELD = b"held\n"
 _NAPS = (0.0, 0.00005, 0.0002, 0.001, 0.005)
 """How long to sleep between looks [s]: the longer nothing comes, the longer."""
 _LOST = re.compile(r"process rank (\d+) with PID \d+ on node (\S+) exited on\s+signal (\d+)")
@@ -163,22 +160,21 @@ def run(job: Job, ranks: int, *, folder: str | os.PathLike[str] | None = None) -
     with tempfile.TemporaryDirectory(prefix="skyspine-ranks-", dir=folder) as place:
         room = Path(place)
         (room / "job").write_bytes(pickle.dumps(job))
+        guard = [sys.executable, "-I", str(Path(__file__).with_name("guard.py"))]
         with (room / "said").open("wb") as said:
             process = subprocess.Popen(
-                [*command, place],
+                [*guard, *command, place],
                 stdin=subprocess.PIPE,
                 stderr=said,
                 env={**os.environ, **_settings(), "PYTHONPATH": os.pathsep.join(sys.path)},
                 start_new_session=True,  # Ctrl-C is for the process that started it
             )
         try:
-            if process.stdin is not None:
-                with suppress(BrokenPipeError):  # it has ended already
-                    process.stdin.write(_HELD)
-                    process.stdin.flush()
             status = process.wait()
         finally:
-            _end(process)
+            if process.stdin is not None:
+                process.stdin.close()  # ends whatever still runs
+            process.wait()
         said_text = (room / "said").read_text(errors="replace")
         return concluded(_outcomes(room, ranks, status, said_text))
 
@@ -211,19 +207,6 @@ def _settings() -> dict[str, str]:
     return {name: value for name, value in settings.items() if name not in os.environ}
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End mpirun, and with it its ranks, if it is still at work."""
-    if process.poll() is None:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(10.0)
-        process.kill()
-        process.wait()
-    if process.stdin is not None:
-        with suppress(BrokenPipeError):
-            process.stdin.close()
-
-
 def _outcomes(room: Path, ranks: int, status: int, said: str) -> Sequence[Outcome]:
     """Read how the ranks ended, what ended the job first before all else."""
     found: dict[int, Outcome] = {}
@@ -252,8 +235,6 @@ def work(place: str) -> None:
 
     room = Path(place)
     rank = MPI.COMM_WORLD.rank
-    if rank == 0:
-        threading.Thread(target=_end_without_launcher, daemon=True).start()
     try:
         job: Job = pickle.loads((room / "job").read_bytes())
         hold(Grant(job.cores, granted().memory_per_core))
@@ -266,15 +247,3 @@ def work(place: str) -> None:
     (room / f"new-{rank}").rename(room / f"outcome-{rank}")
     if outcome.error is not None:
         MPI.COMM_WORLD.Abort(1)
-
-
-def _end_without_launcher() -> None:
-    """End this rank, and so the job, when the process that started it is gone.
-
-    Its standard input reaches the first rank; where the program that starts ranks does not pass it
-    on, nothing comes, and nothing is concluded.
-    """
-    # Not through sys.stdin, whose lock the interpreter wants when it ends.
-    if os.read(0, len(_HELD)) == _HELD:
-        os.read(0, 1)
-        os._exit(1)

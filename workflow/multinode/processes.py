@@ -150,7 +150,9 @@ def run_over(transport: Transport, job: Job, ranks: int) -> list[Any]:
         What ended the job: the other ranks are killed then.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["workflow.multinode.processes"])
+    # What ranks import is imported once, if they are the first children of this process.
+    used = {getattr(thing, "__module__", None) for thing in (job.function, *job.arguments)}
+    context.set_forkserver_preload([__name__, *sorted(m for m in used if m)])
     held, leash = context.Pipe(duplex=False)
     ways: dict[Connection, int] = {}
     processes: list[BaseProcess] = []
@@ -174,13 +176,13 @@ def run_over(transport: Transport, job: Job, ranks: int) -> list[Any]:
                     concluded([outcomes[rank]])
         for way in ways:
             way.send_bytes(b"all have ended")
-        for process in processes:
-            process.join()
+        for ended in processes:
+            ended.join()
         return concluded([outcomes[rank] for rank in range(ranks)])
     finally:
-        for process in processes:
-            process.kill()
-            process.join()
+        for left in processes:
+            left.kill()
+            left.join()
         for way in (*ways, leash):
             way.close()
 

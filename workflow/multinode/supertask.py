@@ -93,7 +93,9 @@ def _joined(parts: Sequence[Mapping[str, Any]]) -> Struct:
         for name, value in part.items():
             before = whole.get(name)
             if isinstance(value, list) and isinstance(before, list):
-                whole[name] = [a if a is not None else b for a, b in zip(before, value, strict=True)]
+                whole[name] = [
+                    a if a is not None else b for a, b in zip(before, value, strict=True)
+                ]
             elif before is None:
                 whole[name] = value
     return Struct(**whole)

@@ -20,7 +20,6 @@ from workflow.errors import UnprocessableData
 from workflow.multicore import Grant, use
 from workflow.multinode import RankFailed, RankLate, RankLost, launch
 
-
 PROGRAMS: list[tuple[Any, ...]] = [
     (1, programs.collectives, 0),
     (1, programs.squares, 23),

@@ -42,7 +42,7 @@ def identity(comm: Communicator) -> tuple[int, int, int, int, str]:
 
 def ring_of_objects(comm: Communicator) -> Any:
     """Pass an object with arrays of awkward kinds around the ring; each is sent its own back."""
-    mine = {
+    mine: dict[str, Any] = {
         "rank": comm.rank,
         "big-endian": (np.arange(7) + comm.rank).astype(">f4"),
         "columns": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
@@ -279,3 +279,22 @@ def mixed_up(comm: Communicator) -> list[str]:
 def cores(comm: Communicator) -> int:
     del comm
     return granted().cores
+
+
+def says_who_it_is_and_waits(comm: Communicator) -> None:
+    os.write(1, f"rank {os.getpid()}\n".encode())
+    comm.recv(comm.rank)
+
+
+SPRUNG: list[str] = []
+
+
+def spring() -> None:
+    SPRUNG.append("opened")
+
+
+class Trap:
+    """An object that acts when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return spring, ()
