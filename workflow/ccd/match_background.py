@@ -37,6 +37,8 @@ _RAW = ("instrument", "detector", "exposure")
 _EXPOSURE = ("instrument", "exposure")
 _SIDES = ((0, 1), (1, 2), (2, 3), (3, 0))
 """Corners between which the lowest row lies after each quarter turn by `numpy.rot90`."""
+_OPPOSITE = -0.9
+"""Cosine of the angle between the directions outward of two sides that face each other."""
 
 
 class MatchBackgroundConfig(Config):
@@ -170,9 +172,10 @@ class MatchBackgroundTask(SuperTask):
 
         Returns
         -------
-        array of float, shape (n, 5)
+        array of float, shape (n, 8)
             Place of a piece's outer edge (x, y), its level, how much the level rises outward per
-            pixel, and half of its depth; pieces without sky are left out.
+            pixel, half of its depth, the direction outward (x, y), and half of its length; pieces
+            without sky are left out.
         """
         rows, columns = frame.slices[cell]
         data, bad = frame.image.data[rows, columns], frame.bad[rows, columns]
@@ -190,8 +193,10 @@ class MatchBackgroundTask(SuperTask):
                 slope = (near - far) / depth if far is not None and self.config.extrapolate else 0.0
                 begin, end = corners[_SIDES[turns][0]], corners[_SIDES[turns][1]]
                 place = begin + (end - begin) * (a + b) / (2 * width)
-                found.append((*place, near, slope, depth / 2))
-        return np.array(found, dtype=float).reshape(-1, 5)
+                outward = begin + end - 2 * corners.mean(axis=0)
+                outward /= np.hypot(*outward)
+                found.append((*place, near, slope, depth / 2, *outward, (b - a) / 2))
+        return np.array(found, dtype=float).reshape(-1, 8)
 
     def _level(self, data: NDArray[Any], bad: NDArray[np.bool_]) -> float | None:
         good = np.count_nonzero(~bad)
@@ -256,14 +261,23 @@ def _step(one: NDArray[np.float64], other: NDArray[np.float64]) -> _Step:
     """Compare the pieces of two borders that face each other."""
     if not len(one) or not len(other):
         return _Step(0.0, 0.0)
-    apart = np.hypot(*(one[:, np.newaxis, :2] - other[np.newaxis, :, :2]).transpose(2, 0, 1))
-    nearest, back = apart.argmin(axis=1), apart.argmin(axis=0)
-    mutual = np.flatnonzero(back[nearest] == np.arange(len(one)))
-    gap = apart[mutual, nearest[mutual]]
-    # A side has several pieces, of which those that face the other are nearest to it.
-    mutual = mutual[gap <= gap.min() + np.median(gap)] if len(gap) else mutual
+    between = other[np.newaxis, :, :2] - one[:, np.newaxis, :2]
+    out, back = one[:, np.newaxis, 5:7], other[np.newaxis, :, 5:7]
+    gap = np.sum(between * out, axis=2)
+    aside = np.abs(between[..., 0] * out[..., 1] - between[..., 1] * out[..., 0])
+    faces = (
+        (np.sum(out * back, axis=2) < _OPPOSITE)
+        & (gap > -one[:, np.newaxis, 4])
+        & (aside <= one[:, np.newaxis, 7] + 0.5)
+    )
+    if not faces.any():
+        return _Step(0.0, 0.0)
+    aside = np.where(faces, aside, np.inf)
+    nearest, in_return = aside.argmin(axis=1), aside.argmin(axis=0)
+    mine = np.arange(len(one))
+    mutual = np.flatnonzero((in_return[nearest] == mine) & faces[mine, nearest])
     a, b = one[mutual], other[nearest[mutual]]
-    half = apart[mutual, nearest[mutual]] / 2
+    half = gap[mutual, nearest[mutual]] / 2
     heights = (a[:, 2] + a[:, 3] * (a[:, 4] + half)) - (b[:, 2] + b[:, 3] * (b[:, 4] + half))
     return _Step(float(np.median(heights)), float(len(heights)))
 

@@ -9,7 +9,7 @@ in a fixed order. The tiles do not depend on the number of workers.
 from __future__ import annotations
 
 import functools
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +21,7 @@ from workflow.multicore.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -60,7 +61,7 @@ def tile_map(
     out: Image | None = None,
     dtype: DTypeLike | None = None,
     backend: str = "threads",
-    workers: int | None = None,
+    workers: int | Workers | None = None,
 ) -> NDArray[Any]:
     """Apply a kernel to an image tile by tile.
 
@@ -84,8 +85,8 @@ def tile_map(
     backend : {'threads', 'processes', 'numba'}
         What works. Processes share the memory of the images: those that are no `SharedArray` are
         copied once.
-    workers : int, optional
-        How many at most.
+    workers : int or Workers, optional
+        How many at most; or those that are to do it, whatever ``backend`` says.
 
     Returns
     -------
@@ -98,6 +99,7 @@ def tile_map(
         If images differ in shape, the halo is larger than they are, or the kernel changes the
         shape of a tile.
     """
+    backend = workers.backend if isinstance(workers, Workers) else backend
     plan = _plan(images, halo, boundary)
     tiles = _tiles(plan.shape, tile)
     if out is not None and _array(out).shape != plan.shape:
@@ -106,7 +108,8 @@ def tile_map(
         from workflow.multicore.compiled import map_tiles
 
         result = np.empty(plan.shape, dtype or _array(images[0]).dtype) if out is None else out
-        return map_tiles(kernel, images, _array(result), plan, tiles, workers)
+        count = workers.count if isinstance(workers, Workers) else workers
+        return map_tiles(kernel, images, _array(result), plan, tiles, count)
     with ExitStack() as stack:
         if backend == "processes":
             images = tuple(_shared(image, stack) for image in images)
@@ -119,7 +122,7 @@ def tile_map(
                 else np.empty(plan.shape, wanted)
             )
         work = functools.partial(_mapped, kernel, images, target, plan)
-        with Workers(backend, workers) as pool:
+        with _pool(backend, workers) as pool:
             pool.map(work, tiles)
         made = _array(target)
         if out is not None:
@@ -135,7 +138,7 @@ def tile_reduce(
     *images: Image,
     tile: tuple[int, int] | None = None,
     backend: str = "threads",
-    workers: int | None = None,
+    workers: int | Workers | None = None,
 ) -> Any:
     """Make one value of an image: of each tile, and then of these, from the first to the last.
 
@@ -153,13 +156,19 @@ def tile_reduce(
     >>> tile_reduce(np.max, max, np.arange(12).reshape(3, 4), tile=(1, 4))
     np.int64(11)
     """
+    backend = workers.backend if isinstance(workers, Workers) else backend
     plan = _plan(images, 0, "edge")
     with ExitStack() as stack:
         if backend == "processes":
             images = tuple(_shared(image, stack) for image in images)
         work = functools.partial(_reduced, kernel, images)
-        with Workers(backend, workers) as pool:
+        with _pool(backend, workers) as pool:
             return functools.reduce(combine, pool.map(work, _tiles(plan.shape, tile)))
+
+
+def _pool(backend: str, workers: int | Workers | None) -> AbstractContextManager[Workers]:
+    """Give workers that are there already, or new ones for one call."""
+    return nullcontext(workers) if isinstance(workers, Workers) else Workers(backend, workers)
 
 
 def _mapped(kernel: Kernel, images: Sequence[Image], out: Image, plan: _Plan, tile: _Tile) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import median_filter
 
 from tests.workflow.multicore import kernels
-from workflow.multicore import BadTiles, Grant, SharedArray, tile_map, tile_reduce, use
+from workflow.multicore import BadTiles, Grant, SharedArray, Workers, tile_map, tile_reduce, use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +85,11 @@ def test_the_result_goes_where_it_is_wanted(way: str) -> None:
     with SharedArray.copy_of(IMAGE) as image, SharedArray.create(IMAGE.shape, np.float32) as shared:
         made = tile_map(kernels.median, image, halo=2, out=shared, backend=way)
         assert made is shared.array
+        assert np.array_equal(shared.array, expected)
+        shared.array[:] = 0
+        with Workers(way) as pool:  # those that stay
+            for _ in range(2):
+                tile_map(kernels.median, image, halo=2, out=shared, workers=pool)
         assert np.array_equal(shared.array, expected)
 
 
