@@ -85,8 +85,9 @@ def matched(frames: list[Any], placement: str = "threads:1", **settings: Any) ->
 
 def left(result: Any, steps: NDArray[np.float64]) -> NDArray[np.float64]:
     """Give what is left of the steps, but for the same number on all."""
-    rest = steps.ravel() + np.array(result.offsets["offset"])
-    return rest - rest.mean()
+    rest: NDArray[np.float64] = steps.ravel() + np.array(result.offsets["offset"])
+    rest -= rest.mean()
+    return rest
 
 
 def test_steps_that_were_put_in_are_taken_out(
@@ -192,4 +193,4 @@ def test_amplifiers_of_real_frames_agree_on_any_ranks(
 
 def offsets_in(butler: Butler, collection: str) -> dict[int, list[float]]:
     refs = butler.query_datasets("background_offsets", collections=collection)
-    return {r.data_id["exposure"]: list(butler.get(r)["offset"]) for r in refs}
+    return {int(r.data_id["exposure"]): list(butler.get(r)["offset"]) for r in refs}

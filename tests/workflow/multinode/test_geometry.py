@@ -47,7 +47,7 @@ def test_cells_of_a_grid_touch_where_they_do(
 def test_sites_of_a_ring_are_a_grid_of_one_row(size: int, periodic: bool) -> None:
     ring, grid = Ring(size, periodic=periodic), Grid(1, size, periodic=(False, periodic))
     for n in ring.places:
-        around = grid.neighbours((0, n))
+        around: dict[Any, Any] = grid.neighbours((0, n))
         assert ring.neighbours(n) == {
             d: None if around[d] is None else around[d][1] for d in ("left", "right")
         }
