@@ -15,8 +15,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from workflow.errors import WorkflowError
 
 __all__ = [
@@ -62,9 +60,6 @@ class RankFailed(MultiNodeError):
         told = f"\n{trace.rstrip()}" if trace else ""
         super().__init__(f"Rank {rank} on {host} failed: {error}{told}")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.rank, self.host, self.error, self.trace)
-
 
 class RankLost(MultiNodeError):
     """A rank is gone without a word: killed, out of memory, or its host is away.
@@ -90,9 +85,6 @@ class RankLost(MultiNodeError):
             f"{name} is gone ({how}); the others were ended. Look for an out-of-memory kill on "
             "that host, and run again."
         )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.rank, self.host, self.how)
 
 
 class RankLate(MultiNodeError, TimeoutError):
@@ -121,9 +113,6 @@ class RankLate(MultiNodeError, TimeoutError):
             f"Rank {rank} on {host} is late: {by} waited {waited:g} s for it. Allow more time "
             "(timeout), or look at what it does."
         )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.rank, self.host, self.waited, self.by)
 
 
 class RanksDisagree(MultiNodeError, ValueError):
