@@ -28,4 +28,6 @@ def test_examples_run_from_an_empty_folder(script: str, tmp_path: Path) -> None:
 
 
 def test_there_are_examples_of_all_three_kinds() -> None:
-    assert ["tile_map" in SCRIPTS[0], "launch" in SCRIPTS[1], "run_nodes" in SCRIPTS[2]] == [True] * 3
+    assert ["tile_map" in SCRIPTS[0], "launch" in SCRIPTS[1], "run_nodes" in SCRIPTS[2]] == [
+        True
+    ] * 3
