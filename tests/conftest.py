@@ -22,6 +22,8 @@ from tests.disks import KIND, MOUNTED
 from tests.nursery import Nursery
 from tests.servers import PrivateServers
 
+pytest.register_assert_rewrite("tests.workflow.multinode.contract")
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -55,7 +57,7 @@ class Backends:
         self.names = list(chosen)
         self.urls = {name: url for name, url in chosen.items() if url}
         self.errors: dict[str, str] = {}
-        self.servers: PrivateServers | None = None
+        self.servers: list[PrivateServers] = []
 
     def start(self, names: Sequence[str]) -> None:
         """Start the private servers among the names, once."""
@@ -64,17 +66,19 @@ class Backends:
             wanted.remove("mariadb")
             self.errors["mariadb"] = "its connector is not installed: pip install '.[mariadb]'"
         if wanted:
-            self.servers = PrivateServers(wanted)
-            self.urls |= self.servers.urls
-            self.errors |= self.servers.errors
+            started = PrivateServers(wanted)
+            self.servers.append(started)
+            self.urls |= started.urls
+            self.errors |= started.errors
 
     def close(self) -> None:
         """Stop the private servers."""
-        if self.servers is not None:
-            self.servers.close()
+        for servers in self.servers:
+            servers.close()
 
 
 BACKENDS = pytest.StashKey[Backends]()
+BROKER = "rabbitmq"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -105,7 +109,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: object) -> None:
     """Start the servers once for all workers of pytest-xdist."""
     backends = node.config.stash[BACKENDS]  # type: ignore[attr-defined]
-    backends.start(backends.names)
+    backends.start([*backends.names, BROKER])
     node.workerinput |= {"urls": backends.urls, "errors": backends.errors}  # type: ignore[attr-defined]
 
 
@@ -126,12 +130,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items
         if isinstance(item, pytest.Function) and hasattr(item, "callspec")
     }
+    on_broker = {i for i in items if isinstance(i, pytest.Function) and BROKER in i.fixturenames}
     if not config.option.collectonly:
         backends.start([name for name in backends.names if name in backend_of.values()])
+        backends.start([BROKER] if on_broker else [])
     left_out = [
         item
         for item in items
         if backend_of.get(item) in backends.errors
+        or (item in on_broker and BROKER in backends.errors)
         or (KIND != MOUNTED and item.get_closest_marker("small_disk"))
     ]
     if left_out:
@@ -204,6 +211,12 @@ def engines(
     yield made
     for maker in made:
         maker.close()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(pytestconfig: pytest.Config) -> str:
+    """URL of a private RabbitMQ broker."""
+    return pytestconfig.stash[BACKENDS].urls[BROKER]
 
 
 @pytest.fixture

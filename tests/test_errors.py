@@ -26,6 +26,7 @@ EXAMPLES = {
     "Iterable": ["biais", "flat"],
     "bool": True,
     "int": 7,
+    "float": 2.5,
     "str": "bias",
     "object": ("of", "any kind", 3),
 }

@@ -14,8 +14,10 @@
         ├── TaskDefinitionError (TypeError)   a task class declares something that cannot work
         ├── ConfigurationError (ValueError)   an override does not fit the configuration
         │   └── UnknownField (LookupError)    the configuration has no such field
-        └── PipelineError (ValueError)        a pipeline file has a mistake
-            └── UnknownLabel (LookupError)    the pipeline has no such task or subset
+        ├── PipelineError (ValueError)        a pipeline file has a mistake
+        │   └── UnknownLabel (LookupError)    the pipeline has no such task or subset
+        ├── MultiNodeError                    see workflow.multinode.errors
+        └── MultiCoreError                    see workflow.multicore.errors
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from registry import datasets, provenance
 from registry.errors import SkyspineError
 from registry.provenance import recovery
 from workflow.errors import WorkflowError
+from workflow.multicore.grants import granted
 from workflow.worker import Result, Worker, execute, open_worker
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ class Processes(Here):
                 self._jobs,
                 mp_context=context,
                 initializer=open_worker,
-                initargs=(held, *self._arguments),
+                initargs=(held, granted().share(self._jobs), *self._arguments),
             )
         self._begun[quantum.id] = quantum
         self._running[self._pool.submit(execute, quantum)] = quantum

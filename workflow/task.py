@@ -27,6 +27,7 @@ from workflow.errors import InvalidQuantum, MissingOutput, TaskDefinitionError
 
 if TYPE_CHECKING:
     from registry.identity import DataId, DatasetRef
+    from workflow.multinode import Geometry, Neighbourhood
 
 __all__ = [
     "Metadata",
@@ -375,9 +376,18 @@ class SuperTask(Task):
     dimensions: ClassVar[tuple[str, ...]] = ()
     extra_dimensions: ClassVar[tuple[str, ...]] = ()
     """Further keys that the connections use, as an instrument definition declares them."""
+    multinode: ClassVar[type[Geometry] | None] = None
+    """The kind of geometry whose places the work is divided by, for a task of several ranks."""
+    ranks: ClassVar[int] = 1
+    """How many ranks it can make good use of; it runs on any number."""
+    cores: ClassVar[int] = 1
+    """How many cores it, or each of its ranks, can make good use of (`workflow.multicore`)."""
+    memory_per_core: ClassVar[int] = 0
+    """What it needs for each of them [MiB]; 0 if nobody said."""
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        _check_needs(cls)
         if not isinstance(cls.dimensions, tuple):
             raise TaskDefinitionError(
                 cls.__qualname__, f"dimensions is a tuple, not {cls.dimensions!r}."
@@ -431,6 +441,32 @@ class SuperTask(Task):
             raise TaskDefinitionError(cls.__qualname__, problem)
         return found
 
+    def geometry(self, *args: Any, **inputs: Any) -> Geometry:  # noqa: ARG002 (for subclasses)
+        """Find the places of a task that declares ``multinode``, from what ``run`` is given."""
+        raise TaskDefinitionError(type(self).__qualname__, "it declares no `multinode`.")
+
+    def run_nodes(
+        self,
+        around: Neighbourhood,  # noqa: ARG002 (for subclasses)
+        *args: Any,  # noqa: ARG002 (the same)
+        **inputs: Any,  # noqa: ARG002 (the same)
+    ) -> Struct | None:
+        """Do the part of one rank of a task that declares ``multinode``.
+
+        Parameters
+        ----------
+        around : Neighbourhood
+            The places that this rank holds, and the way to their neighbours.
+        *args, **inputs
+            What ``run`` is given, on every rank.
+
+        Returns
+        -------
+        Struct or None
+            The outputs that this rank made; of a list, None for those that others make.
+        """
+        raise TaskDefinitionError(type(self).__qualname__, "it declares no `multinode`.")
+
     def run_quantum(self, context: QuantumContext) -> None:
         """Read the inputs, call ``run`` with them, write what it returns.
 
@@ -464,6 +500,34 @@ class SuperTask(Task):
                 context.put(name, value)
             elif connection.minimum > 0:
                 raise MissingOutput(self.path, name, vars(returned) if returned is not None else ())
+
+
+def _check_needs(cls: type[SuperTask]) -> None:
+    """Check what a class says of its ranks, cores and memory; give a multi-node one its run."""
+    for name, least in (("ranks", 1), ("cores", 1), ("memory_per_core", 0)):
+        value = getattr(cls, name)
+        if not isinstance(value, int) or value < least:
+            raise TaskDefinitionError(
+                cls.__qualname__, f"{name} is a whole number from {least} on, not {value!r}."
+            )
+    if cls.multinode is None:
+        return
+    for method in ("geometry", "run_nodes"):
+        if getattr(cls, method) is getattr(SuperTask, method):
+            raise TaskDefinitionError(
+                cls.__qualname__, f"it declares `multinode` and needs a method `{method}`."
+            )
+    if not hasattr(cls, "run"):
+        cls.run = timed(_run_by_geometry)  # type: ignore[attr-defined]
+
+
+def _run_by_geometry(self: SuperTask, **inputs: Any) -> Struct:
+    from workflow.multinode.supertask import run_by_geometry
+
+    return run_by_geometry(self, inputs)
+
+
+_run_by_geometry.__name__ = "run"
 
 
 def _reserved() -> set[str]:

@@ -8,6 +8,7 @@ datasets, provenance and state are recorded in one transaction.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import platform
@@ -24,6 +25,8 @@ from registry import provenance
 from registry.errors import DatabaseUnavailable, InvalidState
 from workflow import environment
 from workflow.errors import InvalidQuantum, NoWorkFound, PartialOutputs, TaskError
+from workflow.leash import end_with
+from workflow.multicore.grants import granted, hold, use
 from workflow.task import Metadata
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from registry.identity import DataId, DatasetRef
+    from workflow.multicore.grants import Grant
     from workflow.pipeline import PipelineTask
     from workflow.quanta import Quantum
     from workflow.task import SuperTask
@@ -87,6 +91,11 @@ class Context:
         self.metadata = Metadata()
         self.written: list[tuple[str, Any, DatasetRef]] = []
         self.read: list[tuple[str, uuid.UUID]] = []
+
+    @property
+    def root(self) -> str:
+        """Folder of the repository."""
+        return str(self._butler.root)
 
     @property
     def data_id(self) -> DataId:
@@ -162,6 +171,28 @@ class _Handle:
         self._context.read.append((self._name, self.ref.id))
         return self._deferred.get(**how)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to a rank in another process, which reads it there: it counts as read."""
+        self._context.read.append((self._name, self.ref.id))
+        return _Elsewhere, (self._context.root, self.ref)
+
+
+class _Elsewhere:
+    """A dataset that a rank of a multi-node task reads, through a Butler of its own process."""
+
+    def __init__(self, root: str, ref: DatasetRef) -> None:
+        self._root = root
+        self.ref = ref
+
+    def get(self, **how: Any) -> Any:
+        """Read it, or a part of it; see `butler.butler.Deferred`."""
+        return _butler_of(self._root).get(self.ref, **how)
+
+
+@functools.cache
+def _butler_of(root: str) -> Butler:
+    return Butler(root)
+
 
 class Worker:
     """Executes quanta of a pipeline against one repository.
@@ -224,7 +255,8 @@ class Worker:
     def _run(self, instance: SuperTask, context: Context) -> PartialOutputs | None:
         """Run the task; what it had put when it gave up on the rest is kept."""
         try:
-            instance.run_quantum(context)
+            with use(granted().limited(instance.ranks * instance.cores)):
+                instance.run_quantum(context)
         except PartialOutputs as partly:
             return partly
         return None
@@ -295,7 +327,12 @@ _here: list[Worker] = []
 
 
 def open_worker(
-    leash: Connection, root: str, run: str, tasks: Sequence[PipelineTask], environment_id: int
+    leash: Connection,
+    grant: Grant,
+    root: str,
+    run: str,
+    tasks: Sequence[PipelineTask],
+    environment_id: int,
 ) -> None:
     """Prepare this process for the quanta of a run.
 
@@ -304,17 +341,15 @@ def open_worker(
     leash : multiprocessing.connection.Connection
         This process ends when its other end is closed, as it is when the process that holds it
         dies: nobody would take the results.
+    grant : Grant
+        Its share of the cores and memory of the run.
     root, run, tasks, environment_id
         See `Worker`.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that runs the pipeline
-    threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
+    threading.Thread(target=end_with, args=(leash,), daemon=True).start()
+    hold(grant)
     _arguments.append((root, run, tasks, environment_id))
-
-
-def _end_with(leash: Connection) -> None:
-    leash.poll(None)
-    os._exit(1)
 
 
 def execute(quantum: Quantum) -> Result:

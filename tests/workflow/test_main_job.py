@@ -379,7 +379,7 @@ def test_phosim_visits_match_on_the_sky_and_are_coadded(
         assert [c.passed for c in compare_with_known(butler, folder)][:2] == [True, True]
         coadds = {r.data_id["band"]: r for r in butler.query_datasets("coadd")}
         made_from = {
-            band: {e.input.data_id["exposure"] for e in walk_of(butler, ref, "calexp")}
+            band: {e.input.data_id["exposure"] for e in walk_of(butler, ref, "matched")}
             for band, ref in coadds.items()
         }
         assert made_from == {"g": {1, 2}, "r": {3}}

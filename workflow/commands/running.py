@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import Any
 
@@ -23,6 +24,12 @@ from workflow.commands.tables import show
 @click.option("--data-query", "-d", default="", help="Expression that the input data fulfil.")
 @click.option("--config", "-c", multiple=True, help="label:path=value; the last one wins.")
 @click.option("--jobs", "-j", default=1, show_default=True, help="Processes.")
+@click.option(
+    "--nodes",
+    metavar="WHERE",
+    help="Where multi-node tasks run, and on how many ranks: processes:4, mpi:4, rabbitmq:4 or "
+    "threads:4; by default SKYSPINE_NODES, else processes of this machine.",
+)
 @click.option("--resume", is_flag=True, help="Continue the last run of the output.")
 @click.option("--fail-fast", is_flag=True, help="Start nothing more after a failure.")
 @click.option(
@@ -36,6 +43,7 @@ def run(
     data_query: str,
     config: tuple[str, ...],
     jobs: int,
+    nodes: str | None,
     resume: bool,
     fail_fast: bool,
     dry_run: bool,
@@ -43,9 +51,13 @@ def run(
     """Run a pipeline; status 1 when a quantum failed or was blocked."""
     from workflow.commands.progress import quanta
     from workflow.configuration import parse_override
+    from workflow.multinode.launching import NODES, Placement
     from workflow.pipeline import Pipeline
     from workflow.runner import run_pipeline
 
+    if nodes is not None:
+        Placement.of(nodes)
+        os.environ[NODES] = nodes  # worker processes have it from there
     overrides: dict[str, list[Any]] = {}
     for argument in config:
         label, override = parse_override(argument)
