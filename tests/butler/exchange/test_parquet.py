@@ -92,8 +92,7 @@ def test_tables_are_the_same_after_a_way_through_every_database(
     source: Butler, pytestconfig: pytest.Config, tmp_path: Path
 ) -> None:
     backends = pytestconfig.stash[BACKENDS]
-    if backends.servers is None:
-        backends.start(backends.names)
+    backends.start(backends.names)
     expected, here = contents(source), source
     with ExitStack() as opened:
         for n, name in enumerate([*backends.urls, "sqlite"]):
