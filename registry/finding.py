@@ -1,7 +1,8 @@
-"""Which datasets, data IDs and records fulfil a condition?
+"""Which datasets fulfil a condition?
 
 The answers come as objects, a few at a time, as a table, or as counts; the statement behind each
-can be had before it is run.  What a name in a condition means is `registry.names`, the language of
+can be had before it is run.  The same for data IDs is in `registry.data_ids`, for records in
+`registry.records`.  What a name in a condition means is `registry.names`, the language of
 conditions `registry.expressions`.
 """
 
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry import collections as coll
+from registry.answering import beyond, counted, limited, ordering, sorted_by, streamed
+from registry.conditions import conditions_on
 from registry.database import many_objects, whole_columns
-from registry.datasets import get_dataset_type
-from registry.dimensions import element_table
 from registry.errors import MissingDataset
 from registry.identity import (
     DIMENSIONS,
@@ -25,7 +26,7 @@ from registry.identity import (
     refs_of,
     with_dashes,
 )
-from registry.names import Names, names_of_data_ids, names_of_dimensions, names_of_element
+from registry.names import names_of_data_ids
 from registry.schema.calibrations import calibration
 from registry.schema.collections import collection, tagged
 from registry.schema.dimensions import instrument
@@ -40,17 +41,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "Members",
     "count_datasets",
-    "query_data_ids",
+    "members_of",
     "query_datasets",
     "query_datasets_sql",
-    "query_dimension_records",
     "stream_datasets",
     "table_of_datasets",
 ]
-
-STREAMED = 5_000
-"""Rows that a stream holds at a time."""
 
 
 def query_datasets_sql(
@@ -77,7 +75,7 @@ def query_datasets_sql(
         Needed for ``after``, for keys that an instrument declares, and for regions.
     """
     first = find_first and len(collections) > 1
-    members = _members(kind.name, collections, each_once=not first)
+    members = members_of(kind.name, collections, each_once=not first)
     if members is None:
         return None
     i = data_id_table.alias("i")
@@ -92,11 +90,10 @@ def query_datasets_sql(
     names = names_of_data_ids(base, i, kind.dimensions, fields, connection)
     conditions = [
         *members.conditions,
-        *_fixed(names, data_id),
-        *_where(names, where, bind),
+        *conditions_on(names, where, bind, data_id),
         *_of_some_instrument(connection, kind, i, where, data_id),
     ]
-    ordering = _ordering(names, order_by)
+    sorting = ordering(names, order_by)
     columns = [
         dataset.c.id,
         collection.c.name.label("run_name"),
@@ -104,7 +101,7 @@ def query_datasets_sql(
         *([i.c.extra] if any(d not in DIMENSIONS for d in kind.dimensions) else []),
         *(names.column(name).label(f"also{n}") for n, name in enumerate(also)),
     ]
-    keys = [key for key, _ in ordering]
+    keys = [key for key, _ in sorting]
     selected: sa.Select[Any] = sa.select(*columns).select_from(names.base).where(*conditions)
     id_: Any = dataset.c.id
     if first:
@@ -117,31 +114,15 @@ def query_datasets_sql(
         selected = sa.select(*(ranked.c[c.name] for c in columns)).where(ranked.c.nth == 1)
         id_ = ranked.c.id
     if after is not None:
-        own = sa.select(*(key for key, _ in ordering), sa.literal(1)).select_from(names.base)
+        own = sa.select(*(key for key, _ in sorting), sa.literal(1)).select_from(names.base)
         own = own.where(dataset.c.id == after, *members.conditions).limit(1)
         row = connection.execute(own).first() if connection is not None else None
         if row is None:
             raise MissingDataset(kind.name, {"id": str(after)}, [c.name for c in collections])
         found = list(row)[:-1]
-        selected = selected.where(_beyond(keys, [down for _, down in ordering], found, id_ > after))
-    for key, (_, down) in zip(keys, ordering, strict=True):
-        # the databases differ in where NULL stands
-        selected = selected.order_by(key.is_(None), key.desc() if down else key)
-    return _limited(selected.order_by(id_), limit)
-
-
-def _beyond(
-    keys: Sequence[Any], descending: Sequence[bool], values: Sequence[Any], last: Any
-) -> Any:
-    """Say that a row comes after one with some values: by the keys in turn, then by a last one."""
-    condition = last
-    for key, down, value in reversed(list(zip(keys, descending, values, strict=True))):
-        if value is None:
-            condition = key.is_(None) & condition
-        else:
-            further = key < value if down else key > value
-            condition = further | key.is_(None) | ((key == value) & condition)
-    return condition
+        selected = selected.where(beyond(keys, [down for _, down in sorting], found, id_ > after))
+    selected = sorted_by(selected, zip(keys, (down for _, down in sorting), strict=True))
+    return limited(selected.order_by(id_), limit)
 
 
 def query_datasets(
@@ -195,8 +176,7 @@ def stream_datasets(
     """
     statement = _statement(connection, kind, collections, options)
     if statement is not None:
-        rows = connection.execution_options(yield_per=STREAMED).execute(statement)
-        yield from _refs(kind, rows)
+        yield from _refs(kind, streamed(connection, statement))
 
 
 def table_of_datasets(
@@ -264,15 +244,7 @@ def count_datasets(
         entry, which may count 0.
     """
     statement = _statement(connection, kind, collections, {**options, "also": by})
-    if statement is None:
-        return [] if by else [{"n": 0}]
-    found = statement.order_by(None).subquery("found")
-    values = [found.c[f"also{n}"] for n in range(len(by))]
-    counted = sa.select(*values, sa.func.count()).select_from(found).group_by(*values)
-    for value in values:
-        counted = counted.order_by(value.is_(None), value)
-    names = [*by, "n"]
-    return [dict(zip(names, row, strict=True)) for row in connection.execute(counted)]
+    return counted(connection, statement, by)
 
 
 def _statement(
@@ -296,10 +268,6 @@ def _refs(kind: DatasetType, rows: Any) -> Iterator[DatasetRef]:
         yield DatasetRef(id_, kind, DataId(items), run)
 
 
-def _fixed(names: Names, data_id: Mapping[str, Any] | None) -> list[Any]:
-    return [names.column(k) == v for k, v in DataId.of(data_id or {}).items()]
-
-
 def _of_some_instrument(
     connection: sa.Connection | None,
     kind: DatasetType,
@@ -320,28 +288,8 @@ def _of_some_instrument(
     return [i.c.instrument.in_(names)]
 
 
-def _where(names: Names, where: str, bind: Mapping[str, Any] | None) -> list[Any]:
-    if not where.strip():
-        return []
-    from registry.expressions import compile_where, parse
-
-    return [compile_where(parse(where), names, bind or {})]
-
-
-def _ordering(names: Names, order_by: Sequence[str]) -> list[tuple[Any, bool]]:
-    return [(names.column(o.lstrip("-")), o.startswith("-")) for o in order_by]
-
-
-def _limited(statement: sa.Select[Any], limit: int | None) -> sa.Select[Any]:
-    if limit is None:
-        return statement
-    if limit < 0:
-        raise ValueError(f"limit={limit} must be at least 0; leave it out for all.")
-    return statement.limit(limit)
-
-
 @dataclass(frozen=True)
-class _Members:
+class Members:
     """The datasets of some collections: where they come from, and the place of each."""
 
     source: Any
@@ -349,9 +297,9 @@ class _Members:
     place: Any
 
 
-def _members(
+def members_of(
     type_name: str, collections: Sequence[coll.Collection], *, each_once: bool
-) -> _Members | None:
+) -> Members | None:
     """Say which datasets of a type some collections have; None without a collection.
 
     Parameters
@@ -378,7 +326,7 @@ def _members(
         if kind == "RUN":  # tags and validity ranges of what was removed are gone with it
             chosen.append(~sa.exists().where(removed_dataset.c.dataset_id == dataset.c.id))
         if kind == "RUN" and len(ids) == len(collections):
-            return _Members(dataset, chosen, place)
+            return Members(dataset, chosen, place)
         parts.append(sa.select(member.label("dataset_id"), place.label("place")).where(*chosen))
     if not parts:
         return None
@@ -388,90 +336,4 @@ def _members(
     if each_once:
         found = sa.select(found.c.dataset_id).distinct().subquery("member")
     source = found.join(dataset, dataset.c.id == found.c.dataset_id)
-    return _Members(source, [], None if each_once else found.c.place)
-
-
-def query_data_ids(
-    connection: sa.Connection,
-    dimensions: Sequence[str],
-    *,
-    where: str = "",
-    bind: Mapping[str, Any] | None = None,
-    data_id: Mapping[str, Any] | None = None,
-    datasets: str | None = None,
-    collections: Sequence[str] | str = (),
-    order_by: Sequence[str] = (),
-    limit: int | None = None,
-) -> list[DataId]:
-    """List the data IDs of some dimensions, from their records or from the datasets that exist.
-
-    Parameters
-    ----------
-    dimensions : sequence of str
-        Keys of the data IDs.
-    datasets : str, optional
-        Only data IDs of datasets of this type in ``collections``.
-
-    Returns
-    -------
-    list of DataId
-        Each once.
-    """
-    if datasets is None:
-        names = names_of_dimensions(dimensions, connection)
-        conditions: list[Any] = []
-    else:
-        kind = get_dataset_type(connection, datasets)
-        members = _members(datasets, coll.flatten(connection, collections), each_once=True)
-        if members is None:
-            return []
-        i = data_id_table.alias("i")
-        base = members.source.join(i, i.c.id == dataset.c.data_id)
-        names = names_of_data_ids(base, i, kind.dimensions, connection=connection)
-        conditions = list(members.conditions)
-    columns = [names.column(d).label(d) for d in dimensions]
-    conditions += [*_fixed(names, data_id), *_where(names, where, bind)]
-    ordering = _ordering(names, order_by)
-    statement = sa.select(*columns, *(o.label(f"o{n}") for n, (o, _) in enumerate(ordering)))
-    statement = statement.select_from(names.base).where(*conditions).distinct()
-    keys = [o.desc() if down else o for o, down in ordering] or columns
-    statement = _limited(statement.order_by(*keys), limit)
-    n = len(columns)
-    return [
-        DataId.of({d: v for d, v in zip(dimensions, row[:n], strict=True) if v is not None})
-        for row in connection.execute(statement)
-    ]
-
-
-def query_dimension_records(
-    connection: sa.Connection,
-    element: str,
-    *,
-    where: str = "",
-    bind: Mapping[str, Any] | None = None,
-    data_id: Mapping[str, Any] | None = None,
-    order_by: Sequence[str] = (),
-    limit: int | None = None,
-) -> list[dict[str, Any]]:
-    """List records of a dimension element.
-
-    Parameters
-    ----------
-    element : str
-        Name of the element.
-    where, bind : str, mapping
-        Expression over the element's dimension and fields, such as ``exposure.exposure_time > 30``.
-
-    Returns
-    -------
-    list of dict
-        Columns as in the table of that name, ordered by key.
-    """
-    names = names_of_element(element, connection)
-    table = names.record(element)
-    conditions = [*_fixed(names, data_id), *_where(names, where, bind)]
-    keys = [o.desc() if down else o for o, down in _ordering(names, order_by)]
-    keys = keys or [table.c[c.name] for c in element_table(element).primary_key]
-    statement = sa.select(table).select_from(names.base).where(*conditions).order_by(*keys)
-    rows = connection.execute(_limited(statement, limit)).mappings()
-    return [dict(r) for r in rows]
+    return Members(source, [], None if each_once else found.c.place)

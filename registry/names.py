@@ -1,7 +1,8 @@
 """Which column does a name in an expression mean, and which tables must be joined for it?
 
 `Names` is what `registry.expressions.compile_where` resolves names with: it starts from the columns
-of some dimensions and joins a record's table when the first name that needs it occurs.
+of some dimensions and joins a record's table when the first name that needs it occurs.  Which
+tables bring further dimensions: `registry.joining`.
 """
 
 from __future__ import annotations
@@ -14,20 +15,29 @@ from registry import sky
 from registry.carried import FIELDS, IMPLIED, RENAMED
 from registry.database import json_field
 from registry.dimensions import ELEMENTS, element_table
-from registry.errors import InvalidDataId, UnknownName
+from registry.errors import RegistryError, UnknownName
 from registry.identity import DIMENSIONS
 from registry.keys import key_type
 from registry.schema import dimensions as schema
 from registry.schema.collections import collection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lsst.sphgeom import Region
 
-__all__ = ["Names", "names_of_data_ids", "names_of_dimensions", "names_of_element"]
+__all__ = [
+    "IMPLIED_BY",
+    "RECORD_KEYS",
+    "Names",
+    "SeveralValues",
+    "UnknownField",
+    "dimensions_of",
+    "names_of_data_ids",
+    "names_of_element",
+]
 
-_RECORD_KEYS: dict[str, dict[str, str]] = {
+RECORD_KEYS: dict[str, dict[str, str]] = {
     "instrument": {"instrument": "name"},
     "physical_filter": {"instrument": "instrument", "physical_filter": "name"},
     "detector": {"instrument": "instrument", "detector": "id"},
@@ -43,12 +53,14 @@ _RECORD_KEYS: dict[str, dict[str, str]] = {
     "tract": {"skymap": "skymap", "tract": "id"},
     "patch": {"skymap": "skymap", "tract": "tract", "patch": "id"},
 }
-_IMPLIED_BY = {
+"""Column of each dimension that identifies a record, by element."""
+IMPLIED_BY = {
     "day_obs": ("exposure", "visit"),
     "physical_filter": ("exposure", "visit"),
     "band": ("physical_filter",),
     **IMPLIED,
 }
+"""Elements whose records tell the value of a dimension."""
 _MAX_VALUES = 1000
 """Up to so many different values of a field are looked through for one that is like another."""
 _ALIASES = {
@@ -73,6 +85,17 @@ class Names:
         Further names, such as those of datasets.
     connection : sqlalchemy.Connection, optional
         Asked which rows lie in a part of the sky; without it no region can be compared.
+    outer : Names, optional
+        Those of the statement around this one, which give what is not found here.
+
+    Attributes
+    ----------
+    conditions : list
+        What the rows of ``base`` fulfil beside the conditions of its joins.
+    tables : list
+        What `join` and `record` took.
+    used_outer : bool
+        Whether a name was found in ``outer``.
     """
 
     def __init__(
@@ -80,17 +103,21 @@ class Names:
         base: Any,
         dimensions: Mapping[str, Any],
         fields: Mapping[str, Any] | None = None,
-        extra: Any = None,
         connection: sa.Connection | None = None,
+        outer: Names | None = None,
     ) -> None:
         self.connection = connection
         self.base = base
         self.dimensions = dict(dimensions)
         self.fields = dict(fields or {})
-        self.extra = extra
-        self.explaining = False
+        self.outer = outer
+        self.used_outer = False
+        self.explaining: bool = outer is not None and outer.explaining
+        self.conditions: list[sa.ColumnElement[bool]] = []
+        self.tables: list[Any] = []
+        self._prefix = "" if outer is None else "joined_"
         self._records: dict[str, Any] = {}
-        self._n_regions = 0
+        self._n_aliases = 0
 
     def column(self, name: str, position: int = 0) -> Any:
         """Give the column of a name, joining what it needs.
@@ -99,18 +126,24 @@ class Names:
         ------
         UnknownName
             If no column has this name.
+        SeveralValues
+            If a row here may have several.
         """
-        del position
         if name in self.fields:
             return self.fields[name]
         element, dot, field = name.partition(".")
-        if not dot:
-            found = self._dimension(name)
-            if found is None:
-                raise UnknownField(name, self.known_names())
-            return found
-        if not self._reachable(element):
+        if name in self.dimensions:
+            return self.dimensions[name]
+        outer = self.outer
+        if outer and not self.reaches(element) and (outer.reaches(element) or name in outer.fields):
+            self.used_outer = True
+            return outer.column(name, position)
+        if not self.reaches(element):
+            if dimensions_of(name) and (dot or element in DIMENSIONS):
+                raise SeveralValues(name, self.dimensions)
             raise UnknownField(name, self.known_names())
+        if not dot:
+            return self._implied(name)
         columns = self.record(element).c
         renamed = RENAMED.get(element, {}).get(field, field)
         for candidate in (field, renamed, _ALIASES.get(field, field)):
@@ -139,8 +172,7 @@ class Names:
         element = name.removesuffix(".region")
         if self.connection is None or not self._has_place(element):
             return None
-        alias = f"sky{self._n_regions}"
-        self._n_regions += 1
+        alias = self.alias("sky")
         if not isinstance(other, str):
             dimensions = sky.keys_of(element) or ()
             found = sky.keys_in(self.connection, element, other)
@@ -157,14 +189,18 @@ class Names:
         return mine.in_(sa.select(*(given.c[d] for d in dimensions)))
 
     def _has_place(self, element: str) -> bool:
-        return all(self._reachable(d) for d in sky.keys_of(element) or ("",))
+        around = () if self.outer is None else (self.outer,)
+        return all(
+            any(names.reaches(d) for names in (self, *around))
+            for d in sky.keys_of(element) or ("",)
+        )
 
     def known_names(self) -> Sequence[str]:
         """List every name that may be used here."""
-        known = [d for d in DIMENSIONS if self._reachable(d)] + list(self.fields)
-        known += [d for d in self.dimensions if d not in DIMENSIONS]
-        for element in _RECORD_KEYS:
-            if element in ELEMENTS and self._reachable(element):
+        known = [*DIMENSIONS, *self.dimensions, *self.fields]
+        known += self.outer.known_names() if self.outer is not None else []
+        for element in RECORD_KEYS:
+            if element in ELEMENTS:
                 known += [f"{element}.{c.name}" for c in ELEMENTS[element].columns]
                 known += [f"{element}.{name}" for name in FIELDS.get(element, ())]
         return sorted(set(known))
@@ -196,10 +232,11 @@ class Names:
     def record(self, element: str) -> Any:
         """Join the records of an element, once, and give their table."""
         if element not in self._records:
-            table = ELEMENTS[element].alias(f"{element}_record")
-            keys = _RECORD_KEYS[element]
+            table = ELEMENTS[element].alias(f"{self._prefix}{element}_record")
+            keys = RECORD_KEYS[element]
             condition = sa.and_(*(table.c[c] == self.column(d) for d, c in keys.items()))
             self.base = self.base.outerjoin(table, condition)
+            self.tables.append(table)
             self._records[element] = table
         return self._records[element]
 
@@ -207,20 +244,50 @@ class Names:
         """Take a table that is selected from already as the records of an element."""
         self._records[element] = table
 
-    def _reachable(self, name: str) -> bool:
+    def join(self, table: Any, keys: Mapping[str, str]) -> None:
+        """Join a table that has further dimensions, by those that are here already.
+
+        Parameters
+        ----------
+        keys : mapping
+            Its column of each dimension.
+        """
+        here = [d for d in keys if d in self.dimensions]
+        condition = sa.and_(sa.true(), *(table.c[keys[d]] == self.dimensions[d] for d in here))
+        self.base = table if self.base is None else self.base.join(table, condition)
+        self.dimensions |= {d: table.c[c] for d, c in keys.items() if d not in here}
+        self.tables.append(table)
+
+    def alias(self, name: str) -> str:
+        """Make a name for a table that occurs nowhere else in the statement."""
+        self._n_aliases += 1
+        return f"{self._prefix}{name}{self._n_aliases}"
+
+    def reaches(self, name: str) -> bool:
+        """Tell whether each row has one value of a dimension, or one record of an element, here."""
         if name in self.dimensions:
             return True
         if name == "visit_detector_region":
-            return self._reachable("visit") and "detector" in self.dimensions
-        return any(self._reachable(e) for e in _IMPLIED_BY.get(name, ()))
+            return self.reaches("visit") and self.reaches("detector")
+        return any(self.reaches(e) for e in IMPLIED_BY.get(name, ()))
 
-    def _dimension(self, name: str) -> Any:
-        if name in self.dimensions:
-            return self.dimensions[name]
-        for element in _IMPLIED_BY.get(name, ()):
-            if self._reachable(element):
-                return self.column(f"{element}.{name}")
-        return None
+    def _implied(self, name: str) -> Any:
+        element = next(e for e in IMPLIED_BY[name] if self.reaches(e))
+        return self.column(f"{element}.{name}")
+
+
+def dimensions_of(name: str) -> tuple[str, ...]:
+    """Name the dimensions that a name in an expression is about; none for one that is unknown.
+
+    Examples
+    --------
+    >>> dimensions_of("patch.cell_x"), dimensions_of("band"), dimensions_of("run")
+    (('skymap', 'tract', 'patch'), ('band',), ())
+    """
+    element = name.partition(".")[0]
+    if element in RECORD_KEYS:
+        return tuple(RECORD_KEYS[element])
+    return (element,) if name in ("band", "healpix") else ()
 
 
 class UnknownField(UnknownName):
@@ -228,6 +295,20 @@ class UnknownField(UnknownName):
 
     code = "unknown-field"
     kind = "dimension or field"
+
+
+class SeveralValues(UnknownName):
+    """A name may have several values for what is asked for."""
+
+    code = "several-values"
+
+    def __init__(self, name: str, dimensions: Iterable[str]) -> None:
+        self.name = name
+        RegistryError.__init__(
+            self,
+            f"'{name}' may have several values for one {', '.join(dimensions)}: it may stand in "
+            "a condition, but not be shown, counted by or sorted by. Ask for data IDs with it.",
+        )
 
 
 def names_of_data_ids(
@@ -244,81 +325,13 @@ def names_of_data_ids(
         return json_field(data_id.c.extra, key, kind)
 
     columns = {d: data_id.c[d] if d in DIMENSIONS else extra(d) for d in dimensions}
-    return Names(base, columns, fields, data_id.c.extra, connection)
-
-
-def names_of_dimensions(
-    dimensions: Sequence[str], connection: sa.Connection | None = None
-) -> Names:
-    """Names over every combination of records that the given dimensions allow.
-
-    Detectors combine with the exposures or visits of their instrument; visits, alone or with
-    detectors, meet tracts and patches where their regions overlap.
-
-    Raises
-    ------
-    UnknownName
-        If a dimension has no records of its own.
-    """
-    if not dimensions:
-        raise InvalidDataId("Data IDs of no dimensions were asked for; name at least one.")
-    wanted = set(dimensions)
-    unknown = [d for d in dimensions if d not in DIMENSIONS or d == "healpix"]
-    if unknown:
-        raise UnknownField(unknown[0], [d for d in DIMENSIONS if d != "healpix"])
-    columns: dict[str, Any] = {}
-    base: Any = None
-
-    def add(table: Any, own: Mapping[str, str], also: Sequence[Any] = ()) -> None:
-        nonlocal base
-        shared = [table.c[c] == columns[d] for d, c in own.items() if d in columns]
-        condition = sa.and_(sa.true(), *shared, *also)
-        base = table if base is None else base.join(table, condition)
-        columns.update({d: table.c[c] for d, c in own.items() if d not in columns})
-
-    if "visit" in wanted and wanted & {"tract", "patch"}:
-        observed = "visit_detector_region" if "detector" in wanted else "visit"
-        part = "patch" if "patch" in wanted else "tract"
-        keys = (*(sky.keys_of(observed) or ()), *(sky.keys_of(part) or ()))
-        if connection is None or (observed, part) == ("visit_detector_region", "patch"):
-            add(schema.overlap.alias(), {k: k for k in keys})
-        else:
-            pairs = sky.region_pairs(connection, observed, part)
-            add(sky.table_of_keys(connection, keys, pairs, "touching"), {k: k for k in keys})
-    if {"visit", "exposure"} <= wanted:
-        add(schema.visit_exposure.alias(), {k: k for k in ("instrument", "visit", "exposure")})
-    for element in (
-        "exposure",
-        "visit",
-        "patch",
-        "tract",
-        "detector",
-        "day_obs",
-        "physical_filter",
-    ):
-        if element in wanted and element not in columns:
-            implied = any(e in columns for e in _IMPLIED_BY.get(element, ()))
-            if not implied:
-                add(ELEMENTS[element].alias(), _RECORD_KEYS[element])
-    if "band" in wanted and not wanted & {"physical_filter", "exposure", "visit"}:
-        bands = (
-            sa.select(schema.physical_filter.c.band)
-            .distinct()
-            .where(schema.physical_filter.c.band.is_not(None))
-        )
-        table = bands.subquery("bands")
-        base = table if base is None else base.join(table, sa.true())
-        columns["band"] = table.c.band
-    for element in ("instrument", "skymap"):
-        if element in wanted and element not in columns:
-            add(ELEMENTS[element].alias(), {element: "name"})
-    return Names(base, columns, connection=connection)
+    return Names(base, columns, fields, connection)
 
 
 def names_of_element(element: str, connection: sa.Connection | None = None) -> Names:
     """Names over the records of one dimension element."""
     table = element_table(element).alias(f"{element}_record")
-    keys = _RECORD_KEYS.get(element, {c.name: c.name for c in table.primary_key})
+    keys = RECORD_KEYS.get(element, {c.name: c.name for c in table.primary_key})
     columns = {d: table.c[c] for d, c in keys.items()}
     columns |= {d: table.c[d] for d in DIMENSIONS if d in table.c and d not in columns}
     names = Names(table, columns, connection=connection)

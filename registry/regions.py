@@ -21,13 +21,14 @@ from registry.schema.dimensions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from lsst.sphgeom import ConvexPolygon, Region
 
 __all__ = [
     "HEALPIX_ORDER",
     "LONGEST",
+    "covering_pixels",
     "covers",
     "decode",
     "encode",
@@ -116,6 +117,13 @@ def pixel_ranges(region: Region) -> list[tuple[int, int]]:
     begins = [begin for n, (begin, _) in enumerate(ranges) if n - 1 not in closed]
     ends = [end for n, (_, end) in enumerate(ranges) if n not in closed]
     return list(zip(begins, ends, strict=True))
+
+
+def covering_pixels(region: Region) -> Iterator[int]:
+    """Give the nested HEALPix pixels of order `HEALPIX_ORDER` that a region may touch."""
+    radius = region.getBoundingCircle().getOpeningAngle().asDegrees()
+    for begin, end in _cover(region, radius, 2**HEALPIX_ORDER):
+        yield from range(begin, end)
 
 
 def covers(regions: Sequence[bytes], index: sa.Table) -> tuple[list[int], list[int], list[int]]:

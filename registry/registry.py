@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from registry import calibrations, collections, datasets, deploy, dimensions, finding, reports
 from registry.database import Database, plan_of, shown_sql
+from registry.discovery import Discovery
 from registry.identity import DataId, DatasetRef, DatasetType
 from registry.provenance.door import Provenance
 from registry.schema.identity import repository
@@ -39,7 +40,7 @@ class _Undone(Exception):
     """What was tried shall not stay."""
 
 
-class Registry:
+class Registry(Discovery):
     """The registry of one repository.
 
     Make one with `Registry.connect` or `Registry.create`.  Used as a context manager it is closed
@@ -158,15 +159,6 @@ class Registry:
             logs.load_exposures, log, meant.with_columns(columns or {}), noon_ns=noon_ns
         )
 
-    def query_dimension_records(
-        self, element: str, *, where: str = "", bind: Mapping[str, Any] | None = None, **keys: Any
-    ) -> list[dict[str, Any]]:
-        """List records of a dimension element; see `registry.finding.query_dimension_records`."""
-        with self.read() as connection:
-            return finding.query_dimension_records(
-                connection, element, where=where, bind=bind, **keys
-            )
-
     def expand(self, data_ids: Sequence[Mapping[str, Any]]) -> list[DataId]:
         """Add what records imply to data IDs; see `registry.dimensions.expand`."""
         with self.read() as connection:
@@ -283,11 +275,6 @@ class Registry:
             if statement is None:
                 return "-- no collection is searched", ""
             return shown_sql(connection, statement), plan_of(connection, statement)
-
-    def query_data_ids(self, dimensions_: Sequence[str], **options: Any) -> list[DataId]:
-        """List data IDs; see `registry.finding.query_data_ids` for the options."""
-        with self.read() as connection:
-            return finding.query_data_ids(connection, dimensions_, **options)
 
     def get_refs(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, DatasetRef]:
         """Look datasets up by identity; unknown ones are left out."""
@@ -423,15 +410,6 @@ class Registry:
                 trial.rollback()
 
         return self.database.transact(verb)
-
-    def to_dataframe(self, query: Any) -> pd.DataFrame:
-        """Run a SELECT (text or SQLAlchemy) and give its rows as a DataFrame."""
-        import pandas as pd
-
-        statement = sa.text(query) if isinstance(query, str) else query
-        with self.read() as connection:
-            result = connection.execute(statement)
-            return pd.DataFrame(result.fetchall(), columns=list(result.keys()))
 
     def report(self, view: str) -> pd.DataFrame:
         """Read a reporting view; see `registry.reports`."""

@@ -8,6 +8,7 @@ How regions are stored and indexed: `registry.regions`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,16 +16,32 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry.database import rows_of
-from registry.regions import decode, pixel_ranges, shares_pixel
+from registry.errors import InvalidDataId
+from registry.regions import HEALPIX_ORDER, covering_pixels, decode, pixel_ranges, shares_pixel
 from registry.schema import dimensions as schema
 from registry.touching import touch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator
 
     from lsst.sphgeom import Region
 
-__all__ = ["OBSERVED", "SKY", "keys_in", "keys_of", "region_pairs", "table_of_keys"]
+__all__ = [
+    "OBSERVED",
+    "SKY",
+    "Narrowing",
+    "keys_in",
+    "keys_of",
+    "pixels_of",
+    "pointing_pairs",
+    "region_pairs",
+    "table_of_keys",
+]
+
+Narrowing = Callable[[Mapping[str, Any]], Sequence[Any]]
+"""Gives conditions that all pairs asked for fulfil, for the columns of some dimensions."""
+MAX_PIXELS = 1_000_000
+"""More pixels than these are not listed for one question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +165,13 @@ def _pointings_in(connection: sa.Connection, region: Region) -> list[tuple[Any, 
     ]
 
 
-def region_pairs(connection: sa.Connection, observed: str, sky: str) -> list[tuple[Any, ...]]:
+def _all(_: Mapping[str, Any]) -> Sequence[Any]:
+    return ()
+
+
+def region_pairs(
+    connection: sa.Connection, observed: str, sky: str, narrowing: Narrowing = _all
+) -> list[tuple[Any, ...]]:
     """List which observations and parts of the sky share a point.
 
     Parameters
@@ -158,27 +181,35 @@ def region_pairs(connection: sa.Connection, observed: str, sky: str) -> list[tup
         has none.
     sky : str
         patch or tract.
+    narrowing : callable, optional
+        Says which pairs matter, for columns of the keys of both.
 
     Returns
     -------
     list of tuple
         Values of the dimensions that `keys_of` names for the one and the other.
     """
-    found = _touching(connection, observed, sky)
+    found = _touching(connection, observed, sky, narrowing)
     if observed == "visit":
-        by_detector = _touching(connection, "visit_detector_region", sky, _without_region())
+        finest = "visit_detector_region"
+        by_detector = _touching(connection, finest, sky, narrowing, _without_region())
         found += [(*key[:2], *key[3:]) for key in by_detector]
     return list(dict.fromkeys(found))
 
 
 def _touching(
-    connection: sa.Connection, observed: str, sky: str, *conditions: sa.ColumnElement[bool]
+    connection: sa.Connection,
+    observed: str,
+    sky: str,
+    narrowing: Narrowing,
+    *conditions: sa.ColumnElement[bool],
 ) -> list[tuple[Any, ...]]:
     one, other = _INDEXED[observed], _INDEXED[sky]
     meet = shares_pixel(one.pixels.c.pixel_begin, one.pixels.c.pixel_end, other.pixels)
     near = (
         sa.select(*(one.pixels.c[k] for k in one.keys), *(other.pixels.c[k] for k in other.keys))
         .join_from(one.pixels, other.pixels, meet)
+        .where(*narrowing({k: i.pixels.c[k] for i in (one, other) for k in i.keys}))
         .distinct()
         .subquery("near")
     )
@@ -199,6 +230,140 @@ def _touching(
         for row in connection.execute(candidates)
         if touch(read(bytes(row[-2])), read(bytes(row[-1])))
     ]
+
+
+def pointing_pairs(
+    connection: sa.Connection, sky: str, narrowing: Narrowing = _all
+) -> list[tuple[Any, ...]]:
+    """List which exposures that belong to no visit point into which parts of the sky.
+
+    Parameters
+    ----------
+    sky : str
+        patch or tract.
+    narrowing : callable, optional
+        As for `region_pairs`.
+
+    Returns
+    -------
+    list of tuple
+        instrument, exposure, and the dimensions that `keys_of` names for the part.
+    """
+    import hpgeom
+    from lsst.sphgeom import LonLat, UnitVector3d
+
+    e, part = schema.exposure, _INDEXED[sky]
+    known = {"instrument": e.c.instrument, "exposure": e.c.id}
+    asked = sa.select(e.c.instrument, e.c.id, e.c.ra, e.c.dec).where(
+        e.c.ra.is_not(None), e.c.dec.between(-90, 90), ~_in_a_visit(), *narrowing(known)
+    )
+    rows = [r for r in connection.execute(asked) if math.isfinite(r.ra)]
+    if not rows:
+        return []
+    pixels = hpgeom.angle_to_pixel(2**HEALPIX_ORDER, [r.ra for r in rows], [r.dec for r in rows])
+    places = {n: UnitVector3d(LonLat.fromDegrees(r.ra, r.dec)) for n, r in enumerate(rows)}
+    given = rows_of(connection, [{"p": int(p)} for p in pixels], {"p": sa.BigInteger}, "pointing")
+    near = (
+        sa.select(given.c.n, *(part.pixels.c[k] for k in part.keys))
+        .join_from(given, part.pixels, shares_pixel(given.c.p, given.c.p + 1, part.pixels))
+        .where(*narrowing({k: part.pixels.c[k] for k in part.keys}))
+        .distinct()
+        .subquery("near")
+    )
+    same = sa.and_(*(near.c[k] == part.table.c[c] for k, c in part.keys.items()))
+    candidates = sa.select(near, part.table.c.region).join_from(near, part.table, same)
+    read = cache(decode)
+    return [
+        (rows[n].instrument, rows[n].id, *keys)
+        for n, *keys, region in connection.execute(candidates)
+        if read(bytes(region)).contains(places[n])
+    ]
+
+
+def _in_a_visit() -> sa.ColumnElement[bool]:
+    e, link = schema.exposure, schema.visit_exposure
+    same = (link.c.instrument == e.c.instrument, link.c.exposure == e.c.id)
+    return sa.select(link.c.visit).where(*same).exists()
+
+
+def pixels_of(
+    connection: sa.Connection, element: str, narrowing: Narrowing = _all
+) -> list[tuple[Any, ...]]:
+    """List which HEALPix pixels the rows of an element share a point with.
+
+    Parameters
+    ----------
+    element : str
+        visit_detector_region, visit, patch, tract, or exposure, whose pointing counts.
+    narrowing : callable, optional
+        As for `region_pairs`.
+
+    Returns
+    -------
+    list of tuple
+        Values of the dimensions that `keys_of` names, and the pixel: nested, of order
+        `registry.regions.HEALPIX_ORDER`.
+
+    Raises
+    ------
+    InvalidDataId
+        If there are more than `MAX_PIXELS`.
+    """
+    found: dict[tuple[Any, ...], None] = {}
+    for pair in _pixels_of(connection, element, narrowing):
+        found[pair] = None
+        if len(found) > MAX_PIXELS:
+            raise InvalidDataId(
+                f"More than {MAX_PIXELS} pixels touch what is asked for; say which "
+                f"{' or '.join(keys_of(element) or ())} you mean."
+            )
+    return list(found)
+
+
+def _pixels_of(
+    connection: sa.Connection, element: str, narrowing: Narrowing
+) -> Iterator[tuple[Any, ...]]:
+    if element == "exposure":
+        import hpgeom
+
+        e = schema.exposure
+        known = {"instrument": e.c.instrument, "exposure": e.c.id}
+        asked = sa.select(e.c.instrument, e.c.id, e.c.ra, e.c.dec).where(
+            e.c.ra.is_not(None), e.c.dec.between(-90, 90), *narrowing(known)
+        )
+        for row in connection.execute(asked):
+            if math.isfinite(row.ra):
+                pixel = int(hpgeom.angle_to_pixel(2**HEALPIX_ORDER, row.ra, row.dec))
+                yield (row.instrument, row.id, pixel)
+        return
+    yield from _pixels_of_regions(connection, element, narrowing)
+    if element == "visit":
+        finest = "visit_detector_region"
+        for *key, pixel in _pixels_of_regions(connection, finest, narrowing, _without_region()):
+            yield (*key[:2], pixel)
+
+
+def _pixels_of_regions(
+    connection: sa.Connection,
+    element: str,
+    narrowing: Narrowing,
+    *conditions: sa.ColumnElement[bool],
+) -> Iterator[tuple[Any, ...]]:
+    from lsst.sphgeom import HealpixPixelization
+
+    pixel_region = cache(HealpixPixelization(HEALPIX_ORDER).pixel)
+    indexed = _INDEXED[element]
+    table, keys = indexed.table, indexed.keys
+    asked = sa.select(*(table.c[c] for c in keys.values()), table.c.region).where(
+        table.c.region.is_not(None),
+        *narrowing({k: table.c[c] for k, c in keys.items()}),
+        *conditions,
+    )
+    for *key, stored in connection.execute(asked):
+        region = decode(stored)
+        for pixel in covering_pixels(region):
+            if touch(region, pixel_region(pixel)):
+                yield (*key, pixel)
 
 
 def table_of_keys(

@@ -19,9 +19,10 @@ from registry.expressions.errors import (
     TypeMismatch,
     UnknownField,
     UnknownValue,
+    UnrelatedDimension,
 )
 from registry.expressions.nodes import Expression
-from registry.expressions.parsing import binds, names, parse
+from registry.expressions.parsing import binds, names, parse, terms
 
 __all__ = [
     "Expression",
@@ -36,8 +37,10 @@ __all__ = [
     "TypeMismatch",
     "UnknownField",
     "UnknownValue",
+    "UnrelatedDimension",
     "binds",
     "compile_where",
     "names",
     "parse",
+    "terms",
 ]

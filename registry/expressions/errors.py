@@ -11,6 +11,7 @@
         ├── TypeMismatch (TypeError)        the two sides cannot be compared or combined
         ├── InvalidLiteral                  a number, time, UUID, pattern or region out of range
         ├── NoRegion (LookupError)          `OVERLAPS` asks for a region that is not there
+        ├── UnrelatedDimension (LookupError)  no record relates a dimension to what is asked for
         └── ExpressionTooLarge              beyond the limits of `registry.expressions.limits`
 """
 
@@ -34,6 +35,7 @@ __all__ = [
     "TypeMismatch",
     "UnknownField",
     "UnknownValue",
+    "UnrelatedDimension",
 ]
 
 WINDOW = 100
@@ -190,6 +192,12 @@ class NoRegion(ExpressionError, LookupError):
     """There is no region of this name to compare with."""
 
     code = "expression-no-region"
+
+
+class UnrelatedDimension(ExpressionError, LookupError):
+    """No record relates a dimension of the expression to what is asked for."""
+
+    code = "expression-unrelated"
 
 
 class ExpressionTooLarge(ExpressionError):

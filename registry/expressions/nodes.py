@@ -218,10 +218,13 @@ class Expression:
         What was parsed.
     root : Node or None
         Its meaning; None for an empty text, which is true of every row.
+    whole : Node or None
+        For a term of an expression, the meaning of all of it.
     """
 
     text: str
     root: Node | None
+    whole: Node | None = None
 
     def __str__(self) -> str:
         return self.text

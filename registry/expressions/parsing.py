@@ -18,14 +18,23 @@ from registry.expressions.errors import (
     ExpressionTooLarge,
 )
 from registry.expressions.limits import MAX_PARENTHESES, MAX_TEXT
-from registry.expressions.nodes import Bind, Call, Expression, Name, NullTest, Overlaps, walk
+from registry.expressions.nodes import (
+    Bind,
+    Call,
+    Connective,
+    Expression,
+    Name,
+    NullTest,
+    Overlaps,
+    walk,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
     from registry.expressions.nodes import Node
 
-__all__ = ["binds", "columns_of", "names", "parse"]
+__all__ = ["binds", "columns_of", "names", "parse", "terms"]
 
 _QUOTED_OR_PARENTHESIS = re.compile(r"'(?:[^']|'')*'|[()]")
 
@@ -144,7 +153,29 @@ def names(expression: Expression, bind: Container[str] = ()) -> frozenset[str]:
 
 def binds(expression: Expression) -> frozenset[str]:
     """List the bound values that the expression names with a colon."""
-    return frozenset(node.name for node in walk(expression.root) if isinstance(node, Bind))
+    root = expression.whole or expression.root
+    return frozenset(node.name for node in walk(root) if isinstance(node, Bind))
+
+
+def terms(expression: Expression) -> list[Expression]:
+    """List the conditions that must all be true: what `AND` joins at the top.
+
+    Returns
+    -------
+    list of Expression
+        Of the same text, so that errors show the place in it; none for an empty one.
+
+    Examples
+    --------
+    >>> text = "visit = 1 AND (band = 'r' OR tract = 0) AND NOT tract = 2"
+    >>> [text[term.root.start : term.root.end] for term in terms(parse(text))]
+    ['visit = 1', "band = 'r' OR tract = 0", 'NOT tract = 2']
+    """
+    root = expression.root
+    if root is None:
+        return []
+    parts = root.operands if isinstance(root, Connective) and root.operator == "AND" else (root,)
+    return [Expression(expression.text, part, expression.whole or root) for part in parts]
 
 
 def columns_of(name: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from registry.explaining import explain_no_datasets, explain_no_records
+from registry.explaining import explain_no_data_ids, explain_no_datasets, explain_no_records
 from tests.registry.observatory import BIAS, RAW, raw_id
 
 if TYPE_CHECKING:
@@ -80,13 +80,59 @@ def test_why_no_dataset_is_found(
     [
         ("exposure", "exposure.quality = 'god'", "There is no exposure.quality 'god'. Did you"),
         ("visit", "", "There is no record of visit yet."),
-        (("instrument", "visit"), "", "There is no record of visit yet."),
-        (("instrument", "detector"), "instrument = 'cam'", "There is no instrument 'cam'. Did you"),
-        ("exposure", "exposure > 100", "There are records, but none that is asked for."),
+        (
+            "exposure",
+            "exposure > 1 AND exposure > 100",
+            "There are records of exposure, but none that is asked for. None of the 3 left before "
+            "it fulfils: exposure > 100",
+        ),
     ],
 )
-def test_why_no_record_is_found(
-    observed: Registry, asked: str | tuple[str, ...], where: str, why: str
-) -> None:
+def test_why_no_record_is_found(observed: Registry, asked: str, where: str, why: str) -> None:
     with observed.read() as connection:
         assert explain_no_records(connection, asked, where=where).startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("asked", "options", "why"),
+    [
+        (("instrument", "visit"), {}, "There is no record of visit yet."),
+        (
+            ("instrument", "detector"),
+            {"where": "instrument = 'cam'"},
+            "There is no instrument 'cam'. Did you",
+        ),
+        (
+            ("exposure",),
+            {"datasets": "bias", "collections": "*"},
+            "No dataset of type bias is registered yet.",
+        ),
+        (
+            ("exposure",),
+            {"datasets": "raw", "collections": "other"},
+            "There is no dataset of type raw in 'other'; most are in 'Cam/raw' (3).",
+        ),
+        (
+            ("exposure",),
+            {"datasets": "raw", "where": "exposure < 4 AND band = 'r'", "collections": "*"},
+            "There are data IDs of exposure that go with raw, but none that is asked for. None of "
+            "the 3 left before it fulfils: band = 'r'",
+        ),
+        (
+            ("instrument", "exposure"),
+            {"without": "raw", "collections": "*", "where": "exposure < 4"},
+            "There are data IDs of instrument, exposure, but none that is asked for. None of the "
+            "1 left before it fulfils: exposure < 4",
+        ),
+        (
+            ("exposure",),
+            {"datasets": ["raw"], "without": ["raw"], "collections": "*"},
+            "With each of the 3 data IDs of exposure goes a dataset of type raw.",
+        ),
+    ],
+)
+def test_why_no_data_id_is_found(
+    observed: Registry, asked: tuple[str, ...], options: dict[str, Any], why: str
+) -> None:
+    with observed.read() as connection:
+        assert explain_no_data_ids(connection, asked, **options).startswith(why)

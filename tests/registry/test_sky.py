@@ -19,7 +19,7 @@ from lsst.sphgeom import (
 )
 
 from registry import Registry, deploy, sky
-from registry.expressions import NoRegion
+from registry.expressions import NoRegion, UnrelatedDimension
 from registry.touching import touch
 from tests.registry import observatory
 from tests.registry.test_regions import CENTRES, polygon
@@ -241,8 +241,10 @@ def test_regions_join_rows_that_no_other_key_joins(registry: Registry) -> None:
 def test_what_has_no_place_on_the_sky_is_refused(registry: Registry) -> None:
     with pytest.raises(NoRegion, match="There is no region 'detector' here"):
         registry.query_dimension_records("detector", where="detector OVERLAPS POINT(1, 2)")
-    with pytest.raises(NoRegion, match="There is no region 'patch' here"):
-        registry.query_dimension_records("visit", where="patch OVERLAPS POINT(1, 2)")
+    with pytest.raises(
+        UnrelatedDimension, match="Nothing relates 'skymap' to instrument, detector; "
+    ):
+        registry.query_dimension_records("detector", where="patch OVERLAPS POINT(1, 2)")
 
 
 def on_sides(corners: Sequence[UnitVector3d], steps: int = 100) -> Iterator[UnitVector3d]:

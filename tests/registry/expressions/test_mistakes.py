@@ -188,6 +188,7 @@ def test_codes_are_stable() -> None:
         "TypeMismatch": "expression-type",
         "UnknownField": "expression-unknown-name",
         "UnknownValue": "expression-unknown-value",
+        "UnrelatedDimension": "expression-unrelated",
     }
 
 

@@ -1,0 +1,318 @@
+"""Which data IDs are there, of records alone or of datasets that exist or do not?
+
+The answers come in the forms that `registry.finding` gives for datasets.  How dimensions are joined
+to each other: `registry.joining`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from registry import collections as coll
+from registry.answering import (
+    arrow_table,
+    arrow_type,
+    beyond,
+    counted,
+    limited,
+    ordering,
+    sorted_by,
+    streamed,
+)
+from registry.conditions import conditions_on, dimensions_in, narrowing_by
+from registry.datasets import get_dataset_type
+from registry.errors import InvalidDataId
+from registry.finding import members_of
+from registry.identity import DIMENSIONS, DataId
+from registry.joining import Joining, names_of_dimensions
+from registry.names import RECORD_KEYS, Names, UnknownField, names_of_data_ids
+from registry.schema.identity import data_id as data_id_table
+from registry.schema.identity import dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from registry.identity import DatasetType
+
+__all__ = [
+    "count_data_ids",
+    "query_data_ids",
+    "query_data_ids_sql",
+    "stream_data_ids",
+    "table_of_data_ids",
+]
+
+
+def query_data_ids_sql(
+    connection: sa.Connection,
+    dimensions: Sequence[str],
+    *,
+    where: str = "",
+    bind: Mapping[str, Any] | None = None,
+    data_id: Mapping[str, Any] | None = None,
+    datasets: str | Sequence[str] | None = None,
+    without: str | Sequence[str] | None = None,
+    collections: str | Sequence[str] = (),
+    order_by: Sequence[str] = (),
+    limit: int | None = None,
+    after: Mapping[str, Any] | None = None,
+    also: Sequence[str] = (),
+) -> sa.Select[Any]:
+    """Write the statement that `query_data_ids` runs.
+
+    Parameters
+    ----------
+    also : sequence of str
+        Names, as in ``where``, whose values are selected too, as ``also0``, ``also1``, ...; each
+        combination of a data ID and these values is a row.
+    """
+    kinds = [get_dataset_type(connection, name) for name in _listed(datasets)]
+    absent = [get_dataset_type(connection, name) for name in _listed(without)]
+    searched = coll.flatten(connection, collections) if kinds or absent else []
+    sorted_names = [o.lstrip("-") for o in order_by]
+    about = dimensions_in(where, bind, [*sorted_names, *also, *(data_id or {})])
+    about |= {d for kind in kinds for d in kind.dimensions if d in DIMENSIONS}
+    narrow = narrowing_by(where, bind, data_id)
+    if kinds:
+        # the one with most keys first, to which the others have little to add
+        kinds.sort(key=lambda kind: -len(kind.dimensions))
+        names = _names_of_datasets(connection, kinds[0], searched)
+        _check(dimensions, names)
+        here = {d for d in dimensions if d in DIMENSIONS}
+        Joining(names, here | about, narrowing=narrow).run()
+    else:
+        names = names_of_dimensions(dimensions, connection, about, narrow)
+    for kind in kinds[1:]:
+        _join_existing(connection, names, kind, searched)
+    held = [
+        _join_absent(connection, names, dimensions, kind, searched) for kind in absent if searched
+    ]
+    columns = [names.column(d) for d in dimensions]
+    sorting = ordering(names, order_by)
+    further = [names.column(name) for name in also]
+    asked = conditions_on(names, where, bind, data_id)
+    held += names.conditions
+    labels = [*dimensions, *(f"also{n}" for n in range(len(also)))]
+    shown = [c.label(label) for c, label in zip([*columns, *further], labels, strict=True)]
+    rows: sa.Select[Any] = sa.select(*shown).select_from(names.base).where(*held, *asked)
+    once = set(names.dimensions) <= set(dimensions)
+    once = once and (not kinds or [c.type for c in searched] == ["RUN"])
+    if not once:
+        rows = rows.group_by(*columns, *further)
+        # one that has several values stands where the first of them does
+        sorting = [
+            (key if name in dimensions else sa.func.max(key) if down else sa.func.min(key), down)
+            for (key, down), name in zip(sorting, sorted_names, strict=True)
+        ]
+    keys = [key for key, _ in sorting]
+    if after is not None:
+        last = [after.get(d) for d in dimensions]
+        found = last
+        if sorting:
+            same = [_same(c, v) for c, v in zip(columns, last, strict=True)]
+            own = sa.select(*keys, sa.literal(1)).select_from(names.base).where(*held, *same)
+            row = connection.execute(own if once else own.group_by(*columns)).first()
+            if row is None:
+                raise InvalidDataId(
+                    f"There is no data ID {dict(after)!r} among those asked for, so that no page "
+                    "comes after it."
+                )
+            found = [*list(row)[:-1], *last]
+        downs = [*(down for _, down in sorting), *(False for _ in columns)]
+        further_on = beyond([*keys, *columns], downs, found, sa.false())
+        rows = rows.where(further_on) if once else rows.having(further_on)
+    rows = sorted_by(rows, [*sorting, *((c, False) for c in columns)])
+    return limited(rows, limit)
+
+
+def query_data_ids(
+    connection: sa.Connection, dimensions: Sequence[str], **options: Any
+) -> list[DataId]:
+    """List the data IDs of some dimensions, from their records or from the datasets that exist.
+
+    Exposures and visits go with detectors, filters and nights of their camera; visits go with their
+    exposures, and with tracts and patches where their regions touch: those of their detectors,
+    where detectors are asked for too.  An exposure lies where its visit does, or where it points
+    when it has none.
+
+    Parameters
+    ----------
+    dimensions : sequence of str
+        Keys of the data IDs.  ``healpix`` is a nested pixel of order
+        `registry.regions.HEALPIX_ORDER`.
+    **options
+        ``where`` (expression; it may name further dimensions, of which one value must fulfil it),
+        ``bind`` (values), ``data_id`` (fixed keys), ``datasets`` (a type or several: only data IDs
+        that go with datasets of all of these), ``without`` (types: only those with which no dataset
+        of these goes), ``collections`` (where these datasets are looked for), ``order_by`` (names,
+        ``-`` before one for descending; those without a value come last), ``limit``, ``after``
+        (the last data ID of the page before, with the same ``order_by``).
+
+    Returns
+    -------
+    list of DataId
+        Each once; without ``order_by`` sorted by its keys.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such dimension or dataset type.
+    InvalidDataId
+        If ``after`` is no data ID that the question could find.
+    """
+    statement = query_data_ids_sql(connection, dimensions, **options)
+    return list(_data_ids(dimensions, connection.execute(statement)))
+
+
+def stream_data_ids(
+    connection: sa.Connection, dimensions: Sequence[str], **options: Any
+) -> Iterator[DataId]:
+    """List data IDs as `query_data_ids` does, and give them while they come, in little memory.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        In a transaction (see `registry.database.Database.stream`), and for nothing else meanwhile.
+    """
+    statement = query_data_ids_sql(connection, dimensions, **options)
+    yield from _data_ids(dimensions, streamed(connection, statement))
+
+
+def table_of_data_ids(
+    connection: sa.Connection,
+    dimensions: Sequence[str],
+    *,
+    columns: Sequence[str] = (),
+    **options: Any,
+) -> pa.Table:
+    """List data IDs as `query_data_ids` does, as a table of Arrow.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Further names, as in ``where``; a data ID that has several values of one has several rows.
+
+    Returns
+    -------
+    pyarrow.Table
+        The keys, then ``columns``.
+    """
+    statement = query_data_ids_sql(connection, dimensions, also=columns, **options)
+    names = [*dimensions, *columns]
+    types = dict(zip(names, map(arrow_type, statement.selected_columns), strict=True))
+    return arrow_table(types, connection.execute(statement))
+
+
+def count_data_ids(
+    connection: sa.Connection,
+    dimensions: Sequence[str],
+    *,
+    by: Sequence[str] = (),
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Count data IDs, all together or by the values of some names.
+
+    Parameters
+    ----------
+    by : sequence of str
+        Names, as in ``where``: ``("day_obs", "physical_filter")``.
+    **options
+        As for `query_data_ids`.
+
+    Returns
+    -------
+    list of dict
+        As `registry.finding.count_datasets` gives.
+    """
+    statement = query_data_ids_sql(connection, dimensions, also=by, **options)
+    return counted(connection, statement, by)
+
+
+def _data_ids(dimensions: Sequence[str], rows: Iterable[Any]) -> Iterator[DataId]:
+    order = list(DIMENSIONS)
+    named = sorted(
+        enumerate(dimensions),
+        key=lambda item: (order.index(item[1]) if item[1] in DIMENSIONS else len(order), item[1]),
+    )
+    for row in rows:
+        yield DataId({d: row[n] for n, d in named if row[n] is not None})
+
+
+def _listed(names: str | Sequence[str] | None) -> list[str]:
+    return [names] if isinstance(names, str) else list(dict.fromkeys(names or ()))
+
+
+def _same(column: Any, value: Any) -> Any:
+    return column.is_(None) if value is None else column == value
+
+
+def _check(dimensions: Sequence[str], names: Names) -> None:
+    if not dimensions:
+        raise InvalidDataId("Data IDs of no dimensions were asked for; name at least one.")
+    for name in dimensions:
+        if name not in DIMENSIONS and name not in names.dimensions:
+            raise UnknownField(name, [*DIMENSIONS, *names.dimensions])
+
+
+def _names_of_datasets(
+    connection: sa.Connection, kind: DatasetType, searched: Sequence[coll.Collection]
+) -> Names:
+    """Names over the data IDs of the datasets of a type in some collections."""
+    members = members_of(kind.name, searched, each_once=True)
+    source: Any = dataset if members is None else members.source
+    i = data_id_table.alias("i")
+    base = source.join(i, i.c.id == dataset.c.data_id)
+    names = names_of_data_ids(base, i, kind.dimensions, connection=connection)
+    names.conditions += [sa.false()] if members is None else members.conditions
+    return names
+
+
+def _keys_of_datasets(names: Names, shared: Sequence[str], alias: str) -> sa.Subquery:
+    """Select each combination of some keys of datasets once."""
+    columns = [names.column(d).label(d) for d in shared]
+    keys = sa.select(*columns).select_from(names.base).where(*names.conditions)
+    return keys.distinct().subquery(alias)
+
+
+def _join_existing(
+    connection: sa.Connection, names: Names, kind: DatasetType, searched: Sequence[coll.Collection]
+) -> None:
+    """Keep the rows with which a dataset of a type goes."""
+    there = _names_of_datasets(connection, kind, searched)
+    shared = [d for d in kind.dimensions if names.reaches(d)]
+    here = [names.column(d) for d in shared]
+    keys = _keys_of_datasets(there, shared, names.alias("existing"))
+    same = [keys.c[d] == column for d, column in zip(shared, here, strict=True)]
+    names.base = names.base.join(keys, sa.and_(sa.true(), *same))
+
+
+def _join_absent(
+    connection: sa.Connection,
+    names: Names,
+    dimensions: Sequence[str],
+    kind: DatasetType,
+    searched: Sequence[coll.Collection],
+) -> Any:
+    """Join the keys of the datasets of a type, and give the condition that there are none."""
+    asked = Names(None, dict.fromkeys({k for d in dimensions for k in RECORD_KEYS.get(d, {d: d})}))
+    there = _names_of_datasets(connection, kind, searched)
+    if not all(asked.reaches(d) for d in kind.dimensions):
+        further = {d for d in dimensions if d in DIMENSIONS and not there.reaches(d)}
+        lost = Joining(Names(None, {}), further, set(kind.dimensions)).unrelated()
+        if lost is not None:
+            raise InvalidDataId(
+                f"Nothing relates '{lost}' to a {kind.name}, which is identified by "
+                f"{', '.join(kind.dimensions)}: that there is none says nothing about it."
+            )
+        Joining(there, further).run()
+    every = [*kind.dimensions, *(d for d in dimensions if d not in kind.dimensions)]
+    shared = [d for d in every if asked.reaches(d) and there.reaches(d) and names.reaches(d)]
+    here = [names.column(d) for d in shared]
+    keys = _keys_of_datasets(there, shared, names.alias("absent"))
+    same = [keys.c[d] == column for d, column in zip(shared, here, strict=True)]
+    names.base = names.base.outerjoin(keys, sa.and_(sa.true(), *same))
+    return keys.c[shared[0]].is_(None)
