@@ -75,7 +75,7 @@ class Joining:
         has_sky = bool(self.around & _OF_A_SKYMAP)
         has_camera = any(d in self.around for d in ("instrument", "exposure", "visit", "detector"))
         linked = self._meets_sky() is not None
-        for name in sorted(self.wanted, key=list(DIMENSIONS).index):
+        for name in sorted(self.wanted, key=list(DIMENSIONS).index, reverse=True):
             if name in _OF_A_SKYMAP:
                 related = has_sky or linked
             elif name == "healpix":
@@ -138,7 +138,7 @@ class Joining:
             self._join_sky()
             return
         table = self._exposures_touching(observed, part, points)
-        self.names.join(table, {k: k for k in table.c.keys()})
+        self.names.join(table, {c.name: c.name for c in table.c})
 
     def _connected(self) -> sa.Connection:
         connection = self.names.connection

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "count_dimension_records",
+    "documents_of",
     "query_dimension_records",
     "query_dimension_records_sql",
     "stream_dimension_records",
@@ -181,6 +182,11 @@ def count_dimension_records(
     """
     statement = query_dimension_records_sql(connection, element, also=by, **options)
     return counted(connection, statement, by)
+
+
+def documents_of(element: str) -> list[str]:
+    """Name the columns of an element that hold documents, which a table has as JSON text."""
+    return [c.name for c in element_table(element).c if isinstance(c.type, sa.JSON)]
 
 
 def _key_of(element: str, keys: Sequence[str], record: Mapping[str, Any]) -> list[Any]:

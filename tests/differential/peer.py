@@ -95,8 +95,8 @@ def answer(butler: Butler, question: dict[str, Any]) -> Any:
             found = butler.query_dimension_records(question["subject"], **options)
             return [list(r.dataId.required_values) for r in found]
         with butler.query() as query:
-            if question["datasets"]:
-                query = query.join_dataset_search(question["datasets"], question["collections"])
+            for name in question["datasets"]:
+                query = query.join_dataset_search(name, question["collections"])
             ids = query.where(options["where"], question["given"], bind=options["bind"])
             result = ids.data_ids(question["subject"])
             if question["order_by"]:

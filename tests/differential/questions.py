@@ -44,7 +44,6 @@ REPOSITORIES: dict[str, tuple[str, ...]] = {
 DIFFERENCES = {
     "box": "a box is compared exactly here, there with the bounding box of the region",
     "glob-class": "GLOB knows [...] here",
-    "joins": "only the keys and the records of the dataset can be named here",
     "mixed-numbers": "integers and floating point numbers meet in arithmetic here",
     "nested-region": "a comparison of regions may stand inside OR and NOT here",
     "night": "a night without times lasts from noon to noon here, there it has none",
@@ -53,6 +52,7 @@ DIFFERENCES = {
     "point-of-exposure": "the pointing of an exposure may be compared with a region here",
     "ranges": "a dataset that is certified twice is found once here, there once for each range",
     "same-family": "the timespan of an exposure may be compared with that of its night here",
+    "unrelated": "a dimension that nothing relates to what is asked for is refused here",
 }
 """Where the answers differ on purpose."""
 
@@ -101,7 +101,7 @@ class Question:
     bind: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
     collections: tuple[str, ...] = ()
-    datasets: str | None = None
+    datasets: tuple[str, ...] = ()
     find_first: bool = True
     order_by: tuple[str, ...] = ()
     limit: int | None = None
@@ -117,7 +117,7 @@ class Question:
             "bind": self.bind,
             "given": self.given,
             "collections": list(self.collections),
-            "datasets": self.datasets,
+            "datasets": list(self.datasets),
             "find_first": self.find_first,
             "order_by": list(self.order_by),
             "limit": self.limit,
@@ -152,7 +152,9 @@ def _question(group: dict[str, Any], asked: str | dict[str, Any]) -> Question:
             break
     if "of" in terms:
         terms["datasets"] = terms.pop("of")
-    for name in ("collections", "order_by"):
+    if isinstance(terms.get("datasets"), str):
+        terms["datasets"] = [terms["datasets"]]
+    for name in ("collections", "order_by", "datasets"):
         terms[name] = tuple(terms.get(name, ()))
     terms.setdefault("peer", terms["where"])
     return Question(**terms)

@@ -242,7 +242,7 @@ def test_what_has_no_place_on_the_sky_is_refused(registry: Registry) -> None:
     with pytest.raises(NoRegion, match="There is no region 'detector' here"):
         registry.query_dimension_records("detector", where="detector OVERLAPS POINT(1, 2)")
     with pytest.raises(
-        UnrelatedDimension, match="Nothing relates 'skymap' to instrument, detector; "
+        UnrelatedDimension, match="Nothing relates 'patch' to instrument, detector; "
     ):
         registry.query_dimension_records("detector", where="patch OVERLAPS POINT(1, 2)")
 

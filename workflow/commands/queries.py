@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from workflow.commands.tables import format_option, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pyarrow as pa
 
 
 def tell(why: str) -> None:
@@ -18,116 +25,213 @@ def _split(text: str | None) -> list[str]:
     return [part for part in (text or "").split(",") if part]
 
 
+class _Key(click.ParamType[dict[str, Any]]):
+    """A key as ``exposure=12,detector=3``; numbers are numbers."""
+
+    name = "key"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> dict[str, Any]:
+        """Read the pairs."""
+        if isinstance(value, dict):
+            return value
+        pairs = [part.partition("=") for part in value.split(",")]
+        if not all(name and sign and text for name, sign, text in pairs):
+            self.fail(f"{value!r} is no key; write it as exposure=12,detector=3", param, ctx)
+        return {name: int(text) if _is_number(text) else text for name, _, text in pairs}
+
+
+def _is_number(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
+def _asked(after: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that the three kinds of questions share."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        options = (
+            click.option("--where", default="", help="Expression that they fulfil."),
+            click.option(
+                "--order-by", help="Names, comma separated; '-' before one for descending."
+            ),
+            click.option("--limit", type=click.IntRange(min=0), help="At most so many."),
+            after,
+            click.option(
+                "--columns", help="Further names to show: day_obs, exposure.exposure_time, ..."
+            ),
+            click.option("--count", is_flag=True, help="Only count them."),
+            click.option("--by", help="Count them by the values of these names; implies --count."),
+            click.option(
+                "--explain", is_flag=True, help="Count what each term of --where leaves instead."
+            ),
+            click.option(
+                "--sql", is_flag=True, help="Show the SQL and the database's plan instead."
+            ),
+            format_option,
+        )
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+_COLLECTIONS = click.option(
+    "--collections", "-i", default="*", show_default=True, help="Comma separated; globs."
+)
+
+
+def _answer(
+    given: Mapping[str, Any],
+    options: dict[str, Any],
+    *,
+    table: Callable[..., pa.Table],
+    count: Callable[..., list[dict[str, Any]]],
+    sql: Callable[..., tuple[str, str]],
+    why: Callable[[], str],
+) -> pa.Table | None:
+    """Give what is to be shown as a table; show what is asked for instead, and give None."""
+    options |= {
+        "where": given["where"],
+        "order_by": _split(given["order_by"]),
+        "limit": given["limit"],
+        "after": given["after"],
+    }
+    columns, by = _split(given["columns"]), _split(given["by"])
+    if given["sql"]:
+        statement, plan = sql(also=columns or by, **options)
+        click.echo(f"{statement};\n\n{plan}")
+        return None
+    if given["explain"]:
+        whole = options | {"order_by": (), "limit": None, "after": None}
+        from registry.explaining import left_after_each_term
+
+        rows = left_after_each_term(
+            given["where"], lambda part: int(count(**whole | {"where": part})[0]["n"])
+        )
+        show(rows, given["style"], ("condition", "left"))
+        return None
+    if given["count"] or by:
+        show(count(by=by, **options), given["style"], (*by, "n"))
+        return None
+    found = table(columns=columns, **options)
+    if not found.num_rows:
+        tell(why())
+    return found
+
+
 @click.command()
 @click.argument("repo")
 @click.argument("dataset_type")
-@click.option("--collections", "-i", default="*", show_default=True, help="Comma separated; globs.")
-@click.option("--where", default="", help="Expression that they fulfil.")
+@_COLLECTIONS
 @click.option("--all", "every", is_flag=True, help="Not only the first of each data ID.")
-@click.option("--order-by", help="Names, comma separated; '-' before one for descending.")
-@click.option("--limit", type=click.IntRange(min=0), help="At most so many.")
-@click.option("--after", type=click.UUID, help="The page after this dataset, in the same order.")
-@click.option("--columns", help="Further names to show: day_obs, exposure.exposure_time, ...")
-@click.option("--count", is_flag=True, help="Only count them.")
-@click.option("--by", help="Count them by the values of these names; implies --count.")
-@click.option("--sql", is_flag=True, help="Show the SQL and the database's plan instead.")
-@format_option
+@_asked(
+    click.option("--after", type=click.UUID, help="The page after this dataset, in the same order.")
+)
 def query_datasets(
-    repo: str,
-    dataset_type: str,
-    collections: str,
-    columns: str | None,
-    count: bool,
-    by: str | None,
-    sql: bool,
-    style: str,
-    **asked: Any,
+    repo: str, dataset_type: str, collections: str, every: bool, **given: Any
 ) -> None:
     """Find datasets of DATASET_TYPE."""
     from butler import Butler
 
     within = _split(collections)
-    options: dict[str, Any] = {
-        "where": asked["where"],
-        "find_first": not asked["every"],
-        "order_by": _split(asked["order_by"]),
-        "limit": asked["limit"],
-        "after": asked["after"],
-    }
     with Butler(repo) as butler:
-        if sql:
-            statement, plan = butler.show_query(
-                dataset_type, collections=within, also=_split(columns or by), **options
-            )
-            click.echo(f"{statement};\n\n{plan}")
-            return
-        if count or by:
-            names = _split(by)
-            rows = butler.count_datasets(dataset_type, collections=within, by=names, **options)
-            show(rows, style, (*names, "n"))
-            return
-        table = butler.table_of_datasets(
-            dataset_type, collections=within, columns=_split(columns), **options
+        found = _answer(
+            given,
+            {"find_first": not every},
+            table=partial(butler.table_of_datasets, dataset_type, collections=within),
+            count=partial(butler.count_datasets, dataset_type, collections=within),
+            sql=partial(butler.show_query, dataset_type, collections=within),
+            why=lambda: butler.explain_no_datasets(
+                dataset_type, collections=within, where=given["where"]
+            ),
         )
-        if not table.num_rows:
-            why = butler.explain_no_datasets(dataset_type, collections=within, where=asked["where"])
-            tell(why)
-    table = table.rename_columns(["id", *table.column_names[1:]])
-    show(table.to_pylist(), style, table.column_names)
+    if found is not None:
+        found = found.rename_columns(["id", *found.column_names[1:]])
+        show(found.to_pylist(), given["style"], found.column_names)
 
 
 @click.command()
 @click.argument("repo")
 @click.argument("dimensions")
-@click.option("--where", default="", help="Expression that they fulfil.")
-@click.option("--datasets", help="Only data IDs of datasets of this type.")
-@click.option("--collections", "-i", default="*", show_default=True, help="Comma separated; globs.")
-@click.option("--limit", type=click.IntRange(min=0), help="At most so many.")
-@format_option
+@click.option("--datasets", help="Only those that go with datasets of all these types.")
+@click.option("--without", help="Only those with which no dataset of these types goes.")
+@_COLLECTIONS
+@_asked(
+    click.option(
+        "--after",
+        type=_Key(),
+        help="The page after this data ID, such as exposure=12,detector=3, in the same order.",
+    )
+)
 def query_data_ids(
     repo: str,
     dimensions: str,
-    where: str,
     datasets: str | None,
+    without: str | None,
     collections: str,
-    limit: int | None,
-    style: str,
+    **given: Any,
 ) -> None:
-    """List data IDs of DIMENSIONS (comma separated)."""
+    """List data IDs of DIMENSIONS (comma separated).
+
+    Further dimensions may stand in --where; with --datasets and --without only data IDs are listed
+    that go with datasets in the collections, or do not.
+    """
     from butler import Butler
 
-    options: dict[str, Any] = {}
-    if datasets is not None:
-        options = {"datasets": datasets, "collections": _split(collections)}
+    asked = _split(dimensions)
+    options: dict[str, Any] = {"datasets": _split(datasets), "without": _split(without)}
+    if datasets or without:
+        options["collections"] = _split(collections)
     with Butler(repo) as butler:
-        found = butler.query_data_ids(_split(dimensions), where=where, limit=limit, **options)
-        if not found and datasets is not None:
-            tell(butler.explain_no_datasets(datasets, collections=_split(collections), where=where))
-        elif not found:
-            tell(butler.explain_no_records(_split(dimensions), where=where))
-    show([dict(d) for d in found], style, _split(dimensions))
+        registry = butler.registry
+        found = _answer(
+            given,
+            dict(options),
+            table=partial(registry.table_of_data_ids, asked),
+            count=partial(registry.count_data_ids, asked),
+            sql=partial(registry.show_query_of_data_ids, asked),
+            why=lambda: butler.explain_no_data_ids(asked, where=given["where"], **options),
+        )
+    if found is not None:
+        show(found.to_pylist(), given["style"], found.column_names)
 
 
 @click.command()
 @click.argument("repo")
 @click.argument("element")
-@click.option("--where", default="", help="Expression that they fulfil.")
-@click.option("--limit", type=click.IntRange(min=0), help="At most so many.")
-@format_option
-def query_dimension_records(
-    repo: str, element: str, where: str, limit: int | None, style: str
-) -> None:
+@_asked(
+    click.option(
+        "--after",
+        type=_Key(),
+        help="The page after the record with this key, such as instrument=Cam,id=12.",
+    )
+)
+def query_dimension_records(repo: str, element: str, **given: Any) -> None:
     """List the records of ELEMENT: exposure, detector, day_obs, physical_filter, visit, ..."""
     from butler import Butler
+    from registry.records import documents_of
 
     with Butler(repo) as butler:
-        rows = butler.query_dimension_records(element, where=where, limit=limit)
-        if not rows:
-            tell(butler.explain_no_records(element, where=where))
-    if style == "table":
-        used = [k for k in (rows[0] if rows else {}) if any(r[k] is not None for r in rows)]
+        registry = butler.registry
+        found = _answer(
+            given,
+            {},
+            table=partial(registry.table_of_dimension_records, element),
+            count=partial(registry.count_dimension_records, element),
+            sql=partial(registry.show_query_of_dimension_records, element),
+            why=lambda: butler.explain_no_records(element, where=given["where"]),
+        )
+    if found is None:
+        return
+    rows = found.to_pylist()
+    if given["style"] == "json":
+        texts = documents_of(element)
+        rows = [r | {k: json.loads(r[k]) for k in texts if r[k] is not None} for r in rows]
+    elif given["style"] == "table":
+        asked = _split(given["columns"])
+        used = [k for k in found.column_names if k in asked or any(r[k] is not None for r in rows)]
         rows = [{k: r[k] for k in used if not isinstance(r[k], bytes)} for r in rows]
-    show(rows, style, (element,))
+    show(rows, given["style"], found.column_names if given["style"] != "table" else (element,))
 
 
 @click.command()
