@@ -27,7 +27,7 @@ from registry.errors import InvalidDataId
 from registry.finding import members_of
 from registry.identity import DIMENSIONS, DataId
 from registry.joining import Joining, names_of_dimensions
-from registry.names import RECORD_KEYS, Names, UnknownField, names_of_data_ids
+from registry.names import IMPLIED_BY, RECORD_KEYS, Names, UnknownField, names_of_data_ids
 from registry.schema.identity import data_id as data_id_table
 from registry.schema.identity import dataset
 
@@ -300,6 +300,7 @@ def _join_absent(
     """Join the keys of the datasets of a type, and give the condition that there are none."""
     asked = Names(None, dict.fromkeys({k for d in dimensions for k in RECORD_KEYS.get(d, {d: d})}))
     there = _names_of_datasets(connection, kind, searched)
+    there.prefix = f"{names.alias('without')}_"
     if not all(asked.reaches(d) for d in kind.dimensions):
         further = {d for d in dimensions if d in DIMENSIONS and not there.reaches(d)}
         lost = Joining(Names(None, {}), further, set(kind.dimensions)).unrelated()
@@ -310,7 +311,8 @@ def _join_absent(
             )
         Joining(there, further).run()
     every = [*kind.dimensions, *(d for d in dimensions if d not in kind.dimensions)]
-    shared = [d for d in every if asked.reaches(d) and there.reaches(d) and names.reaches(d)]
+    both = [d for d in every if asked.reaches(d) and there.reaches(d) and names.reaches(d)]
+    shared = [d for d in both if not any(e in both for e in IMPLIED_BY.get(d, ()))]
     here = [names.column(d) for d in shared]
     keys = _keys_of_datasets(there, shared, names.alias("absent"))
     same = [keys.c[d] == column for d, column in zip(shared, here, strict=True)]

@@ -99,7 +99,7 @@ class Joining:
         self._join_sky()
         if "healpix" in self.wanted and "healpix" not in names.dimensions:
             self._join_pixels()
-        self._join_exposures()
+        self._join_exposures(had)
         for element in _ELEMENTS:
             if element in self.wanted and not names.reaches(element):
                 table = ELEMENTS[element].alias(names.alias(element))
@@ -199,9 +199,8 @@ class Joining:
         table = sky.table_of_keys(self._connected(), keys, pairs, self.names.alias("pixel"))
         self.names.join(table, {k: k for k in keys})
 
-    def _join_exposures(self) -> None:
-        known = (set(self.names.dimensions), self.around)
-        if self.everything >= _SEEN and not any(there >= _SEEN for there in known):
+    def _join_exposures(self, had: AbstractSet[str]) -> None:
+        if self.everything >= _SEEN and not (had >= _SEEN or self.around >= _SEEN):
             table = schema.visit_exposure.alias(self.names.alias("visit_exposure"))
             self.names.join(table, {k: k for k in _LINK})
 

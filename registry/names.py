@@ -96,6 +96,8 @@ class Names:
         What `join` and `record` took.
     used_outer : bool
         Whether a name was found in ``outer``.
+    prefix : str
+        Begins the aliases of tables, so that no other part of the statement has the same.
     """
 
     def __init__(
@@ -115,7 +117,7 @@ class Names:
         self.explaining: bool = outer is not None and outer.explaining
         self.conditions: list[sa.ColumnElement[bool]] = []
         self.tables: list[Any] = []
-        self._prefix = "" if outer is None else "joined_"
+        self.prefix = "" if outer is None else "joined_"
         self._records: dict[str, Any] = {}
         self._n_aliases = 0
 
@@ -232,7 +234,7 @@ class Names:
     def record(self, element: str) -> Any:
         """Join the records of an element, once, and give their table."""
         if element not in self._records:
-            table = ELEMENTS[element].alias(f"{self._prefix}{element}_record")
+            table = ELEMENTS[element].alias(f"{self.prefix}{element}_record")
             keys = RECORD_KEYS[element]
             condition = sa.and_(*(table.c[c] == self.column(d) for d, c in keys.items()))
             self.base = self.base.outerjoin(table, condition)
@@ -261,7 +263,7 @@ class Names:
     def alias(self, name: str) -> str:
         """Make a name for a table that occurs nowhere else in the statement."""
         self._n_aliases += 1
-        return f"{self._prefix}{name}{self._n_aliases}"
+        return f"{self.prefix}{name}{self._n_aliases}"
 
     def reaches(self, name: str) -> bool:
         """Tell whether each row has one value of a dimension, or one record of an element, here."""
