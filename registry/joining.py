@@ -215,15 +215,13 @@ class Joining:
         names.join(bands.subquery(names.alias("bands")), {"band": "band"})
 
     def _equate(self, had: AbstractSet[str]) -> None:
-        """Say that new exposures or visits are of the night, filter and band that were here."""
+        """Say that what is new is of the night, filter and band that were here."""
         names = self.names
-        new = next((e for e in ("exposure", "visit") if e in set(names.dimensions) - had), None)
-        if new is None:
-            return
-        for name in ("day_obs", "physical_filter"):
-            if name in had:
-                names.conditions.append(names.column(f"{new}.{name}") == names.dimensions[name])
-        if "band" in had and "physical_filter" not in had:
+        new = set(names.dimensions) - had
+        seen = next((e for e in ("exposure", "visit") if e in new), None)
+        told = [d for d in ("day_obs", "physical_filter") if seen and d in had]
+        names.conditions += [names.column(f"{seen}.{d}") == names.dimensions[d] for d in told]
+        if "band" in had and (seen or "physical_filter" in new) and "physical_filter" not in had:
             names.conditions.append(
                 names.column("physical_filter.band") == names.dimensions["band"]
             )

@@ -255,8 +255,12 @@ class Names:
             Its column of each dimension.
         """
         here = [d for d in keys if d in self.dimensions]
-        condition = sa.and_(sa.true(), *(table.c[keys[d]] == self.dimensions[d] for d in here))
-        self.base = table if self.base is None else self.base.join(table, condition)
+        shared = [table.c[keys[d]] == self.dimensions[d] for d in here]
+        if not shared and self.dimensions:
+            # always so: it says that every pair of rows is meant
+            one, other = next(iter(self.dimensions.values())), table.c[next(iter(keys.values()))]
+            shared = [one.is_not(None) == other.is_not(None)]
+        self.base = table if self.base is None else self.base.join(table, sa.and_(*shared))
         self.dimensions |= {d: table.c[c] for d, c in keys.items() if d not in here}
         self.tables.append(table)
 
