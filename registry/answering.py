@@ -108,34 +108,26 @@ def counted(
     return [dict(zip(names, row, strict=True)) for row in connection.execute(grouped)]
 
 
-def arrow_table(types: Mapping[str, Any], rows: Iterable[Any]) -> pa.Table:
-    """Make a table of Arrow of rows, `STREAMED` at a time.
+def arrow_table(types: Mapping[str, Any], parts: Iterable[Sequence[Any]]) -> pa.Table:
+    """Make a table of Arrow of rows that come in parts.
 
     Parameters
     ----------
     types : mapping
         Type of each column by name, as `arrow_type` gives it.
+    parts : iterable of sequence
+        Lists of rows, none of them empty.
     """
     import pyarrow as pa
 
     schema = pa.schema(list(types.items()))
-    batches = []
-    part: list[Any] = []
-
-    def pack() -> None:
-        arrays = [
-            pa.array(values, field.type)
-            for values, field in zip(zip(*part, strict=True), schema, strict=True)
-        ]
-        batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
-        part.clear()
-
-    for row in rows:
-        part.append(row)
-        if len(part) == STREAMED:
-            pack()
-    if part:
-        pack()
+    batches = [
+        pa.record_batch(
+            [pa.array(c, t) for c, t in zip(zip(*rows, strict=True), schema.types, strict=True)],
+            schema=schema,
+        )
+        for rows in parts
+    ]
     return pa.Table.from_batches(batches, schema=schema)
 
 

@@ -68,6 +68,7 @@ def conditions_on(
     if lost is not None:
         raise _unrelated(rows, lost, expression)
     joining.run()
+    rows.joined = True
     met = [(inner.column(d), rows.dimensions[d]) for d in _shared(rows, inner)]
     inside = [inner.column(k) == fixed[k] for k in beyond]
     inside += [compile_where(term, inner, bind) for term, missing in parts if missing]

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from registry import collections as coll
 from registry.answering import (
+    STREAMED,
     arrow_table,
     arrow_type,
     beyond,
@@ -22,6 +23,7 @@ from registry.answering import (
     streamed,
 )
 from registry.conditions import conditions_on, dimensions_in, narrowing_by
+from registry.database import absent_from
 from registry.datasets import get_dataset_type
 from registry.errors import InvalidDataId
 from registry.finding import members_of
@@ -86,11 +88,8 @@ def query_data_ids_sql(
         Joining(names, here | about, narrowing=narrow).run()
     else:
         names = names_of_dimensions(dimensions, connection, about, narrow)
-    for kind in kinds[1:]:
-        _join_existing(connection, names, kind, searched)
-    held = [
-        _join_absent(connection, names, dimensions, kind, searched) for kind in absent if searched
-    ]
+    held = [_exists(connection, names, kind, searched) for kind in kinds[1:]]
+    held += [_none(connection, names, dimensions, kind, searched) for kind in absent if searched]
     columns = [names.column(d) for d in dimensions]
     sorting = ordering(names, order_by)
     further = [names.column(name) for name in also]
@@ -110,10 +109,13 @@ def query_data_ids_sql(
         ]
     keys = [key for key, _ in sorting]
     if after is not None:
+        _check_key(after, dimensions, names)
         last = [after.get(d) for d in dimensions]
         found = last
         if sorting:
             same = [_same(c, v) for c, v in zip(columns, last, strict=True)]
+            # of several values, those count that fulfil the expression
+            same += [] if once else asked
             own = sa.select(*keys, sa.literal(1)).select_from(names.base).where(*held, *same)
             row = connection.execute(own if once else own.group_by(*columns)).first()
             if row is None:
@@ -204,7 +206,7 @@ def table_of_data_ids(
     statement = query_data_ids_sql(connection, dimensions, also=columns, **options)
     names = [*dimensions, *columns]
     types = dict(zip(names, map(arrow_type, statement.selected_columns), strict=True))
-    return arrow_table(types, connection.execute(statement))
+    return arrow_table(types, connection.execute(statement).partitions(STREAMED))
 
 
 def count_data_ids(
@@ -233,13 +235,14 @@ def count_data_ids(
 
 
 def _data_ids(dimensions: Sequence[str], rows: Iterable[Any]) -> Iterator[DataId]:
-    order = list(DIMENSIONS)
-    named = sorted(
-        enumerate(dimensions),
-        key=lambda item: (order.index(item[1]) if item[1] in DIMENSIONS else len(order), item[1]),
-    )
+    ordered = [d for d in DIMENSIONS if d in dimensions]
+    ordered += sorted(d for d in dimensions if d not in DIMENSIONS)
+    in_order = ordered == list(dimensions)
     for row in rows:
-        yield DataId({d: row[n] for n, d in named if row[n] is not None})
+        found = dict(zip(dimensions, row, strict=True))
+        if not in_order or None in row:
+            found = {d: found[d] for d in ordered if found[d] is not None}
+        yield DataId(found)
 
 
 def _listed(names: str | Sequence[str] | None) -> list[str]:
@@ -258,6 +261,16 @@ def _check(dimensions: Sequence[str], names: Names) -> None:
             raise UnknownField(name, [*DIMENSIONS, *names.dimensions])
 
 
+def _check_key(after: Mapping[str, Any], dimensions: Sequence[str], names: Names) -> None:
+    """Make sure that a data ID can be the last of a page."""
+    unknown = [k for k in after if k not in dimensions]
+    missing = [d for d in dimensions if d in names.dimensions and after.get(d) is None]
+    if unknown or missing:
+        wrong = f"needs a value for {', '.join(missing)}" if missing else ""
+        wrong = f"has {', '.join(unknown)} too many" if unknown else wrong
+        raise InvalidDataId(f"No page comes after {dict(after)!r}: it {wrong}.")
+
+
 def _names_of_datasets(
     connection: sa.Connection, kind: DatasetType, searched: Sequence[coll.Collection]
 ) -> Names:
@@ -271,33 +284,30 @@ def _names_of_datasets(
     return names
 
 
-def _keys_of_datasets(names: Names, shared: Sequence[str], alias: str) -> sa.Subquery:
-    """Select each combination of some keys of datasets once."""
-    columns = [names.column(d).label(d) for d in shared]
-    keys = sa.select(*columns).select_from(names.base).where(*names.conditions)
-    return keys.distinct().subquery(alias)
+def _keys_of_datasets(names: Names, shared: Sequence[str]) -> sa.Select[Any]:
+    columns = [names.column(d) for d in shared]
+    return sa.select(*columns).select_from(names.base).where(*names.conditions)
 
 
-def _join_existing(
+def _exists(
     connection: sa.Connection, names: Names, kind: DatasetType, searched: Sequence[coll.Collection]
-) -> None:
-    """Keep the rows with which a dataset of a type goes."""
+) -> Any:
+    """Say that a dataset of a type goes with a row."""
     there = _names_of_datasets(connection, kind, searched)
     shared = [d for d in kind.dimensions if names.reaches(d)]
     here = [names.column(d) for d in shared]
-    keys = _keys_of_datasets(there, shared, names.alias("existing"))
-    same = [keys.c[d] == column for d, column in zip(shared, here, strict=True)]
-    names.base = names.base.join(keys, sa.and_(sa.true(), *same))
+    left = here[0] if len(here) == 1 else sa.tuple_(*here)
+    return left.in_(_keys_of_datasets(there, shared))
 
 
-def _join_absent(
+def _none(
     connection: sa.Connection,
     names: Names,
     dimensions: Sequence[str],
     kind: DatasetType,
     searched: Sequence[coll.Collection],
 ) -> Any:
-    """Join the keys of the datasets of a type, and give the condition that there are none."""
+    """Say that no dataset of a type goes with what a row has of some dimensions."""
     asked = Names(None, dict.fromkeys({k for d in dimensions for k in RECORD_KEYS.get(d, {d: d})}))
     there = _names_of_datasets(connection, kind, searched)
     there.prefix = f"{names.alias('without')}_"
@@ -314,7 +324,4 @@ def _join_absent(
     both = [d for d in every if asked.reaches(d) and there.reaches(d) and names.reaches(d)]
     shared = [d for d in both if not any(e in both for e in IMPLIED_BY.get(d, ()))]
     here = [names.column(d) for d in shared]
-    keys = _keys_of_datasets(there, shared, names.alias("absent"))
-    same = [keys.c[d] == column for d, column in zip(shared, here, strict=True)]
-    names.base = names.base.outerjoin(keys, sa.and_(sa.true(), *same))
-    return keys.c[shared[0]].is_(None)
+    return absent_from(connection, here, _keys_of_datasets(there, shared))

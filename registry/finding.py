@@ -91,8 +91,9 @@ def query_datasets_sql(
     conditions = [
         *members.conditions,
         *conditions_on(names, where, bind, data_id),
-        *_of_some_instrument(connection, kind, i, where, data_id),
     ]
+    if not names.joined:
+        conditions += _of_some_instrument(connection, kind, i, where, data_id)
     sorting = ordering(names, order_by)
     columns = [
         dataset.c.id,

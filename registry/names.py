@@ -94,6 +94,8 @@ class Names:
         What the rows of ``base`` fulfil beside the conditions of its joins.
     tables : list
         What `join` and `record` took.
+    joined : bool
+        Whether further dimensions were joined for a condition.
     used_outer : bool
         Whether a name was found in ``outer``.
     prefix : str
@@ -117,6 +119,7 @@ class Names:
         self.explaining: bool = outer is not None and outer.explaining
         self.conditions: list[sa.ColumnElement[bool]] = []
         self.tables: list[Any] = []
+        self.joined = False
         self.prefix = "" if outer is None else "joined_"
         self._records: dict[str, Any] = {}
         self._n_aliases = 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry.answering import (
+    STREAMED,
     arrow_table,
     arrow_type,
     beyond,
@@ -153,14 +154,15 @@ def table_of_dimension_records(
     names = [c.name for c in selected[: len(selected) - len(columns)]]
     types = dict(zip([*names, *columns], map(arrow_type, selected), strict=True))
     documents = [isinstance(c.type, sa.JSON) for c in selected]
-    rows = (
-        [
+
+    def written(row: Sequence[Any]) -> list[Any]:
+        return [
             canonical_json(value) if document and value is not None else value
             for value, document in zip(row, documents, strict=True)
         ]
-        for row in connection.execute(statement)
-    )
-    return arrow_table(types, rows)
+
+    parts = connection.execute(statement).partitions(STREAMED)
+    return arrow_table(types, ([written(row) for row in rows] for rows in parts))
 
 
 def count_dimension_records(

@@ -22,6 +22,7 @@ from registry.database.opening import (
 from registry.database.plans import plan_of, shown_sql
 from registry.database.statements import (
     CHUNK,
+    absent_from,
     analyze,
     canonical_json,
     delete_among,
@@ -39,6 +40,7 @@ from registry.database.transactions import Database, account, utc_now
 __all__ = [
     "CHUNK",
     "Database",
+    "absent_from",
     "account",
     "analyze",
     "canonical_json",
