@@ -31,7 +31,7 @@ EXPOSURES: dict[int, tuple[int, str | None]] = {
     1: (NIGHTS[0], "SDSS g"),
     2: (NIGHTS[0], "SDSS g"),
     3: (NIGHTS[0], "SDSS r"),
-    4: (NIGHTS[1], "SDSS r"),
+    4: (NIGHTS[0], "SDSS r"),
     5: (NIGHTS[1], "SDSS g"),
     6: (NIGHTS[1], "SDSS r"),
     7: (NIGHTS[0], None),
