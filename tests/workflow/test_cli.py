@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -66,6 +67,50 @@ def repo(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.mark.parametrize(
+    ("command", "rows"),
+    [
+        ("query-datasets REPO note --count", [{"n": 1}]),
+        ("query-datasets REPO note --where exposure>0 --count", [{"n": 0}]),
+        ("query-data-ids REPO detector --datasets note", [{"detector": 1}]),
+        (
+            "query-data-ids REPO detector --without note --order-by -detector --limit 2",
+            [{"detector": 4}, {"detector": 3}],
+        ),
+        (
+            "query-data-ids REPO instrument,detector --after instrument=DemoCam,detector=3",
+            [{"instrument": "DemoCam", "detector": 4}],
+        ),
+        (
+            "query-data-ids REPO detector --by detector.purpose",
+            [{"detector.purpose": "science", "n": 4}],
+        ),
+        (
+            "query-data-ids REPO detector --where detector>=0ANDdetector=1 --explain",
+            [
+                {"condition": "", "left": 4},
+                {"condition": "detector>=0", "left": 4},
+                {"condition": "detector=1", "left": 1},
+            ],
+        ),
+        (
+            "query-dimension-records REPO instrument --by instrument",
+            [{"instrument": "DemoCam", "n": 1}],
+        ),
+        ("query-dimension-records REPO detector --limit 1 --after instrument=DemoCam,id=4", []),
+    ],
+)
+def test_every_question_takes_the_same_options(
+    repo: Path, capsys: pytest.CaptureFixture[str], command: str, rows: list[dict[str, object]]
+) -> None:
+    words = [part.replace("REPO", str(repo)) for part in command.split()]
+    words = [word.replace("AND", " AND ") for word in words]
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--format", "json"])
+    assert left.value.code in (0, None)
+    assert json.loads(capsys.readouterr().out) == rows
+
+
+@pytest.mark.parametrize(
     ("command", "status", "told"),
     [
         ("query-datasets REPO nte", 1, "There is no dataset type 'nte'. Did you mean 'note'?"),
@@ -89,6 +134,20 @@ def repo(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iter
             0,
             "No dataset of type defects is registered yet.",
         ),
+        (
+            "query-datasets REPO note --where tract=0",
+            1,
+            "Nothing relates 'tract' to instrument, det",
+        ),
+        ("query-datasets REPO note --by exposure", 1, "'exposure' may have several values for one"),
+        ("query-data-ids REPO detector --after detector", 2, "is no key; write it as exposure=12,"),
+        ("query-data-ids REPO detector --after exposure=1", 1, "it has exposure too many"),
+        (
+            "query-data-ids REPO detector --without note --where detector=1",
+            0,
+            "left before it fulfils: detector=1",
+        ),
+        ("query-dimension-records REPO detector --after id=1", 1, "is known by instrument, id;"),
         ("query-dimension-records REPO exposur", 1, "Did you mean 'exposure'"),
         ("query-dimension-records REPO visit", 0, "There is no record of visit yet."),
         ("certify REPO c note -i u/notes", 1, "note is not a calibration type"),
