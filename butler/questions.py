@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from butler import cameras, searching
+from butler import cameras, gathering, searching
 from butler.inputs import Place, open_inputs, recorded
 from registry import calibrations, collections, explaining
 from registry.errors import InvalidDataId, MissingDataset
@@ -227,22 +227,86 @@ class Questions:
         with self.registry.read() as connection:
             return explaining.explain_no_datasets(connection, kind, searched, **options)
 
-    def explain_no_records(self, asked: str | Sequence[str], **options: Any) -> str:
-        """Say why no record or data ID was found; see `registry.explaining.explain_no_records`."""
+    def explain_no_records(self, element: str, **options: Any) -> str:
+        """Say why no record was found; see `registry.explaining.explain_no_records`."""
+        if self._has_inputs:
+            return gathering.explain_no_records(self.places, element, **options)
         with self.registry.read() as connection:
-            return explaining.explain_no_records(connection, asked, **options)
+            return explaining.explain_no_records(connection, element, **options)
+
+    def explain_no_data_ids(self, dimensions: Sequence[str], **options: Any) -> str:
+        """Say why no data ID was found; see `registry.explaining.explain_no_data_ids`."""
+        options = self._with_collections(options)
+        if self._has_inputs:
+            return gathering.explain_no_data_ids(self.places, dimensions, **options)
+        with self.registry.read() as connection:
+            return explaining.explain_no_data_ids(connection, dimensions, **options)
 
     def query_data_ids(self, dimensions: Sequence[str], **options: Any) -> list[DataId]:
-        """List data IDs; see `registry.finding.query_data_ids`."""
+        """List data IDs; see `registry.data_ids.query_data_ids`.
+
+        Datasets are looked for in the collections of this Butler by default.  As a table, a stream
+        or counts: `table_of_data_ids`, `count_data_ids`, ``butler.registry.stream_data_ids``.
+        """
+        options = self._with_collections(options)
         if not self._has_inputs:
             return self.registry.query_data_ids(dimensions, **options)
-        return searching.query_data_ids(self.places, dimensions, **options)
+        return gathering.query_data_ids(self.places, dimensions, **options)
+
+    def table_of_data_ids(self, dimensions: Sequence[str], **options: Any) -> pa.Table:
+        """List data IDs as a table of Arrow; see `registry.data_ids.table_of_data_ids`."""
+        options = self._with_collections(options)
+        if not self._has_inputs:
+            return self.registry.table_of_data_ids(dimensions, **options)
+        return gathering.table_of_data_ids(self.places, dimensions, **options)
+
+    def count_data_ids(self, dimensions: Sequence[str], **options: Any) -> list[dict[str, Any]]:
+        """Count data IDs, by the values of some names; see `registry.data_ids.count_data_ids`."""
+        options = self._with_collections(options)
+        if not self._has_inputs:
+            return self.registry.count_data_ids(dimensions, **options)
+        return gathering.count_data_ids(self.places, dimensions, **options)
+
+    def show_query_of_data_ids(self, dimensions: Sequence[str], **options: Any) -> tuple[str, str]:
+        """Show what `query_data_ids` would run, and the database's plan."""
+        options = self._with_collections(options)
+        if not self._has_inputs:
+            return self.registry.show_query_of_data_ids(dimensions, **options)
+        return gathering.show_query_of_data_ids(self.places, dimensions, **options)
 
     def query_dimension_records(self, element: str, **options: Any) -> list[dict[str, Any]]:
-        """List dimension records; see `registry.finding.query_dimension_records`."""
+        """List dimension records; see `registry.records.query_dimension_records`.
+
+        As a table, a stream or counts: `table_of_dimension_records`, `count_dimension_records`,
+        ``butler.registry.stream_dimension_records``.
+        """
         if not self._has_inputs:
             return self.registry.query_dimension_records(element, **options)
         return searching.query_dimension_records(self.places, element, **options)
+
+    def table_of_dimension_records(self, element: str, **options: Any) -> pa.Table:
+        """List records as a table of Arrow; see `registry.records.table_of_dimension_records`."""
+        if not self._has_inputs:
+            return self.registry.table_of_dimension_records(element, **options)
+        return gathering.table_of_dimension_records(self.places, element, **options)
+
+    def count_dimension_records(self, element: str, **options: Any) -> list[dict[str, Any]]:
+        """Count records, by the values of names; see `registry.records.count_dimension_records`."""
+        if not self._has_inputs:
+            return self.registry.count_dimension_records(element, **options)
+        return gathering.count_dimension_records(self.places, element, **options)
+
+    def show_query_of_dimension_records(self, element: str, **options: Any) -> tuple[str, str]:
+        """Show what `query_dimension_records` would run, and the database's plan."""
+        if not self._has_inputs:
+            return self.registry.show_query_of_dimension_records(element, **options)
+        return gathering.show_query_of_dimension_records(self.places, element, **options)
+
+    def _with_collections(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Search the default collections for the datasets that data IDs are to have, or not."""
+        if not options.get("datasets") and not options.get("without"):
+            return {k: v for k, v in options.items() if k != "collections"}
+        return {**options, "collections": self._searched(options.get("collections"))}
 
     def definition(self, instrument: str) -> InstrumentDefinition:
         """Give the definition of a registered camera, in the version that is in force."""

@@ -34,14 +34,17 @@ if TYPE_CHECKING:
 __all__ = [
     "Asked",
     "asked",
+    "checked",
     "count_datasets",
+    "counted",
     "dataset_type",
     "explain_no_datasets",
     "names_in",
-    "query_data_ids",
     "query_datasets",
     "query_dimension_records",
     "show_query",
+    "shown",
+    "sorted_by",
     "stream_datasets",
     "table_of_datasets",
 ]
@@ -182,7 +185,7 @@ def _table(
             names = dict.fromkeys(name for part in parts for name in part.names)
             raise MissingDataset(kind.name, {"id": str(after)}, list(names))
         table = table.slice(place + 1)
-    return table if limit is None else table.slice(0, _checked(limit))
+    return table if limit is None else table.slice(0, checked(limit))
 
 
 def _none(kind: DatasetType, columns: Sequence[str]) -> pa.Table:
@@ -197,17 +200,19 @@ def _order(table: pa.Table, keys: Sequence[str], order_by: Sequence[str]) -> lis
     ids = table["dataset_id"].to_pylist()
     places = sorted(range(len(ids)), key=ids.__getitem__)
     for key, name in reversed(list(zip(keys, order_by, strict=True))):
-        places = _sorted_by(places, table[key].to_pylist().__getitem__, down=name.startswith("-"))
+        places = sorted_by(places, table[key].to_pylist().__getitem__, down=name.startswith("-"))
     return places
 
 
-def _sorted_by(items: Sequence[T], value: Callable[[T], Any], *, down: bool) -> list[T]:
+def sorted_by(items: Sequence[T], value: Callable[[T], Any], *, down: bool) -> list[T]:
+    """Sort up or down; what has no value comes last."""
     having = [i for i in items if value(i) is not None]
     lacking = [i for i in items if value(i) is None]
     return sorted(having, key=value, reverse=down) + lacking
 
 
-def _checked(limit: int) -> int:
+def checked(limit: int) -> int:
+    """Give a limit that is none below 0."""
     if limit < 0:
         raise ValueError(f"limit={limit} must be at least 0; leave it out for all.")
     return limit
@@ -286,13 +291,17 @@ def count_datasets(
     **options: Any,
 ) -> list[dict[str, Any]]:
     """Count datasets; see `registry.finding.count_datasets`."""
-    table = table_of_datasets(places, name, searched, columns=by, **options)
+    return counted(table_of_datasets(places, name, searched, columns=by, **options), by)
+
+
+def counted(table: pa.Table, by: Sequence[str]) -> list[dict[str, Any]]:
+    """Count the rows of a table, by the values of some columns."""
     if not by:
         return [{"n": table.num_rows}]
     counted = table.group_by(list(by)).aggregate([([], "count_all")]).to_pylist()
     rows = [{**{k: row[k] for k in by}, "n": row["count_all"]} for row in counted]
     for key in reversed(by):
-        rows = _sorted_by(rows, lambda row, key=key: row[key], down=False)  # type: ignore[misc]
+        rows = sorted_by(rows, lambda row, key=key: row[key], down=False)  # type: ignore[misc]
     return rows
 
 
@@ -343,17 +352,22 @@ def stream_datasets(
                 yield ref
             taken |= new
 
-    yield from itertools.islice(every(), None if limit is None else _checked(limit))
+    yield from itertools.islice(every(), None if limit is None else checked(limit))
 
 
 def show_query(
     places: Sequence[Place], name: str, searched: Sequence[str], **options: Any
 ) -> tuple[str, str]:
     """Show what is asked of each repository; see `registry.registry.Registry.show_query`."""
-    told = []
-    for part in asked(places, name, searched):
-        shown = part.place.registry.show_query(part.kind, part.names, **options)
-        told.append([f"-- {part.place.root}\n{text}" for text in shown])
+    return shown(
+        (part.place, part.place.registry.show_query(part.kind, part.names, **options))
+        for part in asked(places, name, searched)
+    )
+
+
+def shown(queries: Iterable[tuple[Place, tuple[str, str]]]) -> tuple[str, str]:
+    """Put the SQL and the plans of several repositories below each other."""
+    told = [[f"-- {place.root}\n{text}" for text in texts] for place, texts in queries]
     statements, plans = zip(*told, strict=True) if told else ((), ())
     return ";\n\n".join(statements), "\n\n".join(plans)
 
@@ -374,58 +388,18 @@ def explain_no_datasets(
     )
 
 
-def query_data_ids(
-    places: Sequence[Place],
-    dimensions: Sequence[str],
-    *,
-    datasets: str | None = None,
-    collections: Sequence[str] | str = (),
-    order_by: Sequence[str] = (),
-    limit: int | None = None,
-    **options: Any,
-) -> list[DataId]:
-    """List data IDs; options as for `registry.finding.query_data_ids`.
-
-    Raises
-    ------
-    InvalidDataId
-        If the order is by something else than keys of the data IDs, which several repositories
-        cannot sort together.
-    """
-    if datasets is None:
-        answers = [p.registry.query_data_ids(dimensions, **options) for p in places]
-    else:
-        names = [collections] if isinstance(collections, str) else list(collections)
-        answers = [
-            a.place.registry.query_data_ids(
-                dimensions, datasets=datasets, collections=a.names, **options
-            )
-            for a in asked(places, datasets, names)
-        ]
-    found = list(dict.fromkeys(itertools.chain.from_iterable(answers)))
-    keys = [(name.lstrip("-"), name.startswith("-")) for name in order_by]
-    beyond = [key for key, _ in keys if key not in dimensions]
-    if beyond:
-        raise InvalidDataId(
-            f"Data IDs of several repositories are ordered by their own keys, which "
-            f"{', '.join(beyond)} is not among: {', '.join(dimensions)}."
-        )
-    for key, down in reversed(keys or [(d, False) for d in dimensions]):
-        found = _sorted_by(found, lambda d, key=key: d.get(key), down=down)  # type: ignore[misc]
-    return found if limit is None else found[: _checked(limit)]
-
-
 def query_dimension_records(
     places: Sequence[Place],
     element: str,
     *,
     order_by: Sequence[str] = (),
     limit: int | None = None,
+    after: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> list[dict[str, Any]]:
     """List dimension records, each once: as the first repository that has it tells it.
 
-    Options as for `registry.finding.query_dimension_records`.
+    Options as for `registry.records.query_dimension_records`.
     """
     table = element_table(element)
     keys = [c.name for c in table.primary_key]
@@ -438,9 +412,14 @@ def query_dimension_records(
             found.setdefault(tuple(row[k] for k in keys), row)
     rows = list(found.values())
     ordering = [(_column(element, name.lstrip("-")), name.startswith("-")) for name in order_by]
-    for key, down in reversed(ordering or [(k, False) for k in keys]):
-        rows = _sorted_by(rows, lambda r, key=key: _value(r, key), down=down)  # type: ignore[misc]
-    return rows if limit is None else rows[: _checked(limit)]
+    for key, down in reversed([*ordering, *((k, False) for k in keys)]):
+        rows = sorted_by(rows, lambda r, key=key: _value(r, key), down=down)  # type: ignore[misc]
+    if after is not None:
+        last = tuple(after.get(k) for k in keys)
+        if last not in found:
+            raise InvalidDataId(f"There is no record {dict(after)!r} that a page could come after.")
+        rows = rows[rows.index(found[last]) + 1 :]
+    return rows if limit is None else rows[: checked(limit)]
 
 
 def _column(element: str, name: str) -> str:

@@ -203,6 +203,7 @@ def table_of_data_ids(
     pyarrow.Table
         The keys, then ``columns``.
     """
+    columns = [name for name in columns if name not in dimensions]
     statement = query_data_ids_sql(connection, dimensions, also=columns, **options)
     names = [*dimensions, *columns]
     types = dict(zip(names, map(arrow_type, statement.selected_columns), strict=True))

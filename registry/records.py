@@ -149,6 +149,7 @@ def table_of_dimension_records(
     pyarrow.Table
         Columns as in the table of that name, documents as text; then ``columns``.
     """
+    columns = [name for name in columns if name not in element_table(element).c]
     statement = query_dimension_records_sql(connection, element, also=columns, **options)
     selected = list(statement.selected_columns)
     names = [c.name for c in selected[: len(selected) - len(columns)]]

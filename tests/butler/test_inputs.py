@@ -19,6 +19,7 @@ from registry.errors import (
     DatasetExists,
     DefinitionConflict,
     InUse,
+    InvalidDataId,
     MissingDataset,
     ReadOnly,
     RegistryError,
@@ -180,6 +181,50 @@ def test_data_ids_and_records_of_all(three: Three) -> None:
         assert [d["exposure"] for d in down] == [9, 4]
         with pytest.raises(RegistryError, match="ordered by their own keys"):
             butler.query_data_ids(["exposure"], order_by=["exposure.begin_tai_ns"])
+        page = butler.query_data_ids(["exposure"], order_by=["-exposure"], limit=2, after=down[-1])
+        assert [d["exposure"] for d in page] == [3, 2]
+        after = butler.query_dimension_records("exposure", limit=2, after=records[1])
+        assert [r["id"] for r in after] == [3, 4]
+        with pytest.raises(InvalidDataId, match="that a page could come after"):
+            butler.query_dimension_records("exposure", after={"instrument": "Cam", "id": 77})
+
+
+def test_tables_counts_and_sql_of_all(three: Three) -> None:
+    with Butler(three.folder / "second", writeable=True) as second:
+        late = observatory.exposure(9, 20220921, "science", physical_filter="SDSS r")
+        second.registry.insert_dimension_records("exposure", [late])
+    with three.open(collections="frames") as butler:
+        ids = butler.table_of_data_ids(["exposure"], columns=["band"], where="exposure > 3")
+        assert ids.to_pylist() == [{"exposure": 4, "band": "r"}, {"exposure": 9, "band": "r"}]
+        assert butler.count_data_ids(["exposure"]) == [{"n": 5}]
+        assert butler.count_data_ids(["exposure"], by=["day_obs"]) == [
+            {"day_obs": 20220920, "n": 3},
+            {"day_obs": 20220921, "n": 2},
+        ]
+        assert butler.count_data_ids(["exposure"], datasets=["frame"]) == [{"n": 3}]
+        records = butler.table_of_dimension_records(
+            "exposure", columns=["band"], order_by=["-exposure.begin"], limit=2
+        )
+        assert records["id"].to_pylist() == [9, 4]
+        assert records.column_names[-1] == "band"
+        assert butler.count_dimension_records("exposure", by=["exposure.observation_type"]) == [
+            {"exposure.observation_type": "bias", "n": 1},
+            {"exposure.observation_type": "flat", "n": 1},
+            {"exposure.observation_type": "science", "n": 3},
+        ]
+        for sql, plan in (
+            butler.show_query_of_data_ids(["exposure"], datasets="frame"),
+            butler.show_query_of_dimension_records("exposure"),
+        ):
+            assert str(three.folder / "second") in sql
+            assert str(three.folder / "second") in plan
+        why = butler.explain_no_records("exposure", where="exposure > 99")
+        assert why.count("none that is asked for") == 2
+        assert why.startswith(f"In {three.folder / 'me'}: There is no record of exposure yet.")
+        why = butler.explain_no_data_ids(["exposure"], datasets="frame", where="exposure > 99")
+        assert "None of the " in why
+        with pytest.raises(InvalidDataId, match="are asked of one repository alone"):
+            butler.query_data_ids(["exposure"], without="frame")
 
 
 def test_inputs_are_recorded_and_found_again(three: Three) -> None:

@@ -183,13 +183,12 @@ def query_data_ids(
     if datasets or without:
         options["collections"] = _split(collections)
     with Butler(repo) as butler:
-        registry = butler.registry
         found = _answer(
             given,
             dict(options),
-            table=partial(registry.table_of_data_ids, asked),
-            count=partial(registry.count_data_ids, asked),
-            sql=partial(registry.show_query_of_data_ids, asked),
+            table=partial(butler.table_of_data_ids, asked),
+            count=partial(butler.count_data_ids, asked),
+            sql=partial(butler.show_query_of_data_ids, asked),
             why=lambda: butler.explain_no_data_ids(asked, where=given["where"], **options),
         )
     if found is not None:
@@ -212,13 +211,12 @@ def query_dimension_records(repo: str, element: str, **given: Any) -> None:
     from registry.records import documents_of
 
     with Butler(repo) as butler:
-        registry = butler.registry
         found = _answer(
             given,
             {},
-            table=partial(registry.table_of_dimension_records, element),
-            count=partial(registry.count_dimension_records, element),
-            sql=partial(registry.show_query_of_dimension_records, element),
+            table=partial(butler.table_of_dimension_records, element),
+            count=partial(butler.count_dimension_records, element),
+            sql=partial(butler.show_query_of_dimension_records, element),
             why=lambda: butler.explain_no_records(element, where=given["where"]),
         )
     if found is None:
