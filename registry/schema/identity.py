@@ -100,6 +100,15 @@ data_id = table(
     comment="A distinct set of key/value pairs.",
 )
 sa.Index("ix_data_id_exposure", data_id.c.instrument, data_id.c.exposure, data_id.c.detector)
+# what is there of a visit; raw frames, which are most, have none
+sa.Index(
+    "ix_data_id_visit",
+    data_id.c.instrument,
+    data_id.c.visit,
+    data_id.c.detector,
+    postgresql_where=data_id.c.visit.is_not(None),
+    sqlite_where=data_id.c.visit.is_not(None),
+)
 # what is there of a patch; frames, which are most, have none
 sa.Index(
     "ix_data_id_sky",
