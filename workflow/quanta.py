@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from registry.identity import DataId, DatasetRef, DatasetType
     from workflow.connections import Connection
-    from workflow.pipeline import Pipeline, PipelineTask
+    from workflow.pipeline import PipelineTask
 
 __all__ = ["Quantum", "load", "planned_tasks"]
 
@@ -53,12 +53,14 @@ class Quantum:
 
 
 def planned_tasks(
-    connection: sa.Connection, pipeline: Pipeline, keys: Mapping[str, int]
+    connection: sa.Connection, tasks: Iterable[PipelineTask], keys: Mapping[str, int]
 ) -> list[plans.PlannedTask]:
     """Say what the tasks of a pipeline declare, in order.
 
     Parameters
     ----------
+    tasks : iterable of PipelineTask
+        Each after those whose outputs it reads, as a `Pipeline` gives them.
     keys : mapping of str to int
         Key of each task of the run, by label.
 
@@ -67,16 +69,17 @@ def planned_tasks(
     UnknownDatasetType
         If an input from outside the pipeline is of a type that is not registered.
     """
+    tasks = list(tasks)
     known = {kind.name: kind for kind in datasets.dataset_types(connection)}
     producers = {
         c.dataset_type: (keys[task.label], name)
-        for task in pipeline
+        for task in tasks
         for name, c in task.connections.outputs.items()
     }
-    promised = {task.connections[name].dataset_type for task in pipeline for name in task.certify}
+    promised = {task.connections[name].dataset_type for task in tasks for name in task.certify}
     return [
         _planned_task(connection, task, keys[task.label], known, producers, promised)
-        for task in pipeline
+        for task in tasks
     ]
 
 

@@ -79,7 +79,7 @@ def heirs(
         .join(quantum, quantum.c.id == planned_input.c.quantum_id)
         .where(quantum.c.state == "ready", _is_free())
     )
-    return dict(sorted(connection.execute(in_written_order(rows)).tuples().all()))
+    return {key: task for key, task in sorted(map(tuple, connection.execute(in_written_order(rows))))}
 
 
 def settle(
@@ -88,7 +88,7 @@ def settle(
     ended: Sequence[uuid.UUID],
     *,
     lossy: bool,
-) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
+) -> tuple[dict[uuid.UUID, int], list[uuid.UUID]]:
     """Find the quanta that may begin now that others have ended, and block those left short.
 
     Parameters
@@ -102,19 +102,19 @@ def settle(
 
     Returns
     -------
-    tuple of two lists
-        The quanta that may begin, and those that were blocked.
+    tuple
+        The quanta that may begin, each with its task, and those that were blocked.
     """
-    free: list[uuid.UUID] = []
+    free: dict[uuid.UUID, int] = {}
     blocked: list[uuid.UUID] = []
     while ended:
         found = heirs(connection, ended)
         short = _block_short(connection, tasks, found) if lossy and found else []
         gone = set(short)
-        free += [i for i in found if i not in gone]
+        free |= {i: t for i, t in found.items() if i not in gone}
         blocked += short
         ended = short
-    return list(dict.fromkeys(free)), blocked
+    return free, blocked
 
 
 def _block_short(

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from registry import Registry, Timespan, calibrations, collections, plans, provenance
+from registry import Registry, Timespan, calibrations
 from registry.identity import DatasetType
-from registry.schema.dimensions import overlap, patch, visit_detector_region
-from registry.schema.provenance import quantum
+from registry.keys import declare_keys
+from registry.schema.dimensions import overlap, patch, tract, visit_detector_region
 from tests.workflow.brute_force import build_all
+from tests.workflow.planned import quanta_of
 from workflow.connections import Connections, Input, Output, Prerequisite
 from workflow.pipeline import PipelineTask
-from workflow.quanta import load, planned_tasks
 from workflow.task import SuperTask
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from tests.databases import Databases
 
+INPUTS = ["both", "calib"]
 KIND = "StructuredDataDict"
 HOUR = 3600 * 10**9
 CAM = {"instrument": "Cam"}
@@ -160,8 +162,6 @@ def pipelines(draw: st.DrawFn) -> list[PipelineTask]:
 
 def fill(registry: Registry, sky: dict[str, Any]) -> None:
     """Insert what was drawn."""
-    import random
-
     chance = random.Random(sky["seed"])
     insert = registry.insert_dimension_records
     insert("instrument", [{"name": "Cam", "detector_max": 3}])
@@ -214,8 +214,6 @@ def fill(registry: Registry, sky: dict[str, Any]) -> None:
     registry.chain("both", ["other", "in"])
     registry.register_collection("calib", "CALIBRATION")
     with registry.begin() as connection:
-        from registry.keys import declare_keys
-
         declare_keys(connection, {"target": str})
     for name, dimensions in OUTSIDE.items():
         insert_some(registry, name, dimensions, sky["kept"][name], chance)
@@ -224,8 +222,6 @@ def fill(registry: Registry, sky: dict[str, Any]) -> None:
 
 def insert_touching(registry: Registry, touching: set[Any]) -> None:
     with registry.begin() as connection:
-        from registry.schema.dimensions import tract
-
         connection.execute(
             sa.insert(tract), [{"skymap": "map", "id": t, "region": b"x"} for t in (0, 1)]
         )
@@ -326,36 +322,8 @@ def told(quantum: Any, gone: set[Any] = frozenset()) -> Told:  # type: ignore[as
     return quantum.label, quantum.data_id.key, listed(quantum.inputs), listed(quantum.outputs)
 
 
-def planned(registry: Registry, tasks: Sequence[PipelineTask], where: str) -> tuple[Any, Any]:
-    """Plan, and give what is ready and what is blocked."""
-
-    class Drawn:
-        def __iter__(self) -> Any:
-            return iter(tasks)
-
-    with registry.begin() as connection:
-        collections.register(connection, "run")
-        from registry import datasets
-
-        for task in tasks:
-            for c in task.connections.outputs.values():
-                datasets.register_dataset_type(connection, c.definition())
-        config = provenance.record_config(connection, "none", "", [])
-        keys = {
-            t.label: provenance.record_task(connection, "run", t.label, "none", config, [])
-            for t in tasks
-        }
-        search = plans.Search(collections.flatten(connection, ["both", "calib"]), where)
-        plans.plan(connection, planned_tasks(connection, Drawn(), keys), search)  # type: ignore[arg-type]
-    with registry.read() as connection:
-        rows = connection.execute(sa.select(quantum.c.id, quantum.c.state)).all()
-        blocked = load(connection, [i for i, s in rows if s == "blocked"], predicted=True)
-        ready = load(connection, [i for i, s in rows if s == "ready"], predicted=True)
-    return ready, blocked
-
-
 @settings(
-    max_examples=40,
+    max_examples=15,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],  # shrinking would take minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -367,8 +335,8 @@ def test_statements_find_what_a_search_one_by_one_finds(
     with databases.migrated() as url, Registry.connect(url) as registry:
         fill(registry, sky)
         with registry.read() as connection:
-            expected = build_all(connection, tasks, run="run", inputs=["both", "calib"], where=where)
-        ready, blocked = planned(registry, tasks, where)
+            expected = build_all(connection, tasks, run="run", inputs=INPUTS, where=where)
+        ready, blocked = quanta_of(registry, tasks, INPUTS, where)
         gone = {r.id for q in blocked for refs in q.outputs.values() for r in refs}
         assert sorted(told(q, gone) for q in ready) == sorted(
             told(q) for q in expected if not q.problem
