@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["certify_run"]
 
 
-def certify_run(
-    connection: sa.Connection, run: str, name: str, kind_name: str, rule: str
-) -> int:
+def certify_run(connection: sa.Connection, run: str, name: str, kind_name: str, rule: str) -> int:
     """Certify the calibrations of a type that a run made.
 
     What held before in their ranges gives way, and what sticks out of them stays.

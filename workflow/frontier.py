@@ -49,9 +49,8 @@ class Frontier:
         self._database = database
         self._tasks = tasks
         self._here = frozenset(here)
-        self._read = {
-            reads.maker[0] for task in tasks.values() for reads in task.reads if reads.maker
-        }
+        makers = {r.maker[0] for task in tasks.values() for r in task.reads if r.maker}
+        self._read = {tasks[key].label for key in makers}
         self._left = list(here)
         self._after = uuid.UUID(int=0)
         self._given: set[uuid.UUID] = set()
@@ -81,7 +80,7 @@ class Frontier:
         """Note that a quantum has ended, and whether it made all that was planned."""
         self._given.discard(quantum.id)
         self.lossy = self.lossy or not whole
-        if next(key for key, t in self._tasks.items() if t.label == quantum.label) in self._read:
+        if quantum.label in self._read:
             self._ended.append(quantum.id)
 
     @property
@@ -95,9 +94,7 @@ class Frontier:
         if not ended:
             return [], 0
         if self.lossy:
-            found, blocked = self._database.transact(
-                plans.settle, self._tasks, ended, lossy=True
-            )
+            found, blocked = self._database.transact(plans.settle, self._tasks, ended, lossy=True)
         else:
             with self._database.read() as connection:
                 found, blocked = plans.settle(connection, self._tasks, ended, lossy=False)

@@ -180,12 +180,7 @@ class Processes(Here):
         """Give the workers what waits; or one suspect, when they have nothing else to do."""
         self._alone = self._alone and bool(self._running)
         most = AHEAD * self._jobs
-        while (
-            self._waiting
-            and not self._alone
-            and not self._stopped
-            and len(self._running) < most
-        ):
+        while self._waiting and not self._alone and not self._stopped and len(self._running) < most:
             self._begin(self._waiting.popleft())
         if self._suspects and not self._running and not self._stopped:
             self._alone = True
@@ -204,7 +199,12 @@ class Processes(Here):
                 initargs=(held, granted().share(self._jobs), *self._arguments),
             )
         self._begun[quantum.id] = quantum
-        self._running[self._pool.submit(execute, quantum)] = quantum
+        try:
+            future = self._pool.submit(execute, quantum)
+        except BrokenProcessPool as broken:  # a worker has just died, and this one is lost with it
+            future = futures.Future()
+            future.set_exception(broken)
+        self._running[future] = quantum
 
     def _recovered(self, lost: Sequence[Quantum]) -> Iterator[Result]:
         """Find out how far workers had come when one died, and go on from there with new ones."""

@@ -7,6 +7,7 @@ at every moment: a run that was killed is continued with `resume`.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import os
 import platform
@@ -20,10 +21,12 @@ from butler.butler import Butler
 from registry import collections, datasets, plans, provenance
 from registry.errors import InvalidState, UnknownCollection
 from workflow import environment
+from workflow.adjusting import adjust
 from workflow.certifying import certify_run
 from workflow.config_values import class_name, leaf_values, save_text, value_text
 from workflow.errors import WorkflowError
 from workflow.frontier import PAGE, Frontier
+from workflow.modes import Mode, leading_to
 from workflow.processes import executor
 from workflow.quanta import planned_tasks
 
@@ -59,6 +62,8 @@ class WrongCamera(WorkflowError, ValueError):
         )
 
 
+NEW = Mode()
+"""A new run that makes everything."""
 TOLD = 1_000
 """Of each kind of trouble, so many quanta are told one by one; all of them are counted."""
 
@@ -108,6 +113,7 @@ def run_pipeline(
     where: str = "",
     bind: Mapping[str, Any] | None = None,
     jobs: int = 1,
+    mode: Mode = NEW,
     resume: bool = False,
     dry_run: bool = False,
     fail_fast: bool = False,
@@ -124,14 +130,16 @@ def run_pipeline(
     inputs : sequence of str
         Collections that are searched, in order.
     output : str
-        CHAINED collection: a new RUN below it is put first in it, its calibrations come second and
-        the inputs after them.
+        CHAINED collection: a new RUN below it is put first in it; its calibrations, earlier runs
+        and the inputs follow.
     where, bind : str, mapping
         Expression that the input datasets fulfil.
     jobs : int
         Processes; 1 runs everything in this one.
+    mode : Mode
+        How it stands to the runs before it; a new run that makes everything by default.
     resume : bool
-        Continue the last run of ``output``: what is done stays, all else is run.
+        The same as ``Mode(resume=True)``: continue the last run of ``output``.
     dry_run : bool
         Only count the quanta, as if each made all its outputs; nothing is recorded.
     fail_fast : bool
@@ -151,16 +159,24 @@ def run_pipeline(
         If the run to be continued is still at work.
     WrongCamera
         If the pipeline names a camera that the repository does not have.
+    Contradiction
+        If the words of the mode exclude each other, or it asks for what the pipeline does not make.
     """
+    if resume:
+        mode = dataclasses.replace(mode, resume=True)
+    if mode.only:
+        pipeline = pipeline.part(leading_to(pipeline, mode.only))
     with Butler(root, writeable=True) as butler:
         known = sorted({name for p in butler.places for name in cameras.names(p.registry)})
         if pipeline.instrument is not None and pipeline.instrument not in known:
             raise WrongCamera(pipeline.instrument, known)
-        runner = _Runner(butler, pipeline, list(inputs), output, where, bind, fail_fast, progress)
-        return runner.go(jobs, resume=resume, dry_run=dry_run)
+        runner = _Runner(
+            butler, pipeline, list(inputs), output, where, bind, mode, fail_fast, progress
+        )
+        return runner.go(jobs, dry_run=dry_run)
 
 
-class _Foreseen(Exception):  # noqa: N818 (not an error: it undoes what was only to be seen)
+class _Foreseen(Exception):
     """Carries what a run would do out of the transaction that is not to be kept."""
 
 
@@ -172,18 +188,22 @@ class _Runner:
     output: str
     where: str
     bind: Mapping[str, Any] | None
+    mode: Mode
     fail_fast: bool
     progress: Callable[[str, str], None] | None
     tasks: dict[int, plans.PlannedTask] = field(default_factory=dict)
 
-    def go(self, jobs: int, *, resume: bool, dry_run: bool) -> RunReport:
+    def go(self, jobs: int, *, dry_run: bool) -> RunReport:
         registry = self.butler.registry
-        run = self._last_run() if resume else self._new_run()
+        with registry.read() as connection:
+            collections.flatten(connection, self.inputs)
+        run = self._new_run() if self.mode.is_new else self._last_run()
         if dry_run:
-            return self._foresee(run, fresh=not resume)
+            return self._foresee(run)
         report = RunReport(run)
-        environment_id = registry.database.transact(self._begin, run, fresh=not resume)
+        environment_id, spared = registry.database.transact(self._begin, run)
         self._take_stock(report, ready=True)
+        report.states.update(spared)
         stages = self.pipeline.stages()
         with executor(self.butler, run, self.pipeline.tasks, environment_id, jobs) as pool:
             for n, stage in enumerate(stages):
@@ -219,7 +239,9 @@ class _Runner:
         chained = {c.name: c for c in self.butler.registry.collections()}
         if self.output not in chained:
             raise UnknownCollection(
-                self.output, chained, remedy="There is no run to continue; leave --resume out."
+                self.output,
+                chained,
+                remedy="There is no run to go on with; leave --resume or --extend out.",
             )
         run = chained[self.output].children[0]
         with self.butler.registry.read() as connection:
@@ -242,32 +264,71 @@ class _Runner:
     def _searched(self) -> list[str]:
         return [self._calibs, *self.inputs] if self._certifies() else self.inputs
 
-    def _begin(self, connection: sa.Connection, run: str, *, fresh: bool) -> int:
-        """Record the run and plan its quanta: a run is there with all of them, or not at all."""
+    def _begin(self, connection: sa.Connection, run: str) -> tuple[int, dict[tuple[str, str], int]]:
+        """Record the run and plan its quanta: a run is there with all of them, or not at all.
+
+        Returns
+        -------
+        tuple
+            Key of the software environment, and by label and word how many quanta are not needed.
+        """
+        earlier = self._chain_run(connection, run)
         keys = self._record_run(connection, run)
         planned = planned_tasks(connection, self.pipeline, keys)
-        if not fresh:
-            plans.unplan(connection, planned, ("ready", "running", "failed", "blocked"))
-        plans.plan(connection, planned, self._search(connection), fresh=fresh)
-        self.tasks = {t.id: t for t in planned}
-        return provenance.record_environment(connection, *environment.current())
+        reuses = self.mode.skip_existing
+        if not self.mode.is_new:
+            reuses = plans.has_reused(connection, planned)
+            plans.unplan(connection, planned, self.mode.renewed)
 
-    def _search(self, connection: sa.Connection) -> plans.Search:
+        def adjusted(connection: sa.Connection, task: plans.PlannedTask) -> None:
+            adjust(connection, self.pipeline[task.label], task)
+
+        existing = plans.plan(
+            connection,
+            planned,
+            self._search(connection, earlier if reuses else ()),
+            fresh=self.mode.is_new,
+            adjust=adjusted,
+        )
+        unwanted = (
+            plans.drop_unwanted(connection, planned, self.mode.only) if self.mode.only else {}
+        )
+        self.tasks = {t.id: t for t in planned}
+        spared = {(label, "existing"): n for label, n in existing.items() if n}
+        spared |= {(label, "unwanted"): n for label, n in unwanted.items()}
+        return provenance.record_environment(connection, *environment.current()), spared
+
+    def _search(self, connection: sa.Connection, existing: Sequence[str] = ()) -> plans.Search:
         return plans.Search(
             collections.flatten(connection, self._searched()),
             self.where,
             {**self.pipeline.parameters, **(self.bind or {})},
+            collections.flatten(connection, existing) if existing else (),
         )
 
-    def _record_run(self, connection: sa.Connection, run: str) -> dict[str, int]:
-        """Register the run, its dataset types, tasks and configurations."""
+    def _chain_run(self, connection: sa.Connection, run: str) -> list[str]:
+        """Put the run first in the chain of the output, and tell what was in it before."""
+        known = {c.name: c.children for c in collections.query(connection, self.output)}
+        earlier = [c for c in known.get(self.output, ()) if c not in (run, self._calibs)]
+        kept = earlier
+        if self.mode.replace and earlier and earlier[0] not in self.inputs:
+            kept = earlier[1:]
         collections.register(connection, run, "RUN")
-        searched = self._searched()
         if self._certifies():
             collections.register(connection, self._calibs, "CALIBRATION")
-        collections.chain(
-            connection, self.output, [run, *(c for c in searched if c != self.output)]
+        calibs = (
+            [self._calibs]
+            if self._certifies() or self._calibs in known.get(self.output, ())
+            else []
         )
+        runs = [c for c in kept if c not in self.inputs]
+        inputs = [c for c in self.inputs if c != self.output]
+        inputs += [c for c in kept if c in self.inputs and c not in inputs]
+        collections.chain(connection, self.output, [run, *calibs, *runs, *inputs])
+        return earlier
+
+    def _record_run(self, connection: sa.Connection, run: str) -> dict[str, int]:
+        """Register the run's dataset types, tasks and configurations."""
         for kind in self.pipeline.dataset_types().values():
             if self.pipeline.producer(kind.name) is not None:
                 datasets.register_dataset_type(connection, kind)
@@ -287,14 +348,15 @@ class _Runner:
             )
         return keys
 
-    def _foresee(self, run: str, *, fresh: bool) -> RunReport:
+    def _foresee(self, run: str) -> RunReport:
         """Plan as if it were to be run, count, and undo it."""
 
         def foreseen(connection: sa.Connection) -> None:
-            self._begin(connection, run, fresh=fresh)
+            _, spared = self._begin(connection, run)
             report = RunReport(run)
             run_id = collections.get_collection(connection, run).id
             report.states.update(plans.count_quanta(connection, run_id))
+            report.states.update(spared)
             told = plans.blocked_quanta(connection, run_id, TOLD)
             report.blocked = [(b, b.reason) for b in told]
             raise _Foreseen(report)
@@ -350,7 +412,9 @@ class _Runner:
         """Execute quanta as their inputs come into being; block those whose inputs do not."""
         labels = {task.label for task in stage}
         here = [key for key, t in self.tasks.items() if t.label in labels]
-        lossy = any(state not in ("done", "ready") for _, state in report.states)
+        lossy = not self.mode.is_new or any(
+            state not in ("done", "ready") for _, state in report.states
+        )
         frontier = Frontier(self.butler.registry.database, self.tasks, here, lossy=lossy)
         for result in pool.run(frontier.next()):
             label = result.quantum.label

@@ -26,8 +26,11 @@ from workflow.connections import Connection, Connections, check_dimensions, chec
 from workflow.errors import InvalidQuantum, MissingOutput, TaskDefinitionError
 
 if TYPE_CHECKING:
+    import uuid
+
     from registry.identity import DataId, DatasetRef
-    from workflow.multinode import Geometry, Neighbourhood
+    from workflow.errors import NoWorkFound
+    from workflow.quanta import Quantum
 
 __all__ = [
     "Metadata",
@@ -441,31 +444,42 @@ class SuperTask(Task):
             raise TaskDefinitionError(cls.__qualname__, problem)
         return found
 
-    def geometry(self, *args: Any, **inputs: Any) -> Geometry:  # noqa: ARG002 (for subclasses)
-        """Find the places of a task that declares ``multinode``, from what ``run`` is given."""
-        raise TaskDefinitionError(type(self).__qualname__, "it declares no `multinode`.")
+    def adjust_quantum(self, quantum: Quantum) -> Mapping[str, Sequence[DatasetRef]]:
+        """Choose among the inputs of a quantum when it is planned.
 
-    def run_nodes(
-        self,
-        around: Neighbourhood,  # noqa: ARG002 (for subclasses)
-        *args: Any,  # noqa: ARG002 (the same)
-        **inputs: Any,  # noqa: ARG002 (the same)
-    ) -> Struct | None:
-        """Do the part of one rank of a task that declares ``multinode``.
+        A task that defines it has its quanta read one by one while a run is planned; for all
+        others they stay in the database.
 
         Parameters
         ----------
-        around : Neighbourhood
-            The places that this rank holds, and the way to their neighbours.
-        *args, **inputs
-            What ``run`` is given, on every rank.
+        quantum : workflow.quanta.Quantum
+            With its data ID, and its inputs as far as they are foreseen.
 
         Returns
         -------
-        Struct or None
-            The outputs that this rank made; of a list, None for those that others make.
+        mapping
+            By input, those to be read; an input that is left out stays as it is.
+
+        Raises
+        ------
+        NoWorkFound
+            If it is not to be run, with the reason.
         """
-        raise TaskDefinitionError(type(self).__qualname__, "it declares no `multinode`.")
+        del quantum
+        return {}
+
+    def adjust_all_quanta(
+        self, quanta: Sequence[Quantum]
+    ) -> Mapping[uuid.UUID, Mapping[str, Sequence[DatasetRef]] | NoWorkFound]:
+        """Choose among all quanta of a run together, as `adjust_quantum` does for one.
+
+        Returns
+        -------
+        mapping
+            By identity of a quantum that changes: its inputs, or why it is not to be run.
+        """
+        del quanta
+        return {}
 
     def run_quantum(self, context: QuantumContext) -> None:
         """Read the inputs, call ``run`` with them, write what it returns.

@@ -84,9 +84,7 @@ def upgrade() -> None:
         ),
         sa.Column("connection", sa.String(length=128), nullable=False, comment=CONNECTION),
         sa.ForeignKeyConstraint(["quantum_id"], ["quantum.id"], name="fk_planned_input_quantum_id"),
-        sa.PrimaryKeyConstraint(
-            "quantum_id", "dataset_id", "connection", name="pk_planned_input"
-        ),
+        sa.PrimaryKeyConstraint("quantum_id", "dataset_id", "connection", name="pk_planned_input"),
         comment="Datasets that quanta are to read.",
         **MARIADB,
         sqlite_with_rowid=False,

@@ -55,9 +55,7 @@ def held_sql(
     searched = [c.id for c in collections if c.type == "CALIBRATION"]
     if not searched:
         return None
-    places = table_of(
-        connection, {"c": (sa.BigInteger, searched)}, "searched"
-    )
+    places = table_of(connection, {"c": (sa.BigInteger, searched)}, "searched")
     base: Any = asked.join(places, sa.true())
     values = {"d": asked.c.d, "t": asked.c.t, "c": places.c.c, "kind": _key_of(kind)}
     for i, tolerance in enumerate(policy.match.values()):

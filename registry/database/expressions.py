@@ -44,7 +44,9 @@ class NewUuid(sa.sql.expression.ColumnElement[Any]):
 
     inherit_cache = True
     type = sa.Uuid()
-    _traverse_internals = (("number", sa.sql.visitors.InternalTraversal.dp_clauseelement),)
+    _traverse_internals = [  # noqa: RUF012 (as SQLAlchemy declares it)
+        ("number", sa.sql.visitors.InternalTraversal.dp_clauseelement)
+    ]
 
     def __init__(self, number: sa.ColumnElement[int]) -> None:
         self.number = number
@@ -91,10 +93,10 @@ class _JsonValue(sa.sql.expression.ColumnElement[Any]):
     """A value of an object in a JSON column, if it is of a kind; else NULL."""
 
     inherit_cache = True
-    _traverse_internals = (
+    _traverse_internals = [  # noqa: RUF012 (as SQLAlchemy declares it)
         ("document", sa.sql.visitors.InternalTraversal.dp_clauseelement),
         ("name", sa.sql.visitors.InternalTraversal.dp_string),
-    )
+    ]
 
     def __init__(self, document: sa.ColumnElement[Any], name: str) -> None:
         self.document = document

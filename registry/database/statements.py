@@ -19,6 +19,7 @@ __all__ = [
     "analyze_stale",
     "canonical_json",
     "delete_among",
+    "delete_rows",
     "in_written_order",
     "insert_missing",
     "insert_rows",
@@ -248,25 +249,21 @@ def delete_among(connection: sa.Connection, column: sa.Column[Any], given: Any, 
     connection.execute(statement)
 
 
-def absent_from(
-    connection: sa.Connection, columns: Sequence[Any], keys: sa.Select[Any]
-) -> sa.ColumnElement[bool]:
-    """Say that values are not among those that a SELECT gives; what has none of its own is not.
+def delete_rows(connection: sa.Connection, same: Mapping[sa.Column[Any], Any]) -> None:
+    """Delete the rows of a table that have the values of a row of a table expression.
 
-    PostgreSQL joins the two once; the others look up each, in what they have found once.
+    Parameters
+    ----------
+    same : mapping
+        Columns of the table to those of the expression that `rows_of` makes.
     """
-    if connection.dialect.name == "postgresql":
-        there = keys.subquery("there")
-        same = (a == b for a, b in zip(there.c, columns, strict=True))
-        return (
-            ~sa.select(sa.literal(1))
-            .select_from(there)
-            .where(*same)
-            .correlate_except(there)
-            .exists()
-        )
-    left = columns[0] if len(columns) == 1 else sa.tuple_(*columns)
-    return sa.not_(sa.func.coalesce(left.in_(keys), sa.false()))
+    columns = list(same)
+    statement = sa.delete(columns[0].table)
+    if connection.dialect.name == "sqlite":
+        statement = statement.where(sa.tuple_(*columns).in_(sa.select(*same.values())))
+    else:
+        statement = statement.where(*(column == given for column, given in same.items()))
+    connection.execute(statement)
 
 
 def json_field(document: Any, name: str, kind: type) -> sa.ColumnElement[Any]:

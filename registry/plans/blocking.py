@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from registry.plans.grouping import Grouped
     from registry.plans.tasks import PlannedTask, Reads
 
-__all__ = ["block", "block_by_inputs", "block_unmade", "count_of", "is_doubtful", "viable"]
+__all__ = [
+    "block",
+    "block_by_inputs",
+    "block_too_few",
+    "block_unmade",
+    "count_of",
+    "is_doubtful",
+    "viable",
+]
 
 _FACTS = ("n_found", "at_tai_ns", "before_tai_ns", "after_tai_ns", "text")
 
@@ -127,8 +135,7 @@ def block_by_inputs(
     for reads in task.reads:
         if fresh and makers == [reads.name] and reads.minimum <= 1:
             continue  # each quantum was made of one
-        if reads.minimum > 0:
-            _too_few(connection, task, reads)
+        block_too_few(connection, task, reads)
     for reads in task.reads:
         block_unmade(connection, task, reads)
     if all(r.minimum == 0 for r in task.reads if r.name in makers):
@@ -139,7 +146,10 @@ def block_by_inputs(
             _too_many(connection, task, g.reads)
 
 
-def _too_few(connection: sa.Connection, task: PlannedTask, reads: Reads) -> None:
+def block_too_few(connection: sa.Connection, task: PlannedTask, reads: Reads) -> None:
+    """Block the quanta of a task that have less of an input than they need."""
+    if reads.minimum == 0:
+        return
     n = count_of([reads.name])
     block(
         connection,

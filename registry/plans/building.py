@@ -14,8 +14,10 @@ import sqlalchemy as sa
 from registry.database import analyze, insert_rows
 from registry.plans.blocking import block_by_inputs, block_unmade
 from registry.plans.grouping import group
-from registry.plans.outputs import PLANNED, predict_outputs, reuse_outputs
+from registry.plans.outputs import predict_outputs
 from registry.plans.prerequisites import look_up
+from registry.plans.pruning import PLANNED, reuse_outputs
+from registry.schema.dimensions import overlap, visit_exposure
 from registry.schema.identity import data_id
 from registry.schema.plans import (
     planned_input,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from registry.plans.tasks import PlannedTask, Search
 
-__all__ = ["count_quanta", "keep_promises", "plan", "record_connections", "unplan"]
+__all__ = ["count_quanta", "has_reused", "keep_promises", "plan", "record_connections", "unplan"]
 
 _BULK = 1_000
 """From this many new rows on, the planner's statistics are refreshed."""
@@ -58,9 +60,7 @@ def record_connections(connection: sa.Connection, tasks: Sequence[PlannedTask]) 
     insert_rows(connection, task_connection, rows, skip_existing=True)
 
 
-def unplan(
-    connection: sa.Connection, tasks: Sequence[PlannedTask], states: Sequence[str]
-) -> None:
+def unplan(connection: sa.Connection, tasks: Sequence[PlannedTask], states: Sequence[str]) -> None:
     """Make quanta ready again, and forget what was planned for them and why they were blocked.
 
     Parameters
@@ -80,6 +80,14 @@ def unplan(
         .where(q.task_id.in_(ids), q.state.in_(others))
         .values(state="ready", finished_at=None, exception_class=None, exception_message=None)
     )
+
+
+def has_reused(connection: sa.Connection, tasks: Sequence[PlannedTask]) -> bool:
+    """Tell whether tasks took datasets of earlier runs instead of making them."""
+    one = sa.select(reused_dataset.c.task_id).where(
+        reused_dataset.c.task_id.in_([t.id for t in tasks])
+    )
+    return connection.execute(one.limit(1)).first() is not None
 
 
 def plan(
@@ -108,9 +116,10 @@ def plan(
     """
     record_connections(connection, tasks)
     spared: dict[str, int] = {}
+    large = False
     for t in tasks:
         found = group(connection, t, search, fresh=fresh)
-        _refresh(connection, t)
+        large = _refresh(connection, t, dimensions=not large) or large
         block_by_inputs(connection, t, found, fresh=fresh)
         look_up(connection, t, search, promised=False)
         if adjust is not None:
@@ -121,13 +130,26 @@ def plan(
     return spared
 
 
-def _refresh(connection: sa.Connection, t: PlannedTask) -> None:
-    """Let the database see how large tables have become, before it plans what follows."""
+def _refresh(connection: sa.Connection, t: PlannedTask, *, dimensions: bool) -> bool:
+    """Let the database see how large tables have become, before it plans what follows.
+
+    Without statistics of the dimensions, SQLite goes through all visits of a camera for each
+    exposure.
+
+    Returns
+    -------
+    bool
+        Whether the task is large enough for it.
+    """
     n = connection.execute(
         sa.select(sa.func.count()).select_from(quantum).where(quantum.c.task_id == t.id)
     ).scalar_one()
-    if n >= _BULK:
-        analyze(connection, quantum, planned_input, planned_output, data_id)
+    if n < _BULK:
+        return False
+    analyze(connection, quantum, planned_input, planned_output, data_id)
+    if dimensions:
+        analyze(connection, visit_exposure, overlap)
+    return True
 
 
 def keep_promises(

@@ -106,9 +106,7 @@ class Keys:
         """
         text = identity_of({d: values[d] for d in self.dimensions if d in DIMENSIONS})
         if self._written is not None:
-            same = [
-                values[self.dimensions[n]] == self._written.c[f"k{n}"] for n in self._declared
-            ]
+            same = [values[self.dimensions[n]] == self._written.c[f"k{n}"] for n in self._declared]
             base = base.join(self._written, sa.and_(*same))
             text = joined(text, self._written.c.written)
         return base.join(row, row.c.identity_key == text)

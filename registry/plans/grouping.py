@@ -156,7 +156,7 @@ def _insert_quanta(
 
 
 def numbered(order: Any) -> Any:
-    """Number rows in an order, as `NewUuid` takes it."""
+    """Count rows in an order, as `NewUuid` takes it."""
     count = sa.func.row_number().over(order_by=order)
     return sa.literal(uuid_number(), sa.BigInteger) + count
 
@@ -185,7 +185,7 @@ def _made_inputs(task: PlannedTask, g: Grouped, keys: Keys) -> sa.Select[Any]:
 
 
 def agreeing(full: Expanded, of_quantum: Mapping[str, Any]) -> list[Any]:
-    """Give the conditions that datasets have the values of a quantum, or none where none is told."""
+    """Give the conditions that datasets have the values of a quantum, where they tell any."""
     shared = {d: (full.columns[d], of_quantum[d]) for d in of_quantum if d in full.columns}
     return [
         (ours == theirs) if d in full.own else (ours == theirs) | ours.is_(None)
@@ -209,5 +209,3 @@ def _joining_inputs(
     quanta = quantum.join(i, i.c.id == quantum.c.data_id)
     rows = _inputs(g, quanta.join(full.base, sa.and_(*same))).where(_of_task(task))
     return rows.distinct() if full.many else rows
-
-

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry.database import NewUuid
-from registry.finding import query_datasets_sql
 from registry.plans.blocking import block, is_doubtful, viable
 from registry.plans.data_ids import Keys, keys_of
 from registry.plans.grouping import agreeing, numbered
@@ -20,31 +19,21 @@ from registry.schema.identity import data_id
 from registry.schema.plans import (
     planned_input,
     planned_output,
-    quantum_block,
-    reused_dataset,
 )
 from registry.schema.provenance import quantum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from registry.collections import Collection
     from registry.plans.grouping import Grouped
     from registry.plans.tasks import Makes, PlannedTask
 
-__all__ = ["PLANNED", "predict_outputs", "reuse_outputs"]
+__all__ = ["predict_outputs"]
 
-PLANNED = (planned_input.c.quantum_id, planned_output.c.quantum_id, quantum_block.c.quantum_id)
-"""What a quantum has that is planned."""
-
-_SPARED = -1
-"""Number of attempts that marks, within the transaction, what need not be made."""
 _INTO = ["dataset_id", "quantum_id", "connection", "data_id"]
 
 
-def predict_outputs(
-    connection: sa.Connection, task: PlannedTask, found: Sequence[Grouped]
-) -> None:
+def predict_outputs(connection: sa.Connection, task: PlannedTask, found: Sequence[Grouped]) -> None:
     """Insert what the quanta of a task will make; block those of which it cannot be told."""
     for makes in task.makes:
         wanted = set(makes.kind.dimensions)
@@ -154,6 +143,7 @@ def _keys_only(selected: sa.Select[Any]) -> sa.Select[Any]:
 def _block_untold(connection: sa.Connection, task: PlannedTask, makes: Makes) -> None:
     kind = makes.kind
     lacking = " and ".join(d for d in kind.dimensions if d not in task.dimensions)
+    why = f"which {kind.name} there will be does not follow from the inputs: none has {lacking}."
     predicted = sa.exists().where(
         planned_output.c.quantum_id == quantum.c.id, planned_output.c.connection == makes.name
     )
@@ -162,73 +152,7 @@ def _block_untold(connection: sa.Connection, task: PlannedTask, makes: Makes) ->
         "no_output",
         makes.name,
         quantum,
-        (
-            f"{makes.name}: which {kind.name} there will be does not follow from the inputs: "
-            f"none has {lacking}.",
-        ),
+        (f"{makes.name}: {why}",),
         quantum.c.task_id == task.id,
         ~predicted,
-    )
-
-
-def reuse_outputs(
-    connection: sa.Connection, task: PlannedTask, existing: Sequence[Collection]
-) -> int:
-    """Take away the quanta all of whose outputs exist already, and take these instead.
-
-    Returns
-    -------
-    int
-        How many were taken away.
-    """
-    needed = [m for m in task.makes if m.minimum > 0] or list(task.makes)
-    there = {
-        m.name: statement.order_by(None).subquery(f"there_{n}")
-        for n, m in enumerate(task.makes)
-        if (statement := query_datasets_sql(m.kind, existing, with_data_id=True)) is not None
-    }
-    if not task.makes or not there:
-        return 0
-    known = sa.exists().where(planned_output.c.quantum_id == quantum.c.id)
-    lacks = [_lacks(m, there[m.name]) for m in needed]
-    marked = connection.execute(
-        sa.update(quantum)
-        .where(
-            quantum.c.task_id == task.id,
-            quantum.c.state.in_(("ready", "blocked")),
-            known,
-            *(~condition for condition in lacks),
-        )
-        .values(attempt=_SPARED)
-    )
-    if not marked.rowcount:
-        return 0
-    spared = (quantum.c.task_id == task.id) & (quantum.c.attempt == _SPARED)
-    for name, has in there.items():
-        rows = (
-            sa.select(sa.literal(task.id, sa.Integer), sa.literal(name, sa.String), has.c.id)
-            .distinct()
-            .select_from(quantum)
-            .join(planned_output, planned_output.c.quantum_id == quantum.c.id)
-            .join(has, has.c.data_id == planned_output.c.data_id)
-            .where(spared, planned_output.c.connection == name)
-        )
-        into = ["task_id", "connection", "dataset_id"]
-        connection.execute(sa.insert(reused_dataset).from_select(into, rows))
-    ids = sa.select(quantum.c.id).where(spared)
-    for column in PLANNED:
-        connection.execute(sa.delete(column.table).where(column.in_(ids)))
-    connection.execute(sa.delete(quantum).where(spared))
-    return int(marked.rowcount)
-
-
-def _lacks(makes: Makes, has: Any) -> Any:
-    """Give the condition that an output of a quantum does not exist yet."""
-    o = planned_output.alias("o")
-    there = sa.exists().where(has.c.data_id == o.c.data_id)
-    return (
-        sa.select(o.c.dataset_id)
-        .where(o.c.quantum_id == quantum.c.id, o.c.connection == makes.name, ~there)
-        .correlate(quantum)
-        .exists()
     )

@@ -223,9 +223,7 @@ def _asked(
     else:
         same = [row.c.identity_key == identity_of({d: subject.columns[d] for d in lookup})]
     return (
-        sa.select(
-            quantum.c.id.label("asker"), row.c.id.label("d"), subject.at.label("t")
-        )
+        sa.select(quantum.c.id.label("asker"), row.c.id.label("d"), subject.at.label("t"))
         .select_from(subject.base.join(row, sa.and_(*same)))
         .where(_ready(task), subject.at.is_not(None))
         .subquery("asked")

@@ -71,7 +71,9 @@ def read_planned(
     refs = get_refs(connection, wanted)
     if predicted:
         lacking = [d for d in wanted if d not in refs]
-        refs |= {r.id: r for _, _, r in _predicted(connection, planned_output.c.dataset_id, lacking)}
+        refs |= {
+            r.id: r for _, _, r in _predicted(connection, planned_output.c.dataset_id, lacking)
+        }
     for quantum_id, name, dataset_id in read:
         if dataset_id in refs:
             found[quantum_id].inputs.setdefault(name, []).append(refs[dataset_id])
@@ -120,7 +122,12 @@ def _predicted(
         of_task = (t.task_id == quantum.c.task_id) & (t.name == o.connection)
         rows = connection.execute(
             sa.select(
-                o.quantum_id, o.connection, o.dataset_id, t.dataset_type, collection.c.name, *_keys()
+                o.quantum_id,
+                o.connection,
+                o.dataset_id,
+                t.dataset_type,
+                collection.c.name,
+                *_keys(),
             )
             .join_from(given, planned_output, column == given.c.q)
             .join(quantum, quantum.c.id == o.quantum_id)

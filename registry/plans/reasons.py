@@ -93,7 +93,7 @@ def blocked_quanta(
     for row in rows:
         keys = {d: row[d] for d in DIMENSIONS if row[d] is not None} | (row["extra"] or {})
         own = DataId.of(keys)
-        found.append(Blocked(row["id"], row["label"], own, _sentence(row, own, policies)))
+        found.append(Blocked(row["id"], row["label"], own, _sentence(dict(row), own, policies)))
     return found
 
 

@@ -31,9 +31,7 @@ def _is_free() -> Any:
         sa.select(planned_input.c.dataset_id)
         .join(planned_output, planned_output.c.dataset_id == planned_input.c.dataset_id)
         .join(maker, maker.c.id == planned_output.c.quantum_id)
-        .where(
-            planned_input.c.quantum_id == quantum.c.id, maker.c.state.in_(("ready", "running"))
-        )
+        .where(planned_input.c.quantum_id == quantum.c.id, maker.c.state.in_(("ready", "running")))
         .correlate(quantum)
     )
     return ~awaited.exists()
@@ -60,9 +58,7 @@ def next_ready(
     return list(connection.execute(_NEXT, asked).scalars())
 
 
-def heirs(
-    connection: sa.Connection, ended: Sequence[uuid.UUID]
-) -> dict[uuid.UUID, int]:
+def heirs(connection: sa.Connection, ended: Sequence[uuid.UUID]) -> dict[uuid.UUID, int]:
     """List the quanta that read what others were to make and that wait for no other any more.
 
     Returns
@@ -79,7 +75,7 @@ def heirs(
         .join(quantum, quantum.c.id == planned_input.c.quantum_id)
         .where(quantum.c.state == "ready", _is_free())
     )
-    return {key: task for key, task in sorted(map(tuple, connection.execute(in_written_order(rows))))}
+    return dict(sorted(map(tuple, connection.execute(in_written_order(rows)))))
 
 
 def settle(

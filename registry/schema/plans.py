@@ -47,9 +47,7 @@ planned_output = table(
         comment="Quantum that will make it",
     ),
     sa.Column("connection", NAME, nullable=False, comment=CONNECTION),
-    sa.Column(
-        "data_id", BigId, sa.ForeignKey("data_id.id"), nullable=False, comment="Its data ID"
-    ),
+    sa.Column("data_id", BigId, sa.ForeignKey("data_id.id"), nullable=False, comment="Its data ID"),
     comment="Datasets that quanta are to make.",
     sqlite_with_rowid=False,
 )

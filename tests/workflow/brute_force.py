@@ -1,4 +1,4 @@
-"""The quanta of a pipeline, found dataset by dataset in Python: what `registry.plans` must agree with.
+"""The quanta of a pipeline, found dataset by dataset: what `registry.plans` must agree with.
 
 It asks the registry for every dataset and every record, and joins them by looking.
 """
@@ -184,14 +184,14 @@ def _with_visits_and_patches(
         if "visit" not in d and "exposure" in d:
             own = visits.get((d["instrument"], d["exposure"]), [])
             seen = [DataId.of({"visit": v, **d}) for v in own] or [d]
-        if {"tract", "patch", "skymap"} & set(wanted) and "patch" not in d and "detector" in d:
-            if "exposure" in d or "visit" in d:
-                seen = [
-                    DataId.of({**p, **s})
-                    for s in seen
-                    for p in patches.get((s["instrument"], s.get("visit"), s["detector"]), [])
-                    if all(s.get(k, v) == v for k, v in p.items())
-                ]
+        is_seen = "detector" in d and ("exposure" in d or "visit" in d)
+        if {"tract", "patch", "skymap"} & set(wanted) and "patch" not in d and is_seen:
+            seen = [
+                DataId.of({**p, **s})
+                for s in seen
+                for p in patches.get((s["instrument"], s.get("visit"), s["detector"]), [])
+                if all(s.get(k, v) == v for k, v in p.items())
+            ]
         result.append(seen)
     return result
 
@@ -327,7 +327,7 @@ def _told(connection: sa.Connection, quantum: Quantum) -> Mapping[str, Any]:
     """Give the record of its own exposure, of the earliest that it reads, or of its visit."""
     d = quantum.data_id
     if "exposure" in d:
-        return _exposures_of(connection, [d])[d["instrument"], d["exposure"]]
+        return dict(_exposures_of(connection, [d])[d["instrument"], d["exposure"]])
     if any("exposure" in r.data_id for refs in quantum.inputs.values() for r in refs):
         pairs = [
             (record["begin_tai_ns"], ref.data_id.key, record)

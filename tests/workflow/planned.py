@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RUN = "run"
 
 
-class _Done(Exception):  # noqa: N818
+class _Done(Exception):
     """Undoes what was planned."""
 
 

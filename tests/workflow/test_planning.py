@@ -149,13 +149,15 @@ def pipelines(draw: st.DrawFn) -> list[PipelineTask]:
         connections["out"] = Output(f"out{n}", KIND, dimensions)
         made[f"out{n}"] = dimensions
         if draw(st.booleans()):
-            keys = draw(st.sampled_from([PIXEL, VISITED, ("instrument", "exposure")]))
-            if not set(keys) <= set(dimensions):
-                keys = tuple(dict.fromkeys([*dimensions, *keys]))
-                connections["parts"] = Output(f"part{n}", KIND, keys, multiple=True)
+            more = draw(st.sampled_from([PIXEL, VISITED, ("instrument", "exposure")]))
+            if not set(more) <= set(dimensions):
+                beyond = tuple(dict.fromkeys([*dimensions, *more]))
+                connections["parts"] = Output(f"part{n}", KIND, beyond, multiple=True)
                 made[f"part{n}"] = connections["parts"].definition().dimensions
         tasks.append(
-            PipelineTask(f"t{n}", SuperTask, None, Connections(connections, dimensions), select=select)
+            PipelineTask(
+                f"t{n}", SuperTask, None, Connections(connections, dimensions), select=select
+            )
         )
     return tasks
 
@@ -233,7 +235,9 @@ def insert_touching(registry: Registry, touching: set[Any]) -> None:
                 for p in (0, 1)
             ],
         )
-        seen = [{**CAM, "visit": v, "detector": d} for v, d in sorted({at for at, _, _ in touching})]
+        seen = [
+            {**CAM, "visit": v, "detector": d} for v, d in sorted({at for at, _, _ in touching})
+        ]
         if seen:
             connection.execute(
                 sa.insert(visit_detector_region), [{**s, "region": b"x"} for s in seen]
@@ -250,7 +254,7 @@ def insert_touching(registry: Registry, touching: set[Any]) -> None:
 def insert_some(
     registry: Registry, name: str, dimensions: Sequence[str], share: float, chance: Any
 ) -> None:
-    values = {
+    values: dict[str, list[Any]] = {
         "instrument": ["Cam"],
         "detector": [1, 2],
         "exposure": [r["id"] for r in registry.query_dimension_records("exposure")],
@@ -291,9 +295,9 @@ def certify_some(registry: Registry, sky: dict[str, Any]) -> None:
         for n, (gap, length) in enumerate(sky["spans"]):
             run = f"calib/{name}/{n}"
             registry.register_collection(run)
-            keys = {**CAM, "detector": 1, "day_obs": 1, "physical_filter": "r", "band": "r"}
-            keys["target"] = "M76"
-            [ref] = registry.insert_datasets(kind, [{d: keys[d] for d in dimensions}], run)
+            key: dict[str, Any] = {**CAM, "detector": 1, "day_obs": 1, "target": "M76"}
+            key |= {"physical_filter": "r", "band": "r"}
+            [ref] = registry.insert_datasets(kind, [{d: key[d] for d in dimensions}], run)
             begin = last + gap
             last = begin + length
             with registry.begin() as connection:
