@@ -18,13 +18,7 @@ from registry.plans.outputs import predict_outputs
 from registry.plans.prerequisites import look_up
 from registry.plans.pruning import PLANNED, reuse_outputs
 from registry.schema.dimensions import overlap, visit_exposure
-from registry.schema.identity import data_id
-from registry.schema.plans import (
-    planned_input,
-    planned_output,
-    reused_dataset,
-    task_connection,
-)
+from registry.schema.plans import reused_dataset, task_connection
 from registry.schema.provenance import quantum, quantum_metric, task
 
 if TYPE_CHECKING:
@@ -33,9 +27,6 @@ if TYPE_CHECKING:
     from registry.plans.tasks import PlannedTask, Search
 
 __all__ = ["count_quanta", "has_reused", "keep_promises", "plan", "record_connections", "unplan"]
-
-_BULK = 1_000
-"""From this many new rows on, the planner's statistics are refreshed."""
 
 
 def record_connections(connection: sa.Connection, tasks: Sequence[PlannedTask]) -> None:
@@ -116,10 +107,9 @@ def plan(
     """
     record_connections(connection, tasks)
     spared: dict[str, int] = {}
-    large = False
+    _knows_dimensions(connection, tasks)
     for t in tasks:
         found = group(connection, t, search, fresh=fresh)
-        large = _refresh(connection, t, dimensions=not large) or large
         block_by_inputs(connection, t, found, fresh=fresh)
         look_up(connection, t, search, promised=False)
         if adjust is not None:
@@ -130,26 +120,16 @@ def plan(
     return spared
 
 
-def _refresh(connection: sa.Connection, t: PlannedTask, *, dimensions: bool) -> bool:
-    """Let the database see how large tables have become, before it plans what follows.
+def _knows_dimensions(connection: sa.Connection, tasks: Sequence[PlannedTask]) -> None:
+    """Let the database see how large the tables are that data IDs are joined by.
 
-    Without statistics of the dimensions, SQLite goes through all visits of a camera for each
-    exposure.
-
-    Returns
-    -------
-    bool
-        Whether the task is large enough for it.
+    Without statistics, SQLite goes through all visits of a camera for each exposure.
     """
-    n = connection.execute(
-        sa.select(sa.func.count()).select_from(quantum).where(quantum.c.task_id == t.id)
-    ).scalar_one()
-    if n < _BULK:
-        return False
-    analyze(connection, quantum, planned_input, planned_output, data_id)
-    if dimensions:
-        analyze(connection, visit_exposure, overlap)
-    return True
+    reached = {d for t in tasks for d in t.dimensions}
+    if "visit" in reached:
+        analyze(connection, visit_exposure)
+    if "patch" in reached or "tract" in reached:
+        analyze(connection, overlap)
 
 
 def keep_promises(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from registry.database import insert_missing, joined, table_of
+from registry.database import analyze_grown, insert_missing, joined, table_of
 from registry.identity import DIMENSIONS, KEY_LETTERS, DataId
 from registry.keys import check_keys, key_type
 from registry.schema.identity import data_id
@@ -76,7 +76,8 @@ class Keys:
         else:
             # two runs that are planned at once insert in one order, or might wait for each other
             missing = sa.select(*columns.values()).select_from(source).where(~known).order_by(text)
-        insert_missing(connection, data_id, missing, list(columns))
+        n_new = insert_missing(connection, data_id, missing, list(columns))
+        analyze_grown(connection, data_id, n_new)
 
     def joined(self) -> tuple[Any, dict[str, Any], Any]:
         """Give what to select from, the columns by name of ``data_id``, and the identity."""

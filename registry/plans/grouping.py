@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from registry.database import NewUuid
+from registry.database import NewUuid, analyze_grown
 from registry.identity import uuid_number
 from registry.plans.data_ids import Keys, keys_of
 from registry.plans.sources import Expanded, columns_of_data_id, expanded, source_of
@@ -84,7 +84,8 @@ def group(
         )
         if rows is not None:
             into = ["quantum_id", "dataset_id", "connection"]
-            connection.execute(sa.insert(planned_input).from_select(into, rows))
+            done = connection.execute(sa.insert(planned_input).from_select(into, rows))
+            analyze_grown(connection, planned_input, done.rowcount)
     return found
 
 
@@ -152,7 +153,8 @@ def _insert_quanta(
         .where(*conditions)
     )
     into = ["id", "task_id", "data_id", "state", "attempt"]
-    connection.execute(sa.insert(quantum).from_select(into, selected))
+    done = connection.execute(sa.insert(quantum).from_select(into, selected))
+    analyze_grown(connection, quantum, done.rowcount)
 
 
 def numbered(order: Any) -> Any:

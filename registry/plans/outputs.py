@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from registry.database import NewUuid
+from registry.database import NewUuid, analyze_grown
 from registry.plans.blocking import block, is_doubtful, viable
 from registry.plans.data_ids import Keys, keys_of
 from registry.plans.grouping import agreeing, numbered
@@ -61,7 +61,8 @@ def _insert(connection: sa.Connection, makes: Makes, each: Any) -> None:
         sa.literal(makes.name, sa.String),
         each.c.data_id,
     )
-    connection.execute(sa.insert(planned_output).from_select(_INTO, selected))
+    done = connection.execute(sa.insert(planned_output).from_select(_INTO, selected))
+    analyze_grown(connection, planned_output, done.rowcount)
 
 
 def _narrower(connection: sa.Connection, task: PlannedTask, makes: Makes) -> sa.Select[Any]:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from registry.calibrations.lookup_of_rows import agreed_facts, ends_around, held_sql
 from registry.calibrations.policies import get_policy
-from registry.database import json_field
+from registry.database import analyze_grown, json_field
 from registry.finding import query_datasets_sql
 from registry.identity import DIMENSIONS
 from registry.keys import key_type
@@ -68,7 +68,8 @@ def look_up(
             rows = _others(connection, task, wanted, subject, search)
         if rows is not None:
             into = ["quantum_id", "dataset_id", "connection"]
-            connection.execute(sa.insert(planned_input).from_select(into, rows))
+            done = connection.execute(sa.insert(planned_input).from_select(into, rows))
+            analyze_grown(connection, planned_input, done.rowcount)
         if wanted.minimum > 0:
             _block_without(connection, task, wanted, subject, search)
 
