@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 
 from butler import Butler
 from registry import provenance
@@ -18,8 +21,6 @@ from workflow.pipeline import Pipeline
 from workflow.runner import run_pipeline
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from workflow.runner import RunReport
 
 HERE = splitting_tasks.__name__
@@ -299,8 +300,16 @@ def test_the_reason_of_each_blocked_quantum_is_explained(
         "Blocked: gather {instrument: 'DemoCam', exposure: 7}: nets: the net that it needs was not "
         "made.",
     ]
-    assert [line.split() for line in told.out.splitlines()] == [
-        ["task", "ready", "blocked"],
-        ["subtract", "4", "1"],
-        ["gather", "2", "1"],
+    names, _, *rows = [line.split() for line in told.out.splitlines()]
+    assert [dict(zip(names, row, strict=True)) for row in rows] == [
+        {"task": "subtract", "ready": "4", "blocked": "1"},
+        {"task": "gather", "ready": "2", "blocked": "1"},
     ]
+
+
+def test_the_question_of_the_page_counts_what_waits(root: Path) -> None:
+    page = Path(__file__).parents[2] / "docs/how-to/run-a-pipeline.md"
+    [question] = re.findall(r"```sql\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    ran(root, {**CHAIN, "split": "SplitTask:config: {forget_one: true}"}, fail_fast=True)
+    with Butler(root) as butler, butler.registry.read() as connection:
+        assert [tuple(row) for row in connection.execute(sa.text(question))] == [("halve", 2)]
