@@ -201,6 +201,7 @@ class _Runner:
         if dry_run:
             return self._foresee(run)
         report = RunReport(run)
+        environment.current()  # looks at every package: not while others wait for this one to write
         environment_id, spared = registry.database.transact(self._begin, run)
         self._take_stock(report, ready=True)
         report.states.update(spared)
