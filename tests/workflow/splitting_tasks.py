@@ -145,3 +145,15 @@ class GatherTask(SuperTask):
     def run(self, nets: list[dict[str, float]]) -> Struct:
         """Add them up."""
         return Struct(sum={"of": sum(n["of"] for n in nets)})
+
+
+class PairTask(SuperTask):
+    """Compare three frames of an exposure."""
+
+    dimensions = EXPOSURE
+    frames = Input("frame", "StructuredDataDict", DETECTOR, multiple=True, minimum=3)
+    pair = Output("pair", "StructuredDataDict", EXPOSURE)
+
+    def run(self, frames: list[dict[str, float]]) -> Struct:
+        """Give the first."""
+        return Struct(pair=frames[0])

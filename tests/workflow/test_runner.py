@@ -313,3 +313,14 @@ def test_the_question_of_the_page_counts_what_waits(root: Path) -> None:
     ran(root, {**CHAIN, "split": "SplitTask:config: {forget_one: true}"}, fail_fast=True)
     with Butler(root) as butler, butler.registry.read() as connection:
         assert [tuple(row) for row in connection.execute(sa.text(question))] == [("halve", 2)]
+
+
+def test_too_few_inputs_are_counted(root: Path) -> None:
+    report = ran(root, {"pair": "PairTask"})
+    assert dict(report.states) == {("pair", "blocked"): 2}
+    assert {reason for _, reason in report.blocked} == {"frames: 2 frame where 3 are needed."}
+    with Butler(root, writeable=True) as butler:
+        keys = {"instrument": "DemoCam", "exposure": 1, "detector": 3}
+        butler.put({"value": 13.0}, "frame", keys, run="raw")
+    report = ran(root, {"pair": "PairTask"}, mode=Mode(extend=True))
+    assert dict(report.states) == {("pair", "blocked"): 1, ("pair", "done"): 1}
