@@ -101,7 +101,7 @@ def _subject(connection: sa.Connection, task: PlannedTask, wanted: LooksUp) -> _
     if {"instrument", "visit"} <= set(task.dimensions) and "exposure" not in task.dimensions:
         observed(visit, i.c.instrument, i.c.visit)
     if not told:
-        return _Subject(base, columns, sa.null())
+        return _Subject(base, columns, sa.cast(sa.null(), sa.BigInteger))
     there = told["begin_tai_ns"][0].is_not(None)
     firsts = {
         d: c[0] if len(c) == 1 else sa.case((there, c[0]), else_=c[1]) for d, c in told.items()
