@@ -103,6 +103,8 @@ def _sentence(row: Mapping[str, Any], own: DataId, policies: Mapping[str, Policy
     if row["cause"] != "no_prerequisite":
         return str(row["exception_message"])
     kind, at = row["dataset_type"], row["at_tai_ns"]
+    if row["is_calibration"] is None:
+        return f"No {kind} was found: nothing of this type was ever registered here."
     if not row["is_calibration"] or at is None:
         return f"No {kind} for {own!r} was found."
     whose = ", ".join(f"{k} {v}" for k, v in own.items() if k not in TEMPORAL)

@@ -324,3 +324,13 @@ def test_too_few_inputs_are_counted(root: Path) -> None:
         butler.put({"value": 13.0}, "frame", keys, run="raw")
     report = ran(root, {"pair": "PairTask"}, mode=Mode(extend=True))
     assert dict(report.states) == {("pair", "blocked"): 1, ("pair", "done"): 1}
+
+
+def test_the_command_refuses_words_that_contradict_each_other(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", str(root), "-p", "demo", "-i", "raw", "-o", "out", "--resume", "--replace"]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "--resume continues the last one; choose one." in capsys.readouterr().err

@@ -65,7 +65,7 @@ def run(
     """Run a pipeline; status 1 when a quantum failed or was blocked."""
     from workflow.commands.progress import quanta
     from workflow.configuration import parse_override
-    from workflow.modes import Mode
+    from workflow.modes import Contradiction, Mode
     from workflow.pipeline import Pipeline
     from workflow.runner import run_pipeline
 
@@ -77,10 +77,10 @@ def run(
         label, override = parse_override(argument)
         overrides.setdefault(label, []).append(override)
     wanted = tuple(name.strip() for name in only.split(",") if name.strip())
-    mode = Mode(
-        resume=resume, extend=extend, replace=replace, skip_existing=skip_existing, only=wanted
-    )
     try:
+        mode = Mode(
+            resume=resume, extend=extend, replace=replace, skip_existing=skip_existing, only=wanted
+        )
         with quanta() as progress:
             report = run_pipeline(
                 repo,
@@ -94,6 +94,8 @@ def run(
                 dry_run=dry_run,
                 progress=progress,
             )
+    except Contradiction as error:
+        raise click.UsageError(str(error)) from None
     except KeyboardInterrupt:
         raise click.ClickException(
             "Interrupted; what was done is kept. Continue with --resume."
