@@ -176,10 +176,6 @@ def run_pipeline(
         return runner.go(jobs, dry_run=dry_run)
 
 
-class _Foreseen(Exception):
-    """Carries what a run would do out of the transaction that is not to be kept."""
-
-
 @dataclass
 class _Runner:
     butler: Butler
@@ -195,11 +191,13 @@ class _Runner:
 
     def go(self, jobs: int, *, dry_run: bool) -> RunReport:
         registry = self.butler.registry
-        with registry.read() as connection:
-            collections.flatten(connection, self.inputs)
         run = self._new_run() if self.mode.is_new else self._last_run()
+        asked = self.inputs
         if dry_run:
-            return self._foresee(run)
+            with registry.undone() as connection:
+                self.inputs = self._searchable(run)
+                return self._foresee(connection, run)
+        self.inputs = self._searchable(run)
         report = RunReport(run)
         environment.current()  # looks at every package: not while others wait for this one to write
         environment_id, spared = registry.database.transact(self._begin, run)
@@ -228,6 +226,39 @@ class _Runner:
     @property
     def _calibs(self) -> str:
         return f"{self.output}/calib"
+
+    def _searchable(self, run: str) -> list[str]:
+        """Make what other repositories have for this run known in this one; say where to search."""
+        if not self.butler.inputs:
+            with self.butler.registry.read() as connection:
+                collections.flatten(connection, self.inputs)
+            return self.inputs
+        wanted, held = self._from_outside()
+        return self.butler.freeze_inputs(
+            f"{run}/inputs",
+            self.inputs,
+            wanted=wanted,
+            held=held,
+            bind={**self.pipeline.parameters, **(self.bind or {})},
+            sky=any({"tract", "patch"} & set(task.dimensions) for task in self.pipeline),
+        )
+
+    def _from_outside(self) -> tuple[dict[str, str], list[str]]:
+        """List what no task makes: types with their conditions, and types that are looked up."""
+        conditions: dict[str, list[str]] = {}
+        held: dict[str, None] = {}
+        for task in self.pipeline:
+            for name, connection in task.connections.inputs.items():
+                if self.pipeline.producer(connection.dataset_type) is None:
+                    both = (task.select.get(name, ""), self.where)
+                    condition = " AND ".join(f"({c})" for c in both if c.strip())
+                    conditions.setdefault(connection.dataset_type, []).append(condition)
+            held |= {c.dataset_type: None for c in task.connections.prerequisites.values()}
+        wanted = {
+            kind: "" if "" in each else " OR ".join(f"({c})" for c in dict.fromkeys(each))
+            for kind, each in conditions.items()
+        }
+        return wanted, list(held)
 
     def _certifies(self) -> bool:
         return any(task.certify for task in self.pipeline)
@@ -322,7 +353,10 @@ class _Runner:
             if self._certifies() or self._calibs in known.get(self.output, ())
             else []
         )
-        runs = [c for c in kept if c not in self.inputs]
+        frozen = tuple(
+            f"{c}/inputs" for c in earlier
+        )  # what earlier runs saw of other repositories
+        runs = [c for c in kept if c not in self.inputs and not c.startswith(frozen)]
         inputs = [c for c in self.inputs if c != self.output]
         inputs += [c for c in kept if c in self.inputs and c not in inputs]
         collections.chain(connection, self.output, [run, *calibs, *runs, *inputs])
@@ -349,23 +383,15 @@ class _Runner:
             )
         return keys
 
-    def _foresee(self, run: str) -> RunReport:
-        """Plan as if it were to be run, count, and undo it."""
-
-        def foreseen(connection: sa.Connection) -> None:
-            _, spared = self._begin(connection, run)
-            report = RunReport(run)
-            run_id = collections.get_collection(connection, run).id
-            report.states.update(plans.count_quanta(connection, run_id))
-            report.states.update(spared)
-            told = plans.blocked_quanta(connection, run_id, TOLD)
-            report.blocked = [(b, b.reason) for b in told]
-            raise _Foreseen(report)
-
-        try:
-            self.butler.registry.database.transact(foreseen)
-        except _Foreseen as seen:
-            report: RunReport = seen.args[0]
+    def _foresee(self, connection: sa.Connection, run: str) -> RunReport:
+        """Plan as if it were to be run, and count; the caller undoes it."""
+        _, spared = self._begin(connection, run)
+        report = RunReport(run)
+        run_id = collections.get_collection(connection, run).id
+        report.states.update(plans.count_quanta(connection, run_id))
+        report.states.update(spared)
+        told = plans.blocked_quanta(connection, run_id, TOLD)
+        report.blocked = [(b, b.reason) for b in told]
         for (label, state), n in report.states.items():
             self._progress(label, state, n)
         return report

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from registry.identity import DataId, DatasetRef
     from workflow.errors import NoWorkFound
+    from workflow.multinode import Geometry, Neighbourhood
     from workflow.quanta import Quantum
 
 __all__ = [
@@ -480,6 +481,32 @@ class SuperTask(Task):
         """
         del quanta
         return {}
+
+    def geometry(self, *args: Any, **inputs: Any) -> Geometry:  # noqa: ARG002 (for subclasses)
+        """Find the places of a task that declares ``multinode``, from what ``run`` is given."""
+        raise TaskDefinitionError(type(self).__qualname__, "it declares no `multinode`.")
+
+    def run_nodes(
+        self,
+        around: Neighbourhood,  # noqa: ARG002 (for subclasses)
+        *args: Any,  # noqa: ARG002 (the same)
+        **inputs: Any,  # noqa: ARG002 (the same)
+    ) -> Struct | None:
+        """Do the part of one rank of a task that declares ``multinode``.
+
+        Parameters
+        ----------
+        around : Neighbourhood
+            The places that this rank holds, and the way to their neighbours.
+        *args, **inputs
+            What ``run`` is given, on every rank.
+
+        Returns
+        -------
+        Struct or None
+            The outputs that this rank made; of a list, None for those that others make.
+        """
+        raise TaskDefinitionError(type(self).__qualname__, "it declares no `multinode`.")
 
     def run_quantum(self, context: QuantumContext) -> None:
         """Read the inputs, call ``run`` with them, write what it returns.

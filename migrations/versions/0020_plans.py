@@ -1,6 +1,6 @@
 """What quanta are to read and make is rows, and so is why some of them cannot run.
 
-Revision: 0020, after 0010.  A data ID that something is to be made for is no orphan.
+Revision: 0020, after 0030.
 """
 
 from __future__ import annotations
@@ -8,10 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from registry.deploy import create_view
-
 revision = "0020"
-down_revision = "0010"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 
@@ -147,11 +145,8 @@ def upgrade() -> None:
         if_not_exists=True,
     )
 
-    create_view("orphan", revision)
-
 
 def downgrade() -> None:
-    create_view("orphan")
     for name in (
         "quantum_block",
         "reused_dataset",

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from registry.database import joined
 from registry.schema.identity import dataset
 from registry.schema.plans import planned_input, planned_output, quantum_block
-from registry.schema.provenance import quantum
+from registry.schema.provenance import quantum, removed_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,7 @@ def viable() -> Any:
     """Give the condition that a planned input exists, or will be made as far as is known."""
     maker = quantum.alias("maker")
     lost = maker.c.state.in_(("blocked", "failed", "no_work")) | (
-        (maker.c.state == "done") & ~sa.exists().where(dataset.c.id == planned_output.c.dataset_id)
+        (maker.c.state == "done") & ~_is_there()
     )
     hopeless = (
         sa.select(planned_output.c.dataset_id)
@@ -99,6 +99,11 @@ def viable() -> Any:
         .correlate(planned_input)
     )
     return ~hopeless.exists()
+
+
+def _is_there() -> Any:
+    gone = sa.exists().where(removed_dataset.c.dataset_id == dataset.c.id)
+    return sa.exists().where(dataset.c.id == planned_output.c.dataset_id, ~gone)
 
 
 def is_doubtful(connection: sa.Connection, reads: Reads) -> bool:

@@ -39,6 +39,12 @@ from workflow.commands.tables import show
 @click.option(
     "--only", default="", help="Run only what leads to these dataset types, comma separated."
 )
+@click.option(
+    "--nodes",
+    metavar="WHERE",
+    help="Where multi-node tasks run, and on how many ranks: processes:4, mpi:4, rabbitmq:4 or "
+    "threads:4; by default SKYSPINE_NODES, else processes of this machine.",
+)
 @click.option("--fail-fast", is_flag=True, help="Start nothing more after a failure.")
 @click.option(
     "--dry-run", is_flag=True, help="Only count what would be run, and tell what would be blocked."
@@ -66,6 +72,7 @@ def run(
     from workflow.commands.progress import quanta
     from workflow.configuration import parse_override
     from workflow.modes import Contradiction, Mode
+    from workflow.multinode.launching import NODES, Placement
     from workflow.pipeline import Pipeline
     from workflow.runner import run_pipeline
 
