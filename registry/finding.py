@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
-    "conditions_of",
+    "Members",
     "count_datasets",
     "members_of",
     "query_datasets",
@@ -93,9 +93,7 @@ def query_datasets_sql(
     names = names_of_data_ids(base, i, kind.dimensions, fields, connection)
     conditions = [
         *members.conditions,
-        *_fixed(names, data_id),
-        *conditions_of(names, where, bind),
-        *_of_some_instrument(connection, kind, i, where, data_id),
+        *conditions_on(names, where, bind, data_id),
     ]
     if not names.joined:
         conditions += _of_some_instrument(connection, kind, i, where, data_id)
@@ -295,27 +293,6 @@ def _of_some_instrument(
     return [i.c.instrument.in_(names)]
 
 
-def conditions_of(names: Names, where: str, bind: Mapping[str, Any] | None) -> list[Any]:
-    """Give the conditions that an expression states; none for an empty one."""
-    if not where.strip():
-        return []
-    from registry.expressions import compile_where, parse
-
-    return [compile_where(parse(where), names, bind or {})]
-
-
-def _ordering(names: Names, order_by: Sequence[str]) -> list[tuple[Any, bool]]:
-    return [(names.column(o.lstrip("-")), o.startswith("-")) for o in order_by]
-
-
-def _limited(statement: sa.Select[Any], limit: int | None) -> sa.Select[Any]:
-    if limit is None:
-        return statement
-    if limit < 0:
-        raise ValueError(f"limit={limit} must be at least 0; leave it out for all.")
-    return statement.limit(limit)
-
-
 @dataclass(frozen=True)
 class Members:
     """The datasets of some collections: where they come from, and the place of each."""
@@ -364,90 +341,4 @@ def members_of(
     if each_once:
         found = sa.select(found.c.dataset_id).distinct().subquery("member")
     source = found.join(dataset, dataset.c.id == found.c.dataset_id)
-    return _Members(source, [], None if each_once else found.c.place)
-
-
-def query_data_ids(
-    connection: sa.Connection,
-    dimensions: Sequence[str],
-    *,
-    where: str = "",
-    bind: Mapping[str, Any] | None = None,
-    data_id: Mapping[str, Any] | None = None,
-    datasets: str | None = None,
-    collections: Sequence[str] | str = (),
-    order_by: Sequence[str] = (),
-    limit: int | None = None,
-) -> list[DataId]:
-    """List the data IDs of some dimensions, from their records or from the datasets that exist.
-
-    Parameters
-    ----------
-    dimensions : sequence of str
-        Keys of the data IDs.
-    datasets : str, optional
-        Only data IDs of datasets of this type in ``collections``.
-
-    Returns
-    -------
-    list of DataId
-        Each once.
-    """
-    if datasets is None:
-        names = names_of_dimensions(dimensions, connection)
-        conditions: list[Any] = []
-    else:
-        kind = get_dataset_type(connection, datasets)
-        members = _members(datasets, coll.flatten(connection, collections), each_once=True)
-        if members is None:
-            return []
-        i = data_id_table.alias("i")
-        base = members.source.join(i, i.c.id == dataset.c.data_id)
-        names = names_of_data_ids(base, i, kind.dimensions, connection=connection)
-        conditions = list(members.conditions)
-    columns = [names.column(d).label(d) for d in dimensions]
-    conditions += [*_fixed(names, data_id), *conditions_of(names, where, bind)]
-    ordering = _ordering(names, order_by)
-    statement = sa.select(*columns, *(o.label(f"o{n}") for n, (o, _) in enumerate(ordering)))
-    statement = statement.select_from(names.base).where(*conditions).distinct()
-    keys = [o.desc() if down else o for o, down in ordering] or columns
-    statement = _limited(statement.order_by(*keys), limit)
-    n = len(columns)
-    return [
-        DataId.of({d: v for d, v in zip(dimensions, row[:n], strict=True) if v is not None})
-        for row in connection.execute(statement)
-    ]
-
-
-def query_dimension_records(
-    connection: sa.Connection,
-    element: str,
-    *,
-    where: str = "",
-    bind: Mapping[str, Any] | None = None,
-    data_id: Mapping[str, Any] | None = None,
-    order_by: Sequence[str] = (),
-    limit: int | None = None,
-) -> list[dict[str, Any]]:
-    """List records of a dimension element.
-
-    Parameters
-    ----------
-    element : str
-        Name of the element.
-    where, bind : str, mapping
-        Expression over the element's dimension and fields, such as ``exposure.exposure_time > 30``.
-
-    Returns
-    -------
-    list of dict
-        Columns as in the table of that name, ordered by key.
-    """
-    names = names_of_element(element, connection)
-    table = names.record(element)
-    conditions = [*_fixed(names, data_id), *conditions_of(names, where, bind)]
-    keys = [o.desc() if down else o for o, down in _ordering(names, order_by)]
-    keys = keys or [table.c[c.name] for c in element_table(element).primary_key]
-    statement = sa.select(table).select_from(names.base).where(*conditions).order_by(*keys)
-    rows = connection.execute(_limited(statement, limit)).mappings()
-    return [dict(r) for r in rows]
+    return Members(source, [], None if each_once else found.c.place)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from registry import calibrations, collections, datasets, finding
+from registry import calibrations, collections, datasets, finding, records
 from registry.timespan import Timespan
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def certify_run(connection: sa.Connection, run: str, name: str, kind_name: str, 
         return 0
     nights = {
         (r["instrument"], r["id"]): (r["begin_tai_ns"], r["end_tai_ns"])
-        for r in finding.query_dimension_records(connection, "day_obs")
+        for r in records.query_dimension_records(connection, "day_obs")
     }
     ranges = _validity(refs, rule, nights)
     collections.register(connection, name, "CALIBRATION")

@@ -46,6 +46,7 @@ __all__ = [
     "JsonNumber",
     "JsonText",
     "NewUuid",
+    "absent_from",
     "account",
     "analyze",
     "analyze_grown",

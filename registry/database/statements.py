@@ -278,6 +278,27 @@ def delete_rows(connection: sa.Connection, same: Mapping[sa.Column[Any], Any]) -
     connection.execute(statement)
 
 
+def absent_from(
+    connection: sa.Connection, columns: Sequence[Any], keys: sa.Select[Any]
+) -> sa.ColumnElement[bool]:
+    """Say that values are not among those that a SELECT gives; what has none of its own is not.
+
+    PostgreSQL joins the two once; the others look up each, in what they have found once.
+    """
+    if connection.dialect.name == "postgresql":
+        there = keys.subquery("there")
+        same = (a == b for a, b in zip(there.c, columns, strict=True))
+        return (
+            ~sa.select(sa.literal(1))
+            .select_from(there)
+            .where(*same)
+            .correlate_except(there)
+            .exists()
+        )
+    left = columns[0] if len(columns) == 1 else sa.tuple_(*columns)
+    return sa.not_(sa.func.coalesce(left.in_(keys), sa.false()))
+
+
 def json_field(document: Any, name: str, kind: type) -> sa.ColumnElement[Any]:
     """Take a value out of a JSON column, to be compared and sorted as its type is.
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from registry.conditions import conditions_on
 from registry.database import json_field
-from registry.finding import conditions_of, query_datasets_sql
+from registry.finding import query_datasets_sql
 from registry.identity import DIMENSIONS
 from registry.keys import key_type
 from registry.names import names_of_data_ids
@@ -106,7 +107,7 @@ def _made(connection: sa.Connection, reads: Reads, search: Search) -> sa.Subquer
     names = names_of_data_ids(
         base, i, kind.dimensions, {"dataset_id": made.c.id}, connection=connection
     )
-    conditions = conditions_of(names, reads.select, search.bind)
+    conditions = conditions_on(names, reads.select, search.bind)
     columns = [
         made.c.id,
         *(i.c[d] for d in kind.dimensions if d in DIMENSIONS),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry import calibrations, collections, datasets, dimensions, finding
+from registry.data_ids import query_data_ids
 from registry.database import rows_of
 from registry.identity import DIMENSIONS, DataId, DatasetRef, uuid7
 from registry.schema.dimensions import exposure as exposure_table
@@ -125,7 +126,7 @@ def _datasets(
     refs = list(made[kind.name])
     if select and refs:
         known = [d for d in kind.dimensions if d in DIMENSIONS]
-        allowed = set(finding.query_data_ids(connection, known, where=select, bind=bind))
+        allowed = set(query_data_ids(connection, known, where=select, bind=bind))
         refs = [r for r in refs if r.data_id.subset(known) in allowed]
     return refs
 
