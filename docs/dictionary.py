@@ -12,7 +12,7 @@ from drawing import draw
 if TYPE_CHECKING:
     from types import ModuleType
 
-FAMILIES = ("dimensions", "identity", "collections", "calibrations", "files", "provenance")
+FAMILIES = ("dimensions", "identity", "collections", "calibrations", "files", "provenance", "plans")
 
 
 def schema() -> str:

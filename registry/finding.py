@@ -63,6 +63,7 @@ def query_datasets_sql(
     limit: int | None = None,
     after: uuid.UUID | None = None,
     also: Sequence[str] = (),
+    with_data_id: bool = False,
     connection: sa.Connection | None = None,
 ) -> sa.Select[Any] | None:
     """Write the statement that `query_datasets` runs; None when no collection is searched.
@@ -71,6 +72,8 @@ def query_datasets_sql(
     ----------
     also : sequence of str
         Names, as in ``where``, whose values are selected too, as ``also0``, ``also1``, ...
+    with_data_id : bool
+        Whether the key of the data ID is selected too, as ``data_id``.
     connection : sqlalchemy.Connection, optional
         Needed for ``after``, for keys that an instrument declares, and for regions.
     """
@@ -101,6 +104,7 @@ def query_datasets_sql(
         *(i.c[d] for d in kind.dimensions if d in DIMENSIONS),
         *([i.c.extra] if any(d not in DIMENSIONS for d in kind.dimensions) else []),
         *(names.column(name).label(f"also{n}") for n, name in enumerate(also)),
+        *([dataset.c.data_id] if with_data_id else []),
     ]
     keys = [key for key, _ in sorting]
     selected: sa.Select[Any] = sa.select(*columns).select_from(names.base).where(*conditions)

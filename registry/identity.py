@@ -20,6 +20,7 @@ from registry.errors import InvalidDataId, did_you_mean
 
 __all__ = [
     "DIMENSIONS",
+    "KEY_LETTERS",
     "TEMPORAL",
     "DataId",
     "DatasetRef",
@@ -28,6 +29,7 @@ __all__ = [
     "refs_of",
     "uuid7",
     "uuid7s",
+    "uuid_number",
     "uuids_of",
     "with_dashes",
 ]
@@ -50,7 +52,7 @@ DIMENSIONS: dict[str, type] = {
 TEMPORAL = frozenset({"exposure", "visit", "day_obs"})
 """Dimensions that say when data were taken; a calibration is looked up without them."""
 
-_KEY_LETTERS = {
+KEY_LETTERS = {
     "instrument": "i",
     "detector": "d",
     "physical_filter": "f",
@@ -63,6 +65,7 @@ _KEY_LETTERS = {
     "patch": "p",
     "healpix": "h",
 }
+"""What stands before the value of each dimension in the text that identifies a data ID."""
 _POSITION = {name: i for i, name in enumerate(DIMENSIONS)}
 _MAX_INT = 2**63 - 1
 _MAX_KEY = 767
@@ -149,7 +152,7 @@ class DataId(Mapping[str, "str | int"]):
     @property
     def key(self) -> str:
         """The text unique to this data ID, as the generated column ``data_id.identity_key``."""
-        parts = [f"{_KEY_LETTERS[k]}{v}|" for k, v in self._items.items() if k in _KEY_LETTERS]
+        parts = [f"{KEY_LETTERS[k]}{v}|" for k, v in self._items.items() if k in KEY_LETTERS]
         return "".join(parts) + (self.extra_json or "")
 
     def subset(self, dimensions: Any) -> DataId:
@@ -192,7 +195,7 @@ def columns_of(data_ids: Sequence[DataId]) -> dict[str, list[Any]]:
     if not plain:
         columns["extra"] = [d.extra_json for d in data_ids]
     if alike and plain:
-        form = "".join(f"{_KEY_LETTERS[k]}%s|" for k in columns)
+        form = "".join(f"{KEY_LETTERS[k]}%s|" for k in columns)
         columns["identity_key"] = [form % row for row in zip(*columns.values(), strict=True)]
     else:
         columns["identity_key"] = [d.key for d in data_ids]
@@ -413,8 +416,8 @@ def uuid7() -> uuid.UUID:
     return uuid7s(1)[0]
 
 
-def uuid7s(n: int) -> list[uuid.UUID]:
-    """Make many at once; see `uuid7`."""
+def uuid_number(n: int = 1) -> int:
+    """Give the first of n numbers with which UUIDs of version 7 begin: clock and counter."""
     with _uuid_lock:
         ms, counter = time.time_ns() // 1_000_000, _last_uuid[1] + 1
         if ms > _last_uuid[0]:
@@ -423,6 +426,12 @@ def uuid7s(n: int) -> list[uuid.UUID]:
             ms = _last_uuid[0]
         first = ms * 0x1000 + counter
         _last_uuid[0], _last_uuid[1] = divmod(first + n - 1, 0x1000)
+    return first
+
+
+def uuid7s(n: int) -> list[uuid.UUID]:
+    """Make many at once; see `uuid7`."""
+    first = uuid_number(n)
     noise = os.urandom(8 * n)
     made = []
     for i in range(n):

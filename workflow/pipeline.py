@@ -222,6 +222,19 @@ class Pipeline:
     def __contains__(self, label: object) -> bool:
         return label in self._tasks
 
+    def part(self, labels: Iterable[str]) -> Pipeline:
+        """Return the pipeline of some of its tasks."""
+        chosen = set(labels)
+        return Pipeline(
+            [task for task in self.tasks if task.label in chosen],
+            description=self.description,
+            instrument=self.instrument,
+            parameters=self.parameters,
+            subsets={k: [m for m in v if m in chosen] for k, v in self.subsets.items()},
+            name=self.name,
+            text=self.text,
+        )
+
     def producer(self, dataset_type: str) -> PipelineTask | None:
         """Return the task that makes a dataset type; None if it comes from outside."""
         label = self._producers.get(dataset_type)

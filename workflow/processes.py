@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+from collections import deque
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Self
@@ -35,6 +36,10 @@ __all__ = ["Here", "Processes", "WorkersLost", "executor"]
 
 DEATHS = 2
 """How often a quantum may take its worker process with it, before it counts as failed."""
+AHEAD = 3
+"""Quanta that each worker process has at hand, so that none waits for the next."""
+SHORT = 10
+"""With fewer quanta that wait, more are looked for."""
 DIED = "Its worker process died each time (killed, or out of memory)."
 
 
@@ -79,7 +84,7 @@ class Here:
         self._butler = butler
         self._run = run
         self._arguments = (str(butler.root), run, tasks, environment_id)
-        self._waiting: list[Quantum] = []
+        self._waiting: deque[Quantum] = deque()
         self._begun: dict[uuid.UUID, Quantum] = {}
         self._stopped = False
         self._worker: Worker | None = None
@@ -99,9 +104,17 @@ class Here:
             with contextlib.suppress(SkyspineError):
                 self._butler.registry.database.transact(provenance.reset, list(self._begun))
 
-    def submit(self, quantum: Quantum) -> None:
-        """Execute one more quantum."""
-        self._waiting.append(quantum)
+    def submit(self, quanta: Sequence[Quantum], *, first: bool = False) -> None:
+        """Execute more quanta, before those that wait or after them."""
+        if first:
+            self._waiting.extendleft(reversed(quanta))
+        else:
+            self._waiting.extend(quanta)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether more quanta are needed, lest a process should have nothing to do."""
+        return len(self._waiting) < SHORT
 
     def stop(self) -> None:
         """Begin nothing more."""
@@ -113,7 +126,7 @@ class Here:
         if self._worker is None:
             self._worker = Worker(*self._arguments)
         while self._waiting and not self._stopped:
-            quantum = self._waiting.pop(0)
+            quantum = self._waiting.popleft()
             self._begun[quantum.id] = quantum
             result = self._worker.execute(quantum)
             del self._begun[quantum.id]
@@ -166,8 +179,9 @@ class Processes(Here):
     def _fill(self) -> bool:
         """Give the workers what waits; or one suspect, when they have nothing else to do."""
         self._alone = self._alone and bool(self._running)
-        while self._waiting and not self._alone and not self._stopped:
-            self._begin(self._waiting.pop(0))
+        most = AHEAD * self._jobs
+        while self._waiting and not self._alone and not self._stopped and len(self._running) < most:
+            self._begin(self._waiting.popleft())
         if self._suspects and not self._running and not self._stopped:
             self._alone = True
             self._begin(self._suspects.pop(0))
@@ -185,7 +199,12 @@ class Processes(Here):
                 initargs=(held, granted().share(self._jobs), *self._arguments),
             )
         self._begun[quantum.id] = quantum
-        self._running[self._pool.submit(execute, quantum)] = quantum
+        try:
+            future = self._pool.submit(execute, quantum)
+        except BrokenProcessPool as broken:  # a worker has just died, and this one is lost with it
+            future = futures.Future()
+            future.set_exception(broken)
+        self._running[future] = quantum
 
     def _recovered(self, lost: Sequence[Quantum]) -> Iterator[Result]:
         """Find out how far workers had come when one died, and go on from there with new ones."""
@@ -193,8 +212,10 @@ class Processes(Here):
         self._running.clear()
         database = self._butler.registry.database
         with database.read() as connection:
-            recorded = {q["id"]: q for q in provenance.quanta_of_run(connection, self._run)}
-            outputs = provenance.outputs_of(connection, [q.id for q in lost])
+            ids = [q.id for q in lost]
+            rows = provenance.quanta_of_run(connection, self._run, ids=ids)
+            recorded = {q["id"]: q for q in rows}
+            outputs = provenance.outputs_of(connection, ids)
             refs = datasets.get_refs(connection, [d for ids in outputs.values() for d in ids])
         begun = [q for q in lost if recorded[q.id]["state"] == "running"]
         self._lost_early = 0 if begun else self._lost_early + 1

@@ -1,8 +1,8 @@
 """How is a pipeline run on this machine?
 
-Stage by stage: quanta are built and recorded, executed as soon as their inputs are there, and
-calibrations certified before the next stage looks them up. The state is in the database at every
-moment: a run that was killed is continued with `resume`.
+The quanta of all its tasks are planned in one transaction, executed as soon as their inputs are
+there, and calibrations certified before a later stage looks them up. The state is in the database
+at every moment: a run that was killed is continued with `resume`.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from typing import TYPE_CHECKING, Any
 from backbone.liveness import is_gone
 from butler import cameras
 from butler.butler import Butler
-from registry import calibrations, collections, datasets, provenance
+from registry import collections, datasets, plans, provenance
 from registry.errors import InvalidState, UnknownCollection
-from registry.timespan import Timespan
 from workflow import environment
+from workflow.adjusting import adjust
+from workflow.certifying import certify_run
 from workflow.config_values import class_name, leaf_values, save_text, value_text
 from workflow.errors import WorkflowError
+from workflow.frontier import PAGE, Frontier
+from workflow.modes import Mode, leading_to
 from workflow.processes import executor
-from workflow.quanta import Quantum, build
+from workflow.quanta import planned_tasks
 
 if TYPE_CHECKING:
-    import uuid
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import sqlalchemy as sa
 
-    from registry.identity import DataId, DatasetRef
     from workflow.pipeline import Pipeline, PipelineTask
     from workflow.processes import Here
     from workflow.worker import Result
@@ -61,6 +62,12 @@ class WrongCamera(WorkflowError, ValueError):
         )
 
 
+NEW = Mode()
+"""A new run that makes everything."""
+TOLD = 1_000
+"""Of each kind of trouble, so many quanta are told one by one; all of them are counted."""
+
+
 @dataclass
 class RunReport:
     """What became of a run.
@@ -72,11 +79,11 @@ class RunReport:
     states : Counter
         (label, state) to number of quanta.
     failures : list of Result
-        Quanta that failed.
+        Quanta that failed; the first 1000.
     partial : list of Result
-        Quanta that are done without some of their outputs, with the reason.
-    blocked : list of (Quantum, str)
-        Quanta that could not run, with the reason.
+        Quanta that are done without some of their outputs, with the reason; the first 1000.
+    blocked : list of (Blocked, str)
+        Quanta that could not run (label, data_id), with the reason; the first 1000.
     certified : list of str
         One line for each type of calibration that was certified.
     """
@@ -85,13 +92,16 @@ class RunReport:
     states: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[Result] = field(default_factory=list)
     partial: list[Result] = field(default_factory=list)
-    blocked: list[tuple[Quantum, str]] = field(default_factory=list)
+    blocked: list[tuple[plans.Blocked, str]] = field(default_factory=list)
     certified: list[str] = field(default_factory=list)
 
     @property
     def succeeded(self) -> bool:
         """Whether no quantum failed or was blocked."""
-        return not self.failures and not self.blocked
+        return not any(n for (_, state), n in self.states.items() if state in _TROUBLE)
+
+
+_TROUBLE = ("failed", "blocked")
 
 
 def run_pipeline(
@@ -103,6 +113,7 @@ def run_pipeline(
     where: str = "",
     bind: Mapping[str, Any] | None = None,
     jobs: int = 1,
+    mode: Mode = NEW,
     resume: bool = False,
     dry_run: bool = False,
     fail_fast: bool = False,
@@ -119,14 +130,16 @@ def run_pipeline(
     inputs : sequence of str
         Collections that are searched, in order.
     output : str
-        CHAINED collection: a new RUN below it is put first in it, its calibrations come second and
-        the inputs after them.
+        CHAINED collection: a new RUN below it is put first in it; its calibrations, earlier runs
+        and the inputs follow.
     where, bind : str, mapping
         Expression that the input datasets fulfil.
     jobs : int
         Processes; 1 runs everything in this one.
+    mode : Mode
+        How it stands to the runs before it; a new run that makes everything by default.
     resume : bool
-        Continue the last run of ``output``: what is done stays, all else is run.
+        The same as ``Mode(resume=True)``: continue the last run of ``output``.
     dry_run : bool
         Only count the quanta, as if each made all its outputs; nothing is recorded.
     fail_fast : bool
@@ -146,13 +159,21 @@ def run_pipeline(
         If the run to be continued is still at work.
     WrongCamera
         If the pipeline names a camera that the repository does not have.
+    Contradiction
+        If the words of the mode exclude each other, or it asks for what the pipeline does not make.
     """
+    if resume:
+        mode = dataclasses.replace(mode, resume=True)
+    if mode.only:
+        pipeline = pipeline.part(leading_to(pipeline, mode.only))
     with Butler(root, writeable=True) as butler:
         known = sorted({name for p in butler.places for name in cameras.names(p.registry)})
         if pipeline.instrument is not None and pipeline.instrument not in known:
             raise WrongCamera(pipeline.instrument, known)
-        runner = _Runner(butler, pipeline, list(inputs), output, where, bind, fail_fast, progress)
-        return runner.go(jobs, resume=resume, dry_run=dry_run)
+        runner = _Runner(
+            butler, pipeline, list(inputs), output, where, bind, mode, fail_fast, progress
+        )
+        return runner.go(jobs, dry_run=dry_run)
 
 
 @dataclass
@@ -163,30 +184,34 @@ class _Runner:
     output: str
     where: str
     bind: Mapping[str, Any] | None
+    mode: Mode
     fail_fast: bool
     progress: Callable[[str, str], None] | None
+    tasks: dict[int, plans.PlannedTask] = field(default_factory=dict)
 
-    def go(self, jobs: int, *, resume: bool, dry_run: bool) -> RunReport:
+    def go(self, jobs: int, *, dry_run: bool) -> RunReport:
         registry = self.butler.registry
-        run = self._last_run() if resume else self._new_run()
-        report = RunReport(run)
+        run = self._new_run() if self.mode.is_new else self._last_run()
         asked = self.inputs
         if dry_run:
-            with registry.undone():
+            with registry.undone() as connection:
                 self.inputs = self._searchable(run)
-                self._foresee(run, self._earlier(run) if resume else {}, report)
-            return report
+                return self._foresee(connection, run)
         self.inputs = self._searchable(run)
-        calibs = f"{self.output}/calib"
-        searched = [calibs, *self.inputs] if self._certifies() else self.inputs
-        task_ids, environment_id = registry.database.transact(self._record_run, run, searched)
-        made: dict[str, list[DatasetRef]] = {}
+        report = RunReport(run)
+        environment.current()  # looks at every package: not while others wait for this one to write
+        environment_id, spared = registry.database.transact(self._begin, run)
+        self._take_stock(report, ready=True)
+        report.states.update(spared)
+        stages = self.pipeline.stages()
         with executor(self.butler, run, self.pipeline.tasks, environment_id, jobs) as pool:
-            for stage in self.pipeline.stages():
-                quanta = self._stage(stage, run, searched, made, task_ids, report)
-                self._execute(pool, quanta, made, report)
+            for n, stage in enumerate(stages):
+                if n:
+                    later = [task for stage in stages[n:] for task in stage]
+                    self._keep_promises(stage, later, report)
+                self._execute(pool, stage, report)
                 for task in stage:
-                    self._certify(task, calibs, made, report)
+                    self._certify(task, report)
                 if self.fail_fast and report.failures:
                     break
         if not report.states:
@@ -195,7 +220,12 @@ class _Runner:
                 f"{', '.join(self.pipeline.overall_inputs())} in {', '.join(asked)} "
                 f"fulfils {self.where or 'what the tasks select'!r}."
             )
+        self._tell_blocked(report)
         return report
+
+    @property
+    def _calibs(self) -> str:
+        return f"{self.output}/calib"
 
     def _searchable(self, run: str) -> list[str]:
         """Make what other repositories have for this run known in this one; say where to search."""
@@ -241,16 +271,17 @@ class _Runner:
         chained = {c.name: c for c in self.butler.registry.collections()}
         if self.output not in chained:
             raise UnknownCollection(
-                self.output, chained, remedy="There is no run to continue; leave --resume out."
+                self.output,
+                chained,
+                remedy="There is no run to go on with; leave --resume or --extend out.",
             )
         run = chained[self.output].children[0]
         with self.butler.registry.read() as connection:
-            quanta = provenance.quanta_of_run(connection, run)
+            quanta = provenance.quanta_of_run(connection, run, states=("running",))
         at_work = {
             q["pid"]
             for q in quanta
-            if q["state"] == "running"
-            and q["host"] == platform.node()
+            if q["host"] == platform.node()
             and q["pid"] != os.getpid()
             and not is_gone(q["host"], q["pid"], q["started_at"])
         }
@@ -262,21 +293,80 @@ class _Runner:
             )
         return run
 
-    def _record_run(
-        self, connection: sa.Connection, run: str, searched: Sequence[str]
-    ) -> tuple[dict[str, int], int]:
-        """Register the run, its dataset types, tasks, configurations and environment."""
+    def _searched(self) -> list[str]:
+        return [self._calibs, *self.inputs] if self._certifies() else self.inputs
+
+    def _begin(self, connection: sa.Connection, run: str) -> tuple[int, dict[tuple[str, str], int]]:
+        """Record the run and plan its quanta: a run is there with all of them, or not at all.
+
+        Returns
+        -------
+        tuple
+            Key of the software environment, and by label and word how many quanta are not needed.
+        """
+        earlier = self._chain_run(connection, run)
+        keys = self._record_run(connection, run)
+        planned = planned_tasks(connection, self.pipeline, keys)
+        reuses = self.mode.skip_existing
+        if not self.mode.is_new:
+            reuses = plans.has_reused(connection, planned)
+            plans.unplan(connection, planned, self.mode.renewed)
+
+        def adjusted(connection: sa.Connection, task: plans.PlannedTask) -> None:
+            adjust(connection, self.pipeline[task.label], task)
+
+        existing = plans.plan(
+            connection,
+            planned,
+            self._search(connection, earlier if reuses else ()),
+            fresh=self.mode.is_new,
+            adjust=adjusted,
+        )
+        unwanted = (
+            plans.drop_unwanted(connection, planned, self.mode.only) if self.mode.only else {}
+        )
+        self.tasks = {t.id: t for t in planned}
+        spared = {(label, "existing"): n for label, n in existing.items() if n}
+        spared |= {(label, "unwanted"): n for label, n in unwanted.items()}
+        return provenance.record_environment(connection, *environment.current()), spared
+
+    def _search(self, connection: sa.Connection, existing: Sequence[str] = ()) -> plans.Search:
+        return plans.Search(
+            collections.flatten(connection, self._searched()),
+            self.where,
+            {**self.pipeline.parameters, **(self.bind or {})},
+            collections.flatten(connection, existing) if existing else (),
+        )
+
+    def _chain_run(self, connection: sa.Connection, run: str) -> list[str]:
+        """Put the run first in the chain of the output, and tell what was in it before."""
+        known = {c.name: c.children for c in collections.query(connection, self.output)}
+        earlier = [c for c in known.get(self.output, ()) if c not in (run, self._calibs)]
+        kept = earlier
+        if self.mode.replace and earlier and earlier[0] not in self.inputs:
+            kept = earlier[1:]
         collections.register(connection, run, "RUN")
         if self._certifies():
-            collections.register(connection, f"{self.output}/calib", "CALIBRATION")
-        collections.chain(
-            connection, self.output, [run, *(c for c in searched if c != self.output)]
+            collections.register(connection, self._calibs, "CALIBRATION")
+        calibs = (
+            [self._calibs]
+            if self._certifies() or self._calibs in known.get(self.output, ())
+            else []
         )
+        frozen = tuple(
+            f"{c}/inputs" for c in earlier
+        )  # what earlier runs saw of other repositories
+        runs = [c for c in kept if c not in self.inputs and not c.startswith(frozen)]
+        inputs = [c for c in self.inputs if c != self.output]
+        inputs += [c for c in kept if c in self.inputs and c not in inputs]
+        collections.chain(connection, self.output, [run, *calibs, *runs, *inputs])
+        return earlier
+
+    def _record_run(self, connection: sa.Connection, run: str) -> dict[str, int]:
+        """Register the run's dataset types, tasks and configurations."""
         for kind in self.pipeline.dataset_types().values():
             if self.pipeline.producer(kind.name) is not None:
                 datasets.register_dataset_type(connection, kind)
-        software = environment.current()
-        environment_id = provenance.record_environment(connection, *software)
         keys = {}
         for task in self.pipeline:
             values = [(v.path, value_text(v.value), v.type) for v in leaf_values(task.config)]
@@ -291,260 +381,110 @@ class _Runner:
             keys[task.label] = provenance.record_task(
                 connection, run, task.label, task.class_name, config_id, history, self.pipeline.name
             )
-        return keys, environment_id
+        return keys
 
-    def _built(
-        self,
-        task: PipelineTask,
-        run: str,
-        made: Mapping[str, Sequence[DatasetRef]],
-        searched: Sequence[str],
-        promised: Collection[str] = (),
-    ) -> list[Quantum]:
-        return build(
-            self.butler,
-            task,
-            run=run,
-            inputs=searched,
-            where=self.where,
-            bind={**self.pipeline.parameters, **(self.bind or {})},
-            made=made,
-            promised=promised,
-        )
+    def _foresee(self, connection: sa.Connection, run: str) -> RunReport:
+        """Plan as if it were to be run, and count; the caller undoes it."""
+        _, spared = self._begin(connection, run)
+        report = RunReport(run)
+        run_id = collections.get_collection(connection, run).id
+        report.states.update(plans.count_quanta(connection, run_id))
+        report.states.update(spared)
+        told = plans.blocked_quanta(connection, run_id, TOLD)
+        report.blocked = [(b, b.reason) for b in told]
+        for (label, state), n in report.states.items():
+            self._progress(label, state, n)
+        return report
 
-    def _earlier(self, run: str) -> dict[tuple[str, DataId], dict[str, Any]]:
-        """Read the quanta that an earlier attempt recorded, by label and data ID."""
-        with self.butler.registry.read() as connection:
-            quanta = provenance.quanta_of_run(connection, run)
-        return {(q["label"], q["data_id"]): q for q in quanta}
-
-    def _foresee(
-        self, run: str, earlier: Mapping[tuple[str, DataId], Mapping[str, Any]], report: RunReport
-    ) -> None:
-        """Count quanta stage by stage, each with the outputs that the ones before it would make."""
-        made: dict[str, list[DatasetRef]] = {}
-        promised: set[str] = set()
-        for task in (t for stage in self.pipeline.stages() for t in stage):
-            for quantum in self._built(task, run, made, self.inputs, promised):
-                before = earlier.get((quantum.label, quantum.data_id), {}).get("state")
-                state = before if before in ("done", "no_work") else "ready"
-                if quantum.problem:
-                    state = "blocked"
-                    report.blocked.append((quantum, quantum.problem))
-                self._count(report, quantum, state)
-                for ref in (r for refs in quantum.outputs.values() for r in refs):
-                    if state in ("done", "ready"):
-                        made.setdefault(ref.dataset_type.name, []).append(ref)
-            for connection in task.connections.outputs.values():
-                made.setdefault(connection.dataset_type, [])
-            promised |= {task.connections[name].dataset_type for name in task.certify}
-
-    def _stage(
-        self,
-        stage: Sequence[PipelineTask],
-        run: str,
-        searched: Sequence[str],
-        made: dict[str, list[DatasetRef]],
-        task_ids: Mapping[str, int],
-        report: RunReport,
-    ) -> list[Quantum]:
-        """Build and record the quanta of a stage; those of an earlier attempt keep theirs."""
-        database = self.butler.registry.database
-        earlier = self._earlier(run)
-        with database.read() as connection:
-            ended = [q["id"] for q in earlier.values() if q["state"] == "done"]
-            outputs = provenance.outputs_of(connection, ended)
-            kept = datasets.get_refs(connection, [d for ids in outputs.values() for d in ids])
-        predicted = {k: list(v) for k, v in made.items()}
-        ready: list[Quantum] = []
-        for task in stage:
-            quanta = []
-            for quantum in self._built(task, run, predicted, searched):
-                before = earlier.get((quantum.label, quantum.data_id))
-                if before is not None and before["state"] in ("done", "no_work"):
-                    self._count(report, quantum, before["state"])
-                    for ref in (kept[d] for d in outputs.get(before["id"], ())):
-                        predicted.setdefault(ref.dataset_type.name, []).append(ref)
-                        made.setdefault(ref.dataset_type.name, []).append(ref)
-                    continue
-                if before is not None:
-                    quantum = dataclasses.replace(quantum, id=before["id"])
-                quanta.append(quantum)
-                if not quantum.problem:
-                    for refs in quantum.outputs.values():
-                        for ref in refs:
-                            predicted.setdefault(ref.dataset_type.name, []).append(ref)
-            for name in (c.dataset_type for c in task.connections.outputs.values()):
-                predicted.setdefault(name, [])
-            known = {q["id"] for q in earlier.values()}
-            database.transact(self._record_quanta, task_ids[task.label], quanta, known)
-            for quantum in quanta:
-                if quantum.problem:
-                    report.blocked.append((quantum, quantum.problem))
-                    self._count(report, quantum, "blocked")
-                else:
-                    ready.append(quantum)
-                    if self.progress is not None:
-                        self.progress(quantum.label, "ready")
-        return ready
-
-    def _record_quanta(
-        self,
-        connection: sa.Connection,
-        task_id: int,
-        quanta: Sequence[Quantum],
-        known: set[uuid.UUID],
-    ) -> None:
-        provenance.reset(connection, [q.id for q in quanta if q.id in known])
-        fresh = [q for q in quanta if q.id not in known]
-        rows = [provenance.QuantumRow(q.id, q.data_id) for q in fresh]
-        provenance.insert_quanta(connection, task_id, rows)
-        provenance.block(connection, {q.id: q.problem for q in quanta if q.problem})
-
-    def _count(self, report: RunReport, quantum: Quantum, state: str) -> None:
-        report.states[quantum.label, state] += 1
+    def _progress(self, label: str, state: str, n: int = 1) -> None:
         if self.progress is not None:
-            self.progress(quantum.label, state)
+            for _ in range(n):
+                self.progress(label, state)
 
-    def _execute(
-        self,
-        pool: Here,
-        quanta: Sequence[Quantum],
-        made: dict[str, list[DatasetRef]],
-        report: RunReport,
+    def _count(self, report: RunReport, label: str, state: str, n: int = 1) -> None:
+        report.states[label, state] += n
+        self._progress(label, state, n)
+
+    def _take_stock(self, report: RunReport, *, ready: bool = False) -> None:
+        """Count what has ended and what is blocked besides what is counted already."""
+        with self.butler.registry.read() as connection:
+            run_id = collections.get_collection(connection, report.run).id
+            counts = plans.count_quanta(connection, run_id)
+        for (label, state), n in counts.items():
+            if state == "ready" and ready:
+                self._progress(label, state, n)
+            elif state not in ("ready", "running"):
+                more = n - report.states[label, state]
+                if more:
+                    self._count(report, label, state, more)
+
+    def _keep_promises(
+        self, stage: Sequence[PipelineTask], later: Sequence[PipelineTask], report: RunReport
     ) -> None:
+        """Look up the calibrations that the stages before have made."""
+        by_label = {t.label: t for t in self.tasks.values()}
+
+        def kept(connection: sa.Connection) -> None:
+            plans.keep_promises(
+                connection,
+                [by_label[t.label] for t in stage],
+                [by_label[t.label] for t in later],
+                self._search(connection),
+            )
+
+        self.butler.registry.database.transact(kept)
+        self._take_stock(report)
+
+    def _execute(self, pool: Here, stage: Sequence[PipelineTask], report: RunReport) -> None:
         """Execute quanta as their inputs come into being; block those whose inputs do not."""
-        makers = {r.id: q.id for q in quanta for refs in q.outputs.values() for r in refs}
-        waiting: dict[uuid.UUID, set[uuid.UUID]] = {}
-        heirs: dict[uuid.UUID, list[Quantum]] = {}
-        for quantum in quanta:
-            needs = {
-                makers[r.id] for refs in quantum.inputs.values() for r in refs if r.id in makers
-            }
-            waiting[quantum.id] = needs
-            for need in needs:
-                heirs.setdefault(need, []).append(quantum)
-        for result in pool.run([q for q in quanta if not waiting[q.id]]):
-            self._count(report, result.quantum, result.state)
-            for ref in result.made:
-                made.setdefault(ref.dataset_type.name, []).append(ref)
-            if result.state == "done" and result.error:
+        labels = {task.label for task in stage}
+        here = [key for key, t in self.tasks.items() if t.label in labels]
+        lossy = not self.mode.is_new or any(
+            state not in ("done", "ready") for _, state in report.states
+        )
+        frontier = Frontier(self.butler.registry.database, self.tasks, here, lossy=lossy)
+        for result in pool.run(frontier.next()):
+            label = result.quantum.label
+            self._count(report, label, result.state)
+            frontier.end(result.quantum, whole=_is_whole(result))
+            if result.state == "done" and result.error and len(report.partial) < TOLD:
                 report.partial.append(result)
             if result.state == "failed":
-                report.failures.append(result)
+                if len(report.failures) < TOLD:
+                    report.failures.append(result)
                 if self.fail_fast:
                     pool.stop()
-            for heir in self._released(
-                result.quantum, {r.id for r in result.made}, waiting, heirs, report
-            ):
-                pool.submit(heir)
+            if pool.is_short or frontier.n_ended >= PAGE:
+                self._go_on(pool, frontier, report)
 
-    def _released(
-        self,
-        ended: Quantum,
-        made: set[uuid.UUID],
-        waiting: dict[uuid.UUID, set[uuid.UUID]],
-        heirs: dict[uuid.UUID, list[Quantum]],
-        report: RunReport,
-    ) -> list[Quantum]:
-        """Find the quanta that may start now; block those left without an input they need."""
-        released: list[Quantum] = []
-        lost = {r.id for refs in ended.outputs.values() for r in refs} - made
-        for heir in heirs.pop(ended.id, []):
-            waiting[heir.id].discard(ended.id)
-            left = self._without(heir, lost) if lost else heir
-            if left is not heir:
-                for need in waiting[heir.id]:
-                    heirs[need] = [left if h.id == heir.id else h for h in heirs[need]]
-            if waiting[heir.id]:
-                continue
-            problem = self._short_of(left)
-            if not problem:
-                released.append(left)
-                continue
-            self.butler.registry.database.transact(provenance.block, {left.id: problem})
-            report.blocked.append((left, problem))
-            self._count(report, left, "blocked")
-            released += self._released(left, set(), waiting, heirs, report)
-        return released
+    def _go_on(self, pool: Here, frontier: Frontier, report: RunReport) -> None:
+        """Give what waited for others, and when that is little, what waited for nothing."""
+        found, n_blocked = frontier.heirs()
+        pool.submit(found, first=True)
+        if n_blocked:
+            self._take_stock(report)
+        if pool.is_short:
+            pool.submit(frontier.next())
 
-    def _without(self, quantum: Quantum, lost: set[uuid.UUID]) -> Quantum:
-        inputs = {
-            name: tuple(r for r in refs if r.id not in lost)
-            for name, refs in quantum.inputs.items()
-        }
-        kept = {
-            name: tuple(
-                f for f, r in zip(facts, quantum.inputs[name], strict=False) if r.id not in lost
-            )
-            for name, facts in quantum.records.items()
-        }
-        return dataclasses.replace(quantum, inputs=inputs, records=kept)
+    def _tell_blocked(self, report: RunReport) -> None:
+        if any(state == "blocked" for _, state in report.states):
+            with self.butler.registry.read() as connection:
+                run_id = collections.get_collection(connection, report.run).id
+                told = plans.blocked_quanta(connection, run_id, TOLD)
+            report.blocked = [(b, b.reason) for b in told]
 
-    def _short_of(self, quantum: Quantum) -> str:
-        task = self.pipeline[quantum.label]
-        for name, connection in task.connections.items():
-            if connection.is_input and len(quantum.inputs.get(name, ())) < connection.minimum:
-                return f"{name}: the {connection.dataset_type} that it needs was not made."
-        return ""
-
-    def _certify(
-        self,
-        task: PipelineTask,
-        calibs: str,
-        made: Mapping[str, Sequence[DatasetRef]],
-        report: RunReport,
-    ) -> None:
+    def _certify(self, task: PipelineTask, report: RunReport) -> None:
         """Certify a task's calibrations by the pipeline's rule, anew for each run."""
         for name, rule in task.certify.items():
-            kind = task.connections[name].definition()
-            refs = list(made.get(kind.name, ()))
-            if not refs:
-                continue
-            nights = {
-                (r["instrument"], r["id"]): (r["begin_tai_ns"], r["end_tai_ns"])
-                for r in self.butler.registry.query_dimension_records("day_obs")
-            }
-            ranges = _validity(refs, rule, nights)
-            self.butler.registry.database.transact(_recertify, calibs, kind.name, ranges)
-            report.certified.append(f"{len(refs)} {kind.name} ({rule}) in {calibs}")
+            kind = task.connections[name].dataset_type
+            n = self.butler.registry.database.transact(
+                certify_run, report.run, self._calibs, kind, rule
+            )
+            if n:
+                report.certified.append(f"{n} {kind} ({rule}) in {self._calibs}")
 
 
-def _validity(
-    refs: Sequence[DatasetRef], rule: str, nights: Mapping[tuple[Any, Any], tuple[int, int]]
-) -> list[tuple[DatasetRef, Timespan]]:
-    """Decide how long calibrations hold: their night, until the next one, or for ever."""
-    if rule == "forever":
-        return [(ref, Timespan()) for ref in refs]
-    grouped: dict[DataId, list[DatasetRef]] = {}
-    for ref in refs:
-        grouped.setdefault(ref.data_id.subset(ref.dataset_type.lookup_dimensions), []).append(ref)
-    ranges = []
-    for members in grouped.values():
-        spans = sorted(
-            ((nights[r.data_id["instrument"], r.data_id["day_obs"]], r) for r in members),
-            key=lambda item: item[0],
-        )
-        for n, ((begin, end), ref) in enumerate(spans):
-            until: int | None = end
-            if rule == "until-next":
-                until = spans[n + 1][0][0] if n + 1 < len(spans) else None
-            ranges.append((ref, Timespan(begin, until)))
-    return ranges
-
-
-def _recertify(
-    connection: sa.Connection,
-    name: str,
-    kind_name: str,
-    ranges: Sequence[tuple[DatasetRef, Timespan]],
-) -> None:
-    """Certify calibrations; what held before in their ranges gives way, what sticks out stays."""
-    kind = datasets.get_dataset_type(connection, kind_name)
-    collections.register(connection, name, "CALIBRATION")
-    by_span: dict[Timespan, list[DataId]] = {}
-    for ref, span in ranges:
-        by_span.setdefault(span, []).append(ref.data_id.subset(kind.lookup_dimensions))
-    for span, keys in by_span.items():
-        calibrations.decertify(connection, name, kind, span, keys)
-    calibrations.certify_each(connection, name, ranges)
+def _is_whole(result: Result) -> bool:
+    """Tell whether a quantum made everything that was planned."""
+    planned = sum(len(refs) for refs in result.quantum.outputs.values())
+    return result.state == "done" and len(result.made) == planned

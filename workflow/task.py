@@ -26,8 +26,12 @@ from workflow.connections import Connection, Connections, check_dimensions, chec
 from workflow.errors import InvalidQuantum, MissingOutput, TaskDefinitionError
 
 if TYPE_CHECKING:
+    import uuid
+
     from registry.identity import DataId, DatasetRef
+    from workflow.errors import NoWorkFound
     from workflow.multinode import Geometry, Neighbourhood
+    from workflow.quanta import Quantum
 
 __all__ = [
     "Metadata",
@@ -440,6 +444,43 @@ class SuperTask(Task):
         for problem in found.problems():
             raise TaskDefinitionError(cls.__qualname__, problem)
         return found
+
+    def adjust_quantum(self, quantum: Quantum) -> Mapping[str, Sequence[DatasetRef]]:
+        """Choose among the inputs of a quantum when it is planned.
+
+        A task that defines it has its quanta read one by one while a run is planned; for all
+        others they stay in the database.
+
+        Parameters
+        ----------
+        quantum : workflow.quanta.Quantum
+            With its data ID, and its inputs as far as they are foreseen.
+
+        Returns
+        -------
+        mapping
+            By input, those to be read; an input that is left out stays as it is.
+
+        Raises
+        ------
+        NoWorkFound
+            If it is not to be run, with the reason.
+        """
+        del quantum
+        return {}
+
+    def adjust_all_quanta(
+        self, quanta: Sequence[Quantum]
+    ) -> Mapping[uuid.UUID, Mapping[str, Sequence[DatasetRef]] | NoWorkFound]:
+        """Choose among all quanta of a run together, as `adjust_quantum` does for one.
+
+        Returns
+        -------
+        mapping
+            By identity of a quantum that changes: its inputs, or why it is not to be run.
+        """
+        del quanta
+        return {}
 
     def geometry(self, *args: Any, **inputs: Any) -> Geometry:  # noqa: ARG002 (for subclasses)
         """Find the places of a task that declares ``multinode``, from what ``run`` is given."""

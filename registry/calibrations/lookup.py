@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from registry.collections import Collection
 
-__all__ = ["Observations", "find_calibrations", "lookup_sql", "observed"]
+__all__ = ["Observations", "find_calibrations", "lookup_sql", "observed", "step_into"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,7 @@ def lookup_sql(
     named = {**dict(given.c), "c": _SEARCHED.c.id}
     sides = (False, True) if policy.selection == "nearest" else (False,)
     parts = [
-        sa.select(given.c.n, _SEARCHED.c.id, _step(policy, named, after, given)).where(
+        sa.select(given.c.n, _SEARCHED.c.id, step_into(policy, named, after, given)).where(
             # the first condition always holds: it says that all pairs are meant
             given.c.n >= -_SEARCHED.c.id,
             _IN_SEARCHED,
@@ -279,14 +279,26 @@ def _where(values: Sequence[Any], texts: Sequence[bool], wanted: bool) -> list[A
     return [v if text is wanted else None for v, text in zip(values, texts, strict=True)]
 
 
-def _step(policy: Policy, values: Any, after: bool, *tables: Any) -> Any:
-    """Write the step into the index: the key of the range next to an observation, in a subquery."""
+def step_into(policy: Policy, values: Any, after: bool, *tables: Any) -> Any:
+    """Write the step into the index: the key of the range next to an observation, in a subquery.
+
+    Parameters
+    ----------
+    values : mapping
+        Columns or values ``d`` (row of ``data_id``), ``t`` (time) and ``c`` (collection) of the
+        observation, and ``v0``, ``x0``, ... its facts, as numbers and as texts; ``kind`` (key of
+        the type) and ``tolerance0``, ... are parameters where they are left out.
+    after : bool
+        Whether the first range that begins after is meant, or the last that begins before.
+    *tables
+        Those that the columns are of.
+    """
     one = calibration.alias("one")
     begin = one.c.valid_begin_tai_ns
     return (
         sa.select(one.c.id)
         .where(
-            one.c.dataset_type_id == _KIND_ID,
+            one.c.dataset_type_id == values.get("kind", _KIND_ID),
             one.c.data_id == values["d"],
             one.c.collection_id == values["c"],
             begin > values["t"] if after else begin <= values["t"],
@@ -326,7 +338,8 @@ def _agrees(
     if tolerance is None:
         same = (fact.text_value == values[f"x{i}"]) | (difference <= SLACK)
     else:
-        same = difference <= sa.bindparam(f"tolerance{i}", type_=sa.Double) + SLACK
+        own = sa.bindparam(f"tolerance{i}", type_=sa.Double)
+        same = difference <= values.get(f"tolerance{i}", own) + SLACK
     agreeing = sa.select(fact.name).where(
         fact.dataset_id == one.c.dataset_id, fact.name == name, same
     )
@@ -436,7 +449,7 @@ def _of_one(kind: DatasetType, many: bool, after: bool, *conditions: Any) -> Any
         "t": sa.bindparam("t", type_=sa.BigInteger),
         "c": _SEARCHED.c.id if many else sa.bindparam("c", type_=sa.Integer),
     }
-    step = calibration.c.id == _step(VALID, values, after)
+    step = calibration.c.id == step_into(VALID, values, after)
     policy = (
         sa.select(calibration_policy.c.dataset_type_id)
         .where(calibration_policy.c.dataset_type_id == calibration.c.dataset_type_id)

@@ -3,13 +3,14 @@
 The only package that knows differences between SQLite, PostgreSQL and MariaDB in statements and
 transactions: product code asks for a capability by name (`rows_of`, `insert_missing`,
 `with_timestamps`) and never for a dialect.  `opening` has the engine, `transactions` the
-`Database`, `failures` the translation of errors, `statements` what Python composes, `answers` large
-answers, and `texts` what stands in files of SQL.
+`Database`, `failures` the translation of errors, `statements` what Python composes, `expressions`
+what stands within statements, `answers` large answers, and `texts` what stands in files of SQL.
 """
 
 from __future__ import annotations
 
 from registry.database.answers import many_objects, whole_columns
+from registry.database.expressions import JsonNumber, JsonText, NewUuid, joined
 from registry.database.failures import kind_of, translated, violated
 from registry.database.opening import (
     has_file,
@@ -24,8 +25,10 @@ from registry.database.statements import (
     CHUNK,
     absent_from,
     analyze,
+    analyze_grown,
     canonical_json,
     delete_among,
+    delete_rows,
     in_written_order,
     insert_missing,
     insert_rows,
@@ -40,15 +43,21 @@ from registry.database.transactions import Database, account, utc_now
 __all__ = [
     "CHUNK",
     "Database",
+    "JsonNumber",
+    "JsonText",
+    "NewUuid",
     "absent_from",
     "account",
     "analyze",
+    "analyze_grown",
     "canonical_json",
     "delete_among",
+    "delete_rows",
     "has_file",
     "in_written_order",
     "insert_missing",
     "insert_rows",
+    "joined",
     "json_field",
     "kind_of",
     "lock_rows",

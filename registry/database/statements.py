@@ -16,9 +16,11 @@ __all__ = [
     "STALE",
     "absent_from",
     "analyze",
+    "analyze_grown",
     "analyze_stale",
     "canonical_json",
     "delete_among",
+    "delete_rows",
     "in_written_order",
     "insert_missing",
     "insert_rows",
@@ -41,8 +43,8 @@ def canonical_json(value: Any) -> str:
 
 def insert_missing(
     connection: sa.Connection, table: sa.Table, source: Any, columns: Sequence[str]
-) -> None:
-    """Insert the rows of a SELECT, leaving out those whose key exists."""
+) -> int:
+    """Insert the rows of a SELECT, leaving out those whose key exists; tell how many are new."""
     statement: Any
     if connection.dialect.name == "postgresql":
         statement = (
@@ -59,7 +61,7 @@ def insert_missing(
         key = next(iter(table.primary_key.columns))
         statement = mysql.insert(table).from_select(list(columns), source)
         statement = statement.on_duplicate_key_update({key.name: key})
-    connection.execute(statement)
+    return int(connection.execute(statement).rowcount)
 
 
 def insert_rows(
@@ -194,6 +196,7 @@ def table_of(
     ).subquery(name)
 
 
+_GROWN = 500
 _ANALYSED_ROWS = 100_000
 """SQLite looks at about so many rows of an index, in 40 ms, whatever the size of the table.
 
@@ -217,6 +220,16 @@ def analyze(connection: sa.Connection, *tables: sa.Table) -> None:
         connection.exec_driver_sql(f"PRAGMA analysis_limit = {_ANALYSED_ROWS}")
         for name in names:
             connection.exec_driver_sql(f"ANALYZE {name}")
+
+
+def analyze_grown(connection: sa.Connection, table: sa.Table, n_new: int) -> None:
+    """Refresh the planner's statistics of a table after so many new rows, if they are many.
+
+    Within a transaction that fills tables and joins them: a planner that takes them for empty goes
+    through all rows of one for each row of another.
+    """
+    if n_new >= _GROWN:
+        analyze(connection, table)
 
 
 def analyze_stale(connection: sa.Connection) -> None:
@@ -245,6 +258,23 @@ def delete_among(connection: sa.Connection, column: sa.Column[Any], given: Any, 
     else:
         # MariaDB would search a subquery anew for each row of the table
         statement = statement.where(column == given, *also)
+    connection.execute(statement)
+
+
+def delete_rows(connection: sa.Connection, same: Mapping[sa.Column[Any], Any]) -> None:
+    """Delete the rows of a table that have the values of a row of a table expression.
+
+    Parameters
+    ----------
+    same : mapping
+        Columns of the table to those of the expression that `rows_of` makes.
+    """
+    columns = list(same)
+    statement = sa.delete(columns[0].table)
+    if connection.dialect.name == "sqlite":
+        statement = statement.where(sa.tuple_(*columns).in_(sa.select(*same.values())))
+    else:
+        statement = statement.where(*(column == given for column, given in same.items()))
     connection.execute(statement)
 
 

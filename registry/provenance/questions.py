@@ -148,8 +148,19 @@ def config_history(
     return [dict(r) for r in rows]
 
 
-def quanta_of_run(connection: sa.Connection, run: str) -> list[dict[str, Any]]:
+def quanta_of_run(
+    connection: sa.Connection,
+    run: str,
+    *,
+    states: Sequence[str] | None = None,
+    ids: Sequence[uuid.UUID] | None = None,
+) -> list[dict[str, Any]]:
     """List the quanta of a run.
+
+    Parameters
+    ----------
+    states, ids : sequence, optional
+        Only those in one of these states, and of these.
 
     Returns
     -------
@@ -178,6 +189,11 @@ def quanta_of_run(connection: sa.Connection, run: str) -> list[dict[str, Any]]:
         .where(t.c.run_id == run_id)
         .order_by(t.c.id, q.c.id)
     )
+    if states is not None:
+        statement = statement.where(q.c.state.in_(states))
+    if ids is not None:
+        given = rows_of(connection, [{"q": i} for i in ids], {"q": sa.Uuid})
+        statement = statement.join(given, given.c.q == q.c.id)
     result = []
     for row in connection.execute(statement).mappings():
         keys = {d: row[d] for d in DIMENSIONS if row[d] is not None} | (row["extra"] or {})

@@ -16,6 +16,7 @@ from registry.database import canonical_json, delete_among, insert_rows, rows_of
 from registry.datasets import insert_data_ids
 from registry.errors import DefinitionConflict, InvalidState
 from registry.schema import provenance as schema
+from registry.schema.plans import quantum_block
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -415,7 +416,8 @@ def reset(connection: sa.Connection, quantum_ids: Sequence[uuid.UUID]) -> int:
     ).scalars()
     found = list(wanted)
     given = rows_of(connection, [{"q": i} for i in found], {"q": sa.Uuid})
-    delete_among(connection, schema.quantum_metric.c.quantum_id, given.c.q)
+    for column in (schema.quantum_metric.c.quantum_id, quantum_block.c.quantum_id):
+        delete_among(connection, column, given.c.q)
     connection.execute(
         sa.update(q)
         .where(q.c.id == given.c.q)

@@ -6,7 +6,15 @@ comments.
 
 from __future__ import annotations
 
-from registry.schema import calibrations, collections, dimensions, files, identity, provenance
+from registry.schema import (
+    calibrations,
+    collections,
+    dimensions,
+    files,
+    identity,
+    plans,
+    provenance,
+)
 from registry.schema.types import metadata
 
 __all__ = [
@@ -16,5 +24,6 @@ __all__ = [
     "files",
     "identity",
     "metadata",
+    "plans",
     "provenance",
 ]

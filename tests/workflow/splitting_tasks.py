@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lsst.pex.config import Config, Field
 
+from registry.identity import uuid7
 from workflow.connections import Input, Output, Prerequisite
-from workflow.errors import PartialOutputs
+from workflow.errors import NoWorkFound, PartialOutputs
 from workflow.task import Struct, SuperTask
 
 if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Sequence
+
+    from registry.identity import DatasetRef
+    from workflow.quanta import Quantum
     from workflow.task import QuantumContext
 
 EXPOSURE = ("instrument", "exposure")
@@ -97,3 +104,56 @@ class SubtractTask(SuperTask):
     def run(self, frame: dict[str, float], level: dict[str, float]) -> Struct:
         """Subtract it."""
         return Struct(net={"of": frame["value"] - level["of"]})
+
+
+class ChooseTask(SplitTask):
+    """Split only what the first detector saw, and not the second exposure."""
+
+    def adjust_quantum(self, quantum: Quantum) -> dict[str, list[DatasetRef]]:
+        """Leave the other detectors out."""
+        if quantum.data_id["exposure"] == 2:
+            raise NoWorkFound("clouds")
+        return {"frames": [r for r in quantum.inputs["frames"] if r.data_id["detector"] == 1]}
+
+
+class ChooseAllTask(SplitTask):
+    """Split the last exposure of all, the others not."""
+
+    def adjust_all_quanta(
+        self, quanta: Sequence[Quantum]
+    ) -> dict[uuid.UUID, dict[str, list[DatasetRef]] | NoWorkFound]:
+        """Refuse all but the last."""
+        last = max(int(q.data_id["exposure"]) for q in quanta)
+        return {q.id: NoWorkFound("not the last") for q in quanta if q.data_id["exposure"] != last}
+
+
+class GreedyTask(SplitTask):
+    """Ask for what it was not offered."""
+
+    def adjust_quantum(self, quantum: Quantum) -> dict[str, list[DatasetRef]]:
+        """Name a dataset that is nowhere."""
+        return {"frames": [replace(quantum.inputs["frames"][0], id=uuid7())]}
+
+
+class GatherTask(SuperTask):
+    """Add up what is left of an exposure."""
+
+    dimensions = EXPOSURE
+    nets = Input("net", "StructuredDataDict", DETECTOR, multiple=True)
+    sum = Output("sum", "StructuredDataDict", EXPOSURE)
+
+    def run(self, nets: list[dict[str, float]]) -> Struct:
+        """Add them up."""
+        return Struct(sum={"of": sum(n["of"] for n in nets)})
+
+
+class PairTask(SuperTask):
+    """Compare three frames of an exposure."""
+
+    dimensions = EXPOSURE
+    frames = Input("frame", "StructuredDataDict", DETECTOR, multiple=True, minimum=3)
+    pair = Output("pair", "StructuredDataDict", EXPOSURE)
+
+    def run(self, frames: list[dict[str, float]]) -> Struct:
+        """Give the first."""
+        return Struct(pair=frames[0])

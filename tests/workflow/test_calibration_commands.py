@@ -10,9 +10,9 @@ import pytest
 
 from butler import Butler
 from tests.workflow import splitting_tasks
+from tests.workflow.planned import quanta_of
 from workflow.cli import main
 from workflow.pipeline import Pipeline
-from workflow.quanta import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,10 +98,10 @@ def taken(repo: Path) -> dict[int, str | None]:
         "description: levels\ntasks:\n  subtract:\n"
         f"    class: {splitting_tasks.__name__}.SubtractTask\n"
     )
-    with Butler(repo) as butler:
-        quanta = build(butler, next(iter(pipeline)), run="out", inputs=["raw", "calib"], made={})
+    with Butler(repo, writeable=True) as butler:
+        ready, blocked = quanta_of(butler.registry, pipeline.tasks, ["raw", "calib"])
     found: dict[int, str | None] = {}
-    for quantum in quanta:
+    for quantum in (*ready, *blocked):
         levels: tuple[DatasetRef, ...] = quantum.inputs.get("level", ())
         found[int(quantum.data_id["exposure"])] = levels[0].run if levels else None
     return found

@@ -25,16 +25,31 @@ from workflow.commands.tables import show
 @click.option("--config", "-c", multiple=True, help="label:path=value; the last one wins.")
 @click.option("--jobs", "-j", default=1, show_default=True, help="Processes.")
 @click.option(
+    "--resume", is_flag=True, help="Continue the last run of the output: run all that is not done."
+)
+@click.option(
+    "--extend", is_flag=True, help="Add to the last run what is not in it; leave what failed."
+)
+@click.option(
+    "--replace", is_flag=True, help="Take the last run out of the chain, in favour of a new one."
+)
+@click.option(
+    "--skip-existing", is_flag=True, help="Do not make again what exists in the output's chain."
+)
+@click.option(
+    "--only", default="", help="Run only what leads to these dataset types, comma separated."
+)
+@click.option(
     "--nodes",
     metavar="WHERE",
     help="Where multi-node tasks run, and on how many ranks: processes:4, mpi:4, rabbitmq:4 or "
     "threads:4; by default SKYSPINE_NODES, else processes of this machine.",
 )
-@click.option("--resume", is_flag=True, help="Continue the last run of the output.")
 @click.option("--fail-fast", is_flag=True, help="Start nothing more after a failure.")
 @click.option(
     "--dry-run", is_flag=True, help="Only count what would be run, and tell what would be blocked."
 )
+@click.option("--explain", is_flag=True, help="Tell of each blocked quantum why it cannot run.")
 def run(
     repo: str,
     pipeline: str,
@@ -45,12 +60,18 @@ def run(
     jobs: int,
     nodes: str | None,
     resume: bool,
+    extend: bool,
+    replace: bool,
+    skip_existing: bool,
+    only: str,
     fail_fast: bool,
     dry_run: bool,
+    explain: bool,
 ) -> int:
     """Run a pipeline; status 1 when a quantum failed or was blocked."""
     from workflow.commands.progress import quanta
     from workflow.configuration import parse_override
+    from workflow.modes import Contradiction, Mode
     from workflow.multinode.launching import NODES, Placement
     from workflow.pipeline import Pipeline
     from workflow.runner import run_pipeline
@@ -62,7 +83,11 @@ def run(
     for argument in config:
         label, override = parse_override(argument)
         overrides.setdefault(label, []).append(override)
+    wanted = tuple(name.strip() for name in only.split(",") if name.strip())
     try:
+        mode = Mode(
+            resume=resume, extend=extend, replace=replace, skip_existing=skip_existing, only=wanted
+        )
         with quanta() as progress:
             report = run_pipeline(
                 repo,
@@ -71,20 +96,22 @@ def run(
                 output=output,
                 where=data_query,
                 jobs=jobs,
-                resume=resume,
+                mode=mode,
                 fail_fast=fail_fast,
                 dry_run=dry_run,
                 progress=progress,
             )
+    except Contradiction as error:
+        raise click.UsageError(str(error)) from None
     except KeyboardInterrupt:
         raise click.ClickException(
             "Interrupted; what was done is kept. Continue with --resume."
         ) from None
-    _tell(report, dry_run)
+    _tell(report, dry_run, explain)
     return 0 if report.succeeded else 1
 
 
-def _tell(report: Any, dry_run: bool) -> None:
+def _tell(report: Any, dry_run: bool, explain: bool) -> None:
     labels = list(dict.fromkeys(label for label, _ in report.states))
     states = list(dict.fromkeys(state for _, state in report.states))
     rows = [
@@ -102,8 +129,15 @@ def _tell(report: Any, dry_run: bool) -> None:
         click.echo(
             f"Failed: {result.quantum.label} {result.quantum.data_id!r}: {result.error}", err=True
         )
-    reasons = Counter((quantum.label, reason) for quantum, reason in report.blocked)
-    for (label, reason), n in reasons.most_common(20):
-        click.echo(f"Blocked: {n} of {label}: {reason}", err=True)
+    if explain:
+        for quantum, reason in report.blocked:
+            click.echo(f"Blocked: {quantum.label} {quantum.data_id!r}: {reason}", err=True)
+        more = sum(n for (_, s), n in report.states.items() if s == "blocked") - len(report.blocked)
+        if more > 0:
+            click.echo(f"... and {more} more.", err=True)
+    else:
+        reasons = Counter((quantum.label, reason) for quantum, reason in report.blocked)
+        for (label, reason), n in reasons.most_common(20):
+            click.echo(f"Blocked: {n} of {label}: {reason}", err=True)
     if not dry_run:
         click.echo(f"Outputs are in '{report.run}'.")

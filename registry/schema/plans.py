@@ -1,0 +1,118 @@
+"""Which datasets will quanta read and make, and why can some of them not run?
+
+Verbs and questions: `registry.plans`.  A predicted dataset has the identity here that its row in
+`dataset` will have when it is made; until then nothing that looks for datasets sees it.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from registry.schema.dimensions import NAME
+from registry.schema.types import BigId, SmallId, table
+
+CAUSES = (
+    "too_few",
+    "too_many",
+    "no_output",
+    "no_prerequisite",
+    "not_made",
+    "not_found",
+    "refused",
+)
+"""Why a quantum is blocked; `registry.plans.reasons` has a sentence for each."""
+
+CONNECTION = "Name of the task's connection"
+
+task_connection = table(
+    "task_connection",
+    sa.Column("task_id", SmallId, sa.ForeignKey("task.id"), primary_key=True, comment="Task"),
+    sa.Column("name", NAME, primary_key=True, comment=CONNECTION),
+    sa.Column("kind", sa.String(16), nullable=False, comment="input, prerequisite or output"),
+    sa.Column("dataset_type", NAME, nullable=False, comment="Name of the dataset type"),
+    sa.Column("is_multiple", sa.Boolean, nullable=False, comment="Whether a quantum has a list"),
+    sa.Column("minimum", SmallId, nullable=False, comment="How many a quantum needs"),
+    sa.CheckConstraint("kind IN ('input', 'prerequisite', 'output')", name="kind"),
+    comment="What a task of a run reads and writes.",
+)
+
+planned_output = table(
+    "planned_output",
+    sa.Column("dataset_id", sa.Uuid, primary_key=True, comment="Identity of the dataset when made"),
+    sa.Column(
+        "quantum_id",
+        sa.Uuid,
+        sa.ForeignKey("quantum.id"),
+        nullable=False,
+        comment="Quantum that will make it",
+    ),
+    sa.Column("connection", NAME, nullable=False, comment=CONNECTION),
+    sa.Column("data_id", BigId, sa.ForeignKey("data_id.id"), nullable=False, comment="Its data ID"),
+    comment="Datasets that quanta are to make.",
+    sqlite_with_rowid=False,
+)
+sa.Index("ix_planned_output_quantum", planned_output.c.quantum_id)
+
+planned_input = table(
+    "planned_input",
+    sa.Column(
+        "quantum_id", sa.Uuid, sa.ForeignKey("quantum.id"), primary_key=True, comment="Quantum"
+    ),
+    sa.Column(
+        "dataset_id",
+        sa.Uuid,
+        primary_key=True,
+        comment="Dataset that it will read: one that exists, or one of planned_output",
+    ),
+    sa.Column("connection", NAME, primary_key=True, comment=CONNECTION),
+    comment="Datasets that quanta are to read.",
+    sqlite_with_rowid=False,
+)
+sa.Index("ix_planned_input_dataset", planned_input.c.dataset_id)
+
+reused_dataset = table(
+    "reused_dataset",
+    sa.Column(
+        "task_id",
+        SmallId,
+        sa.ForeignKey("task.id"),
+        primary_key=True,
+        comment="Task that need not make it",
+    ),
+    sa.Column("connection", NAME, primary_key=True, comment=CONNECTION),
+    sa.Column("dataset_id", sa.Uuid, primary_key=True, comment="The dataset, of an earlier run"),
+    comment="Datasets of earlier runs that a run takes instead of making them again.",
+    sqlite_with_rowid=False,
+)
+
+quantum_block = table(
+    "quantum_block",
+    sa.Column(
+        "quantum_id", sa.Uuid, sa.ForeignKey("quantum.id"), primary_key=True, comment="Quantum"
+    ),
+    sa.Column(
+        "cause",
+        sa.String(16),
+        nullable=False,
+        comment="Kind of reason: too_few, too_many, no_output, no_prerequisite, ...",
+    ),
+    sa.Column("connection", NAME, nullable=False, comment="Connection that it lies at, or empty"),
+    sa.Column("n_found", SmallId, comment="Datasets that there are for it"),
+    sa.Column("at_tai_ns", sa.BigInteger, comment="Time of observation, TAI ns since 1970"),
+    sa.Column(
+        "before_tai_ns",
+        sa.BigInteger,
+        comment="End of the last calibration that ended before, TAI ns since 1970",
+    ),
+    sa.Column(
+        "after_tai_ns",
+        sa.BigInteger,
+        comment="Begin of the first calibration that begins after, TAI ns since 1970",
+    ),
+    sa.Column("text", sa.Text, comment="What the task said, when it refused"),
+    sa.CheckConstraint(
+        f"cause IN ({', '.join(map(repr, CAUSES))})",
+        name="cause",
+    ),
+    comment="Why a quantum is blocked, as facts.",
+)
