@@ -1,6 +1,7 @@
 -- What does the registry hold that leads nowhere?
 -- Row key: kind, dataset_id, data_id, path, run.
 -- Datasets of other repositories have their files there, and those that were removed have none.
+-- Data IDs that a run is still to make something of are no orphans.
 -- Files on disk that the registry does not know are not here: `skyspine check` finds them.
 -- Columns:
 --   kind          text               dataset without file, file without copy, data ID without dataset, run without dataset
@@ -36,6 +37,7 @@ FROM data_id AS i
 WHERE NOT EXISTS (SELECT 1 FROM dataset AS d WHERE d.data_id = i.id)
   AND NOT EXISTS (SELECT 1 FROM quantum AS q WHERE q.data_id = i.id)
   AND NOT EXISTS (SELECT 1 FROM calibration AS a WHERE a.data_id = i.id)
+  AND NOT EXISTS (SELECT 1 FROM planned_output AS o WHERE o.data_id = i.id)
 UNION ALL
 SELECT 'run without dataset', NULL, c.name, NULL, NULL, NULL, NULL
 FROM collection AS c
