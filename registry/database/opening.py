@@ -18,7 +18,7 @@ from registry.database.waiting import SAY_AFTER, say, writer_of
 from registry.errors import DatabaseUnavailable, RegistryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "BUSY_SECONDS",
@@ -125,7 +125,8 @@ def open_engine(url: str | sa.URL, *, writeable: bool = True) -> sa.Engine:
         prepare = _plan_without_compiling if backend == "postgresql" else _walk_to_the_end
         sa.event.listen(engine, "connect", prepare)
         if backend != "postgresql":
-            sa.event.listen(engine, "before_cursor_execute", _require_characters)
+            sa.event.listen(engine, "before_execute", _require_characters)
+            sa.event.listen(engine, "before_cursor_execute", _require_more_characters)
     if not writeable:
         sa.event.listen(engine, "connect", _refuse_changes(backend))
     sa.event.listen(engine, "do_execute", take_whole)
@@ -220,12 +221,27 @@ def _refuse_changes(backend: str) -> Callable[[Any, Any], None]:
 
 
 def _require_characters(
-    connection: sa.Connection, _cursor: Any, statement: str, given: Any, _context: Any, many: bool
+    _connection: Any, clause: Any, many: Any, one: Mapping[str, Any], _options: Any
 ) -> None:
     """Refuse half of a surrogate pair, at which MariaDB's connector ends the process.
 
-    So it does when the cursor is closed that has not been used: the connection goes with it.
+    It does so with the next statement, too, when there was a cursor that has not been used; so this
+    happens before there is one.
     """
+    values = [value for given in (*many, one) for value in given.values()]
+    key = clause._generate_cache_key() if isinstance(clause, sa.ClauseElement) else None  # noqa: SLF001 (the values that are written into it)
+    if key is not None:
+        values += [parameter.value for parameter in key.bindparams]
+    for value in values:
+        for text in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(text, str) and not text.isascii():
+                text.encode()
+
+
+def _require_more_characters(
+    connection: sa.Connection, _cursor: Any, statement: str, given: Any, _context: Any, many: bool
+) -> None:
+    """Refuse it in what is written into a statement; the connection goes with its cursor."""
     try:
         statement.encode()
         for row in given if many else (given,):

@@ -192,6 +192,9 @@ def table_of(
         document = json.dumps(
             list(rows), ensure_ascii=False, separators=(",", ":"), allow_nan=False
         )
+        document.encode()
+    except UnicodeEncodeError:
+        raise  # told where errors of drivers are
     except ValueError as error:
         raise UnstorableValue(
             "NaN and infinity are no numbers that a database takes here."
