@@ -257,14 +257,17 @@ class Butler(Questions):
         NoRun
             If no run is given.
         """
-        kind = self._kind(dataset_type)
         target = run or self.run
         if target is None:
             raise NoRun
-        full = kind.data_id(self._completed(kind, DataId.of(data_id, **keys)))
-        ref = DatasetRef(uuid7(), kind, full, target)
-        self.store([(obj, ref)], formatter=formatter)
-        return ref
+
+        def put(kind: DatasetType) -> DatasetRef:
+            full = kind.data_id(self._completed(kind, DataId.of(data_id, **keys)))
+            ref = DatasetRef(uuid7(), kind, full, target)
+            self.store([(obj, ref)], formatter=formatter)
+            return ref
+
+        return self._with_kind(dataset_type, put)
 
     def put_as(self, obj: Any, ref: DatasetRef, provenance: Mapping[str, str]) -> DatasetRef:
         """Store an object under an identity that was chosen before; see `put`.
@@ -315,12 +318,20 @@ class Butler(Questions):
                 )
             refs = [ref for _, ref in items]
             try:
-                self.registry.database.transact(_record, refs, new, staged, also)
+                self._record(refs, new, staged, also)
             except (UnknownDimensionValue, UnknownDatasetType):
                 # an input may know the exposure, the patch or the type
                 if not (self._has_inputs and adopting.bring_records(self, refs)):
                     raise
-                self.registry.database.transact(_record, refs, new, staged, also)
+                self._record(refs, new, staged, also)
+
+    def _record(self, refs: Sequence[DatasetRef], *what: Any) -> None:
+        self.registry.database.transact_once(
+            lambda connection: datasets.all_there(connection, [r.id for r in refs]),
+            _record,
+            refs,
+            *what,
+        )
 
     @contextlib.contextmanager
     def cleaning(self, staged: list[StagedFile]) -> Iterator[None]:
@@ -383,8 +394,7 @@ class Butler(Questions):
             dataset_type_or_ref, _, component = dataset_type_or_ref.partition(".")
         ref = self._resolved(dataset_type_or_ref, data_id, collections, keys)
         for place in self._each_place():
-            with place.registry.read() as connection:
-                copies = files.locate(connection, [ref.id]).get(ref.id)
+            copies = place.registry.database.ask(files.locate, [ref.id]).get(ref.id)
             if copies:
                 return self._read(ref, place.root, copies, component, parameters)
         raise MissingDataset(
@@ -436,9 +446,8 @@ class Butler(Questions):
         except MissingDataset:
             return False
         for place in self._each_place():
-            with place.registry.read() as connection:
-                if ref.id in files.stored(connection, [ref.id]):
-                    return True
+            if ref.id in place.registry.database.ask(files.stored, [ref.id]):
+                return True
         return False
 
     def ingest_raws(
@@ -570,7 +579,7 @@ def _record(
     new: Sequence[files.NewFile],
     staged: Sequence[StagedFile],
     also: Callable[[sa.Connection], None] | None,
-) -> None:
+) -> Sequence[DatasetRef]:
     """Register datasets with their files, and give the files their names."""
     grouped: dict[tuple[DatasetType, str], list[DatasetRef]] = {}
     for ref in refs:
@@ -585,3 +594,4 @@ def _record(
         also(connection)
     for file in staged:
         file.settle()
+    return refs

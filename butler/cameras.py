@@ -6,6 +6,7 @@ version, and loads the one in force.  What a definition says is `butler.instrume
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from registry.registry import Registry
 
-__all__ = ["load", "names", "only_one", "register"]
+__all__ = ["defined", "find", "load", "names", "only_one", "register"]
 
 
 def register(registry: Registry, source: Any) -> InstrumentDefinition:
@@ -57,10 +58,17 @@ def _definition(source: Any) -> InstrumentDefinition:
     if isinstance(source, Mapping):
         return InstrumentDefinition.from_mapping(source)
     if isinstance(source, str) and (
-        source in shipped() or not ("\n" in source or Path(source).is_file())
+        source in shipped() or not ("\n" in source or _is_file(source))
     ):
         return load_shipped(source)
     return InstrumentDefinition.from_yaml(source)
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # no file can have such a name
+        return False
 
 
 def _store(connection: sa.Connection, definition: InstrumentDefinition) -> None:
@@ -121,10 +129,13 @@ def _tell_passbands(connection: sa.Connection, definition: InstrumentDefinition)
 
 def names(registry: Registry) -> list[str]:
     """List the cameras that are registered."""
-    with registry.read() as connection:
-        return list(
-            connection.execute(sa.select(instrument.c.name).order_by(instrument.c.name)).scalars()
-        )
+    return registry.database.ask(_names)
+
+
+def _names(connection: sa.Connection) -> list[str]:
+    return list(
+        connection.execute(sa.select(instrument.c.name).order_by(instrument.c.name)).scalars()
+    )
 
 
 def only_one(registries: Iterable[Registry]) -> str | None:
@@ -133,24 +144,53 @@ def only_one(registries: Iterable[Registry]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def load(registry: Registry, name: str) -> InstrumentDefinition:
-    """Load the definition in force of a camera.
+def defined(registry: Registry) -> list[InstrumentDefinition]:
+    """Load the definitions in force of all cameras that have one."""
+    found = [find(registry, name) for name in names(registry)]
+    return [definition for definition in found if definition is not None]
+
+
+def find(registry: Registry, name: str) -> InstrumentDefinition | None:
+    """Load the definition in force of a camera; None for one that is known by its record alone.
 
     Raises
     ------
     UnknownDimensionValue
         If it is not registered; names those that are.
     """
+    text = registry.database.ask(_text_in_force, name)
+    if text is not None:
+        return _parsed(text)
+    known = names(registry)
+    if name in known:
+        return None
+    raise UnknownDimensionValue("instrument", name, known, remedy=_REMEDY)
+
+
+def load(registry: Registry, name: str) -> InstrumentDefinition:
+    """Load the definition in force of a camera.
+
+    Raises
+    ------
+    UnknownDimensionValue
+        If it has none.
+    """
+    definition = find(registry, name)
+    if definition is None:
+        raise UnknownDimensionValue("definition", name, remedy=_REMEDY)
+    return definition
+
+
+_REMEDY = "Register its definition with: skyspine instrument register REPO FILE"
+
+
+def _text_in_force(connection: sa.Connection, name: str) -> str | None:
     d = instrument_definition
-    with registry.read() as connection:
-        text = connection.execute(
-            sa.select(d.c.text).where(d.c.instrument == name).order_by(d.c.version.desc()).limit(1)
-        ).scalar()
-    if text is None:
-        raise UnknownDimensionValue(
-            "instrument",
-            name,
-            names(registry),
-            remedy="Register its definition with: skyspine instrument register REPO FILE",
-        )
+    asked = sa.select(d.c.text).where(d.c.instrument == name).order_by(d.c.version.desc()).limit(1)
+    return connection.execute(asked).scalar()
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(text: str) -> InstrumentDefinition:
+    """Read a definition, once for each text: another process may have changed it meanwhile."""
     return InstrumentDefinition.from_yaml(text)

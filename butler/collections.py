@@ -47,11 +47,11 @@ class Collections:
         """
         if self._butler.inputs:
             self._butler.adopt(refs)
-        self._registry.database.transact(collections.tag, name, refs)
+        self._registry.database.ensure(collections.tag, name, refs)
 
     def untag(self, name: str, refs: Sequence[DatasetRef]) -> None:
         """Take datasets out of a TAGGED collection; see `registry.collections.untag`."""
-        self._registry.database.transact(collections.untag, name, refs)
+        self._registry.database.ensure(collections.untag, name, refs)
 
     def remove(self, name: str) -> None:
         """Remove a collection; see `registry.collections.remove`."""

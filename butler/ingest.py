@@ -122,7 +122,7 @@ def ingest_raws(
         raise IngestError(
             f"'{transfer}' is no way to transfer files.{did_you_mean(transfer, transfer_modes)}"
         )
-    definitions = [butler.definition(name) for name in cameras.names(butler.registry)]
+    definitions = cameras.defined(butler.registry)
     if not definitions:
         raise IngestError(
             "No camera is registered in this repository; do it first with: "

@@ -8,18 +8,18 @@ camera, and every question goes to the repository itself and then to its inputs
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from butler import cameras, gathering, searching
 from butler.inputs import Place, open_inputs, recorded
 from registry import calibrations, collections, explaining
-from registry.errors import InvalidDataId, MissingDataset
+from registry.errors import InvalidDataId, MissingDataset, RegistryError
 from registry.identity import DataId, DatasetRef, DatasetType
 from registry.provenance.door import Provenance
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from registry.registry import Registry
 
 __all__ = ["Questions"]
+
+T = TypeVar("T")
 
 
 class Questions:
@@ -114,20 +116,24 @@ class Questions:
             Observation time [TAI ns since 1970] for calibrations; taken from the exposure when
             the data ID names one.
         """
-        kind = self._kind(dataset_type)
-        full = self._completed(kind, DataId.of(data_id, **keys))
         searched = self._searched(collections)
-        if kind.is_calibration and at is None and "exposure" in full:
-            at = self._time_of(full)
-        if at is None:
-            full = DataId({k: v for k, v in full.items() if k in kind.dimensions})
-        if not self._has_inputs:
-            return self.registry.find_dataset(kind, full, searched, at=at)
-        for place, names in searching.names_in(self._each_place(), searched):
-            found = place.find(kind.name, full, names, at=at) if names else None
-            if found is not None:
-                return found
-        return None
+
+        def find(kind: DatasetType) -> DatasetRef | None:
+            full = self._completed(kind, DataId.of(data_id, **keys))
+            time = at
+            if kind.is_calibration and time is None and "exposure" in full:
+                time = self._time_of(full)
+            if time is None:
+                full = DataId({k: v for k, v in full.items() if k in kind.dimensions})
+            if not self._has_inputs:
+                return self.registry.find_dataset(kind, full, searched, at=time)
+            for place, names in searching.names_in(self._each_place(), searched):
+                found = place.find(kind.name, full, names, at=time) if names else None
+                if found is not None:
+                    return found
+            return None
+
+        return self._with_kind(dataset_type, find)
 
     def query_datasets(
         self,
@@ -224,23 +230,20 @@ class Questions:
         kind, searched = self._kind(dataset_type), self._searched(collections)
         if self._has_inputs:
             return searching.explain_no_datasets(self.places, kind.name, searched, **options)
-        with self.registry.read() as connection:
-            return explaining.explain_no_datasets(connection, kind, searched, **options)
+        return self.registry.database.ask(explaining.explain_no_datasets, kind, searched, **options)
 
     def explain_no_records(self, element: str, **options: Any) -> str:
         """Say why no record was found; see `registry.explaining.explain_no_records`."""
         if self._has_inputs:
             return gathering.explain_no_records(self.places, element, **options)
-        with self.registry.read() as connection:
-            return explaining.explain_no_records(connection, element, **options)
+        return self.registry.database.ask(explaining.explain_no_records, element, **options)
 
     def explain_no_data_ids(self, dimensions: Sequence[str], **options: Any) -> str:
         """Say why no data ID was found; see `registry.explaining.explain_no_data_ids`."""
         options = self._with_collections(options)
         if self._has_inputs:
             return gathering.explain_no_data_ids(self.places, dimensions, **options)
-        with self.registry.read() as connection:
-            return explaining.explain_no_data_ids(connection, dimensions, **options)
+        return self.registry.database.ask(explaining.explain_no_data_ids, dimensions, **options)
 
     def query_data_ids(self, dimensions: Sequence[str], **options: Any) -> list[DataId]:
         """List data IDs; see `registry.data_ids.query_data_ids`.
@@ -315,9 +318,12 @@ class Questions:
                 return cameras.load(place.registry, instrument)
         return cameras.load(self.registry, instrument)
 
-    @cached_property
-    def _definitions(self) -> dict[str, InstrumentDefinition]:
-        return {}
+    def _find_definition(self, instrument: str) -> InstrumentDefinition | None:
+        """Give it, or None for a camera that is known by its record alone."""
+        for place in self._each_place():
+            if instrument in cameras.names(place.registry):
+                return cameras.find(place.registry, instrument)
+        return cameras.find(self.registry, instrument)
 
     def _kind(self, dataset_type: str | DatasetType) -> DatasetType:
         if isinstance(dataset_type, DatasetType):
@@ -327,14 +333,27 @@ class Questions:
                 "What to get or put is told by the name of a dataset type, a DatasetType or a "
                 f"DatasetRef, not by {dataset_type!r}."
             )
-        kind = self._kinds.get(dataset_type)
-        if kind is None:
-            if self._has_inputs:
-                kind = searching.dataset_type(self._each_place(), dataset_type)
-            else:
-                kind = self.registry.dataset_type(dataset_type)
-            self._kinds[dataset_type] = kind
-        return kind
+        if self._has_inputs:
+            return searching.dataset_type(self._each_place(), dataset_type)
+        return self.registry.dataset_type(dataset_type)
+
+    def _with_kind(self, dataset_type: str | DatasetType, act: Callable[[DatasetType], T]) -> T:
+        """Do something with a dataset type: as it was looked up before, if it still is that.
+
+        What is done refuses a definition that is not in force.  The answers of calibrations are
+        found by their times, and do not.
+        """
+        if not isinstance(dataset_type, str):
+            return act(self._kind(dataset_type))
+        known = self._kinds.get(dataset_type)
+        if known is not None and not known.is_calibration:
+            try:
+                return act(known)
+            except RegistryError:
+                if self._kind(dataset_type) == known:
+                    raise
+        kind = self._kinds[dataset_type] = self._kind(dataset_type)
+        return act(kind)
 
     def _searched(self, given: str | Sequence[str] | None) -> list[str]:
         if given is None:
@@ -350,9 +369,9 @@ class Questions:
         name = data_id.get("instrument") or cameras.only_one(p.registry for p in self.places)
         if name is None:
             return data_id
-        definition = self._definitions.get(str(name))
+        definition = self._find_definition(str(name))
         if definition is None:
-            definition = self._definitions[str(name)] = self.definition(str(name))
+            return data_id
         wanted = {*kind.dimensions, "exposure"} if kind.is_calibration else set(kind.dimensions)
         full = definition.expand({**data_id, "instrument": name})
         return DataId.of({k: v for k, v in full.items() if k in wanted or k in data_id})
@@ -372,16 +391,16 @@ class Questions:
     ) -> DatasetRef:
         if isinstance(what, DatasetRef):
             return what
-        kind = self._kind(what)
         searched = self._searched(collections_)
         if not searched:
             raise InvalidDataId(
                 "No collection to search: open the Butler with collections=..., "
                 "or give collections=."
             )
-        ref = self.find_dataset(kind, data_id, collections=searched, **keys)
+        ref = self.find_dataset(what, data_id, collections=searched, **keys)
         if ref is not None:
             return ref
+        kind = self._kind(what)
         full = self._completed(kind, DataId.of(data_id, **keys))
         nearest = ""
         if kind.is_calibration and (at := self._time_of(full) if "exposure" in full else None):

@@ -16,6 +16,7 @@ import yaml
 
 from backbone import endpoints
 from butler.errors import RepositoryExists, RepositoryNotFound
+from registry import plain_yaml
 from registry.errors import SkyspineError
 from registry.registry import Registry
 
@@ -93,7 +94,7 @@ class Repository:
         """
         folder = _folder(root)
         try:
-            settings = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+            settings = plain_yaml.load_file(folder / CONFIG)
             url = settings["db"]
             if not isinstance(url, str):
                 raise TypeError

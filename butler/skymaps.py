@@ -9,13 +9,12 @@ a repository need.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from butler.errors import ButlerError
-from registry import dimensions
+from registry import dimensions, plain_yaml
 from registry.errors import did_you_mean
 from registry.regions import decode, from_vertices
 
@@ -184,7 +183,7 @@ def read(source: Any) -> Mapping[str, Any]:
         If it cannot be read, or holds no mapping.
     """
     try:
-        loaded = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
+        loaded = plain_yaml.load_file(source)
     except (OSError, yaml.YAMLError) as error:
         raise SkymapError(
             f"{source} cannot be read as a skymap definition: {error}", path=source

@@ -12,8 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from registry.database import delete_among, insert_missing, insert_rows, lock_rows, rows_of, utc_now
-from registry.errors import CollectionTypeError, Conflict, InUse, UnknownCollection
+from registry.database import (
+    delete_among,
+    hold_rows,
+    insert_missing,
+    insert_new,
+    insert_rows,
+    lock_rows,
+    rows_of,
+    utc_now,
+)
+from registry.errors import (
+    CollectionTypeError,
+    Conflict,
+    InUse,
+    UnknownCollection,
+    UnknownDataset,
+)
 from registry.schema.calibrations import calibration
 from registry.schema.collections import collection, collection_chain, tagged
 from registry.schema.identity import dataset
@@ -86,28 +101,24 @@ def register(connection: sa.Connection, name: str, type: str = "RUN", doc: str =
         If the name or the type is not a legal one.
     """
     check(name, type)
-    found = connection.execute(
-        sa.select(collection.c.type).where(collection.c.name == name)
-    ).scalar()
+    asked = sa.select(collection.c.type).where(collection.c.name == name)
+    found = connection.execute(asked).scalar()
     if found is None:
-        row = sa.select(
-            sa.literal(name),
-            sa.literal(type),
-            sa.literal(doc),
-            sa.literal(utc_now(), collection.c.created_at.type),
-        )
-        insert_missing(connection, collection, row, ("name", "type", "doc", "created_at"))
-        found_now = connection.execute(
-            sa.select(collection.c.type).where(collection.c.name == name)
-        ).scalar_one()
-        if found_now == type:
+        row = {"name": name, "type": type, "doc": doc, "created_at": utc_now()}
+        if insert_new(connection, collection, row):
             return True
-        found = found_now
+        found = connection.execute(asked).scalar()
+        if found is None:
+            raise _vanished(name)
     if found != type:
         raise CollectionTypeError(
             f"'{name}' is a {found} collection already; it cannot be made a {type} one."
         )
     return False
+
+
+def _vanished(name: str) -> InUse:
+    return InUse(f"'{name}' was there and is being removed by another process; repeat.")
 
 
 def check(name: str, type: str) -> None:  # noqa: A002
@@ -148,6 +159,9 @@ def register_many(connection: sa.Connection, wanted: Mapping[str, tuple[str, str
     insert_rows(connection, collection, new, skip_existing=True)
     if new:
         known = known_types(connection, wanted)
+    gone = next((name for name in wanted if name not in known), None)
+    if new and gone is not None:
+        raise _vanished(gone)
     _check_types(known, {name: kind for name, (kind, _) in wanted.items()})
     return len(new)
 
@@ -182,10 +196,10 @@ def _check_types(known: Mapping[str, str], wanted: Mapping[str, str]) -> None:
 
 def ensure(connection: sa.Connection, name: str, type: str = "RUN") -> Collection:  # noqa: A002
     """Look a collection up, and register it when it does not exist; errors as `register`."""
-    row = connection.execute(_NAMED, {"asked": name}).first()
+    row = connection.execute(hold_rows(_NAMED, connection), {"asked": name}).first()
     if row is None or row.type != type:
         register(connection, name, type)
-        return get_collection(connection, name)
+        return get_collection(connection, name, hold=True)
     return Collection(row.id, row.name, row.type, row.doc)
 
 
@@ -194,8 +208,17 @@ _NAMED = sa.select(collection.c.id, collection.c.name, collection.c.type, collec
 )
 
 
-def get_collection(connection: sa.Connection, name: str, *, lock: bool = False) -> Collection:
+def get_collection(
+    connection: sa.Connection, name: str, *, lock: bool = False, hold: bool = False
+) -> Collection:
     """Look one up by name.
+
+    Parameters
+    ----------
+    lock : bool
+        Whether only this transaction shall change it until it ends.
+    hold : bool
+        Whether nobody shall remove it until this transaction ends.
 
     Raises
     ------
@@ -203,6 +226,8 @@ def get_collection(connection: sa.Connection, name: str, *, lock: bool = False) 
         With the nearest names.
     """
     statement = lock_rows(_NAMED, connection) if lock else _NAMED
+    if hold:
+        statement = hold_rows(_NAMED, connection)
     row = connection.execute(statement, {"asked": name}).first()
     if row is None:
         raise UnknownCollection(name, connection.execute(sa.select(collection.c.name)).scalars())
@@ -220,9 +245,12 @@ def chain(connection: sa.Connection, name: str, children: Sequence[str]) -> None
         If a child does not exist.
     """
     register(connection, name, "CHAINED")
-    parent = get_collection(connection, name, lock=True)
+    # two that are defined at once could close a circle that neither sees
+    every = sa.select(collection.c.id).where(collection.c.type == "CHAINED")
+    connection.execute(lock_rows(every.order_by(collection.c.id), connection)).all()
+    parent = get_collection(connection, name)
     unique = list(dict.fromkeys(children))
-    members = [get_collection(connection, child) for child in unique]
+    members = [get_collection(connection, child, hold=True) for child in unique]
     if name in _below(connection, unique):
         raise CollectionTypeError(
             f"'{name}' cannot be chained below itself ({', '.join(unique)} lead to it)."
@@ -440,11 +468,17 @@ def tag(connection: sa.Connection, name: str, refs: Sequence[DatasetRef]) -> Non
     ------
     CollectionTypeError
         If the collection is not a TAGGED one.
+    UnknownDataset
+        If one does not exist (any more).
     """
-    target = get_collection(connection, name)
+    target = get_collection(connection, name, lock=True)
     if target.type != "TAGGED":
         raise CollectionTypeError(f"'{name}' is a {target.type} collection; tag into a TAGGED one.")
     given = rows_of(connection, [{"id": r.id} for r in refs], {"id": sa.Uuid})
+    there = sa.exists().where(dataset.c.id == given.c.id)
+    gone = connection.execute(sa.select(given.c.n).where(~there).limit(1)).scalar()
+    if gone is not None:
+        raise UnknownDataset(str(refs[gone]))
     source = sa.select(
         sa.literal(target.id), dataset.c.dataset_type_id, dataset.c.data_id, dataset.c.id
     ).join_from(given, dataset, dataset.c.id == given.c.id)
@@ -468,7 +502,7 @@ def tag(connection: sa.Connection, name: str, refs: Sequence[DatasetRef]) -> Non
 
 def untag(connection: sa.Connection, name: str, refs: Sequence[DatasetRef]) -> None:
     """Take datasets out of a TAGGED collection; those not in it are passed over."""
-    _untag(connection, get_collection(connection, name).id, [r.id for r in refs])
+    _untag(connection, get_collection(connection, name, lock=True).id, [r.id for r in refs])
 
 
 def _untag(connection: sa.Connection, collection_id: int, ids: Sequence[uuid.UUID]) -> None:

@@ -1,7 +1,7 @@
 """Which datasets exist, of which type, with which data ID, in which run?
 
-Verbs: register a dataset type, insert datasets, remove them.  Question: find one; many that fulfil
-a condition are found by `registry.finding`.
+Verbs: register a dataset type, remove it, insert datasets, remove them.  Question: find one; many
+that fulfil a condition are found by `registry.finding`.
 Tables: `registry.schema.identity`.  Where a dataset's files lie is `backbone.files`.
 """
 
@@ -19,12 +19,14 @@ from registry.database import (
     CHUNK,
     analyze,
     delete_among,
+    hold_rows,
     in_written_order,
     insert_missing,
+    insert_new,
     insert_rows,
     kind_of,
+    lock_rows,
     many_objects,
-    remembered,
     rows_of,
     table_of,
     utc_now,
@@ -42,7 +44,12 @@ from registry.errors import (
 )
 from registry.identity import DIMENSIONS, DataId, DatasetRef, DatasetType, columns_of, uuid7s
 from registry.keys import check_keys
-from registry.schema.calibrations import calibration, calibration_fact
+from registry.schema.calibrations import (
+    calibration,
+    calibration_fact,
+    calibration_policy,
+    calibration_policy_match,
+)
 from registry.schema.collections import collection, tagged
 from registry.schema.identity import data_id, dataset, dataset_type
 from registry.schema.identity import data_id as data_id_table
@@ -59,6 +66,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
+    "all_there",
     "check_removable",
     "dataset_types",
     "find_dataset",
@@ -68,7 +76,9 @@ __all__ = [
     "insert_datasets",
     "present_data_ids",
     "register_dataset_type",
+    "remove_dataset_type",
     "remove_datasets",
+    "require_current",
 ]
 
 _GIVEN_TYPES: dict[str, Any] = {
@@ -123,11 +133,12 @@ def register_dataset_type(connection: sa.Connection, kind: DatasetType) -> bool:
     }
     found = _type_row(connection, kind.name)
     if found is None:
-        insert_rows(connection, dataset_type, [row], skip_existing=True)
-        found = _type_row(connection, kind.name)
-        if found is not None and _kind(found) == kind:
+        if insert_new(connection, dataset_type, row):
             return True
-    if found is not None and _kind(found) != kind:
+        found = _type_row(connection, kind.name)
+    if found is None:
+        raise InUse(f"'{kind.name}' was there and is being removed by another process; repeat.")
+    if _kind(found) != kind:
         raise DefinitionConflict(
             f"The dataset type '{kind.name}' is registered already as {_kind(found)}; "
             f"asked for: {kind}."
@@ -135,15 +146,37 @@ def register_dataset_type(connection: sa.Connection, kind: DatasetType) -> bool:
     return False
 
 
+def remove_dataset_type(connection: sa.Connection, name: str) -> None:
+    """Remove a dataset type of which there is no dataset, with its calibration policy.
+
+    Raises
+    ------
+    UnknownDatasetType
+        With the nearest names.
+    InUse
+        If there are datasets of it.
+    """
+    found = connection.execute(lock_rows(_TYPE, connection), {"asked": name}).first()
+    if found is None:
+        raise _unknown(connection, name)
+    one = sa.select(dataset.c.id).where(dataset.c.dataset_type_id == found.id).limit(1)
+    if connection.execute(one).first() is not None:
+        raise InUse(f"There are datasets of the type '{name}'; purge them first.")
+    for table in (calibration_policy_match, calibration_policy):
+        connection.execute(sa.delete(table).where(table.c.dataset_type_id == found.id))
+    connection.execute(sa.delete(dataset_type).where(dataset_type.c.id == found.id))
+
+
 _TYPE = sa.select(dataset_type).where(dataset_type.c.name == sa.bindparam("asked"))
 
 
-def _type_row(connection: sa.Connection, name: str) -> Any:
-    return remembered(
-        connection,
-        f"dataset type {name}",
-        lambda: connection.execute(_TYPE, {"asked": name}).first(),
-    )
+def _type_row(connection: sa.Connection, name: str, *, hold: bool = False) -> Any:
+    statement = hold_rows(_TYPE, connection) if hold else _TYPE
+    return connection.execute(statement, {"asked": name}).first()
+
+
+def _unknown(connection: sa.Connection, name: str) -> UnknownDatasetType:
+    return UnknownDatasetType(name, connection.execute(sa.select(dataset_type.c.name)).scalars())
 
 
 def _kind(row: Any) -> DatasetType:
@@ -161,8 +194,24 @@ def get_dataset_type(connection: sa.Connection, name: str) -> DatasetType:
     """
     row = _type_row(connection, name)
     if row is None:
-        raise UnknownDatasetType(name, connection.execute(sa.select(dataset_type.c.name)).scalars())
+        raise _unknown(connection, name)
     return _kind(row)
+
+
+def require_current(connection: sa.Connection, kind: DatasetType) -> None:
+    """Refuse a definition that is not the one in force: the type was registered anew meanwhile.
+
+    Raises
+    ------
+    DefinitionConflict
+        If it is another.
+    """
+    row = _type_row(connection, kind.name)
+    if row is not None and _kind(row) != kind:
+        raise DefinitionConflict(
+            f"The dataset type '{kind.name}' is now registered as {_kind(row)}, and was asked for "
+            f"as {kind}; look it up anew."
+        )
 
 
 def dataset_types(connection: sa.Connection) -> list[DatasetType]:
@@ -282,12 +331,14 @@ def _insert_datasets(
     ids: Sequence[uuid.UUID] | None,
     dates: Sequence[int],
 ) -> list[DatasetRef]:
-    target = run if isinstance(run, coll.Collection) else coll.get_collection(connection, run)
+    target = run
+    if not isinstance(target, coll.Collection):
+        target = coll.get_collection(connection, target, hold=True)
     if target.type != "RUN":
         raise CollectionTypeError(
             f"'{target.name}' is a {target.type} collection; datasets are inserted into a RUN."
         )
-    type_row = _type_row(connection, kind.name)
+    type_row = _type_row(connection, kind.name, hold=True)
     if type_row is None or _kind(type_row) != kind:
         raise UnknownDatasetType(kind.name, remedy="Register it first.")
     uuids = list(ids) if ids is not None else uuid7s(len(checked))
@@ -417,22 +468,39 @@ def find_dataset(
     ------
     UnknownCollection
         If a name does not exist.
+    DefinitionConflict
+        If none is found, and the type has another definition now.
     """
     key = kind.data_id(data_id)
-    asked = {"identity": key.key, "type": kind.name}
+    asked = {
+        "identity": key.key,
+        "type": kind.name,
+        "dimensions": ",".join(kind.dimensions),
+        "storage": kind.storage_class,
+        "calibrates": kind.is_calibration,
+    }
     for _, name, _, made, tagged_as in coll.search(connection, collections, _HAVING, asked):
         if made is not None:
             return DatasetRef(made, kind, key, name)
         if tagged_as is not None:
-            return get_refs(connection, [tagged_as])[tagged_as]
+            ref = get_refs(connection, [tagged_as]).get(tagged_as)
+            if ref is not None:  # or another process has just purged it
+                return ref
+    require_current(connection, kind)
     return None
 
 
 def _having() -> coll.Search:
     """Ask of each collection which dataset it has: made there, or tagged."""
+    # by its whole definition: who asks may have looked the type up before it was registered anew
     of_type = (
         sa.select(dataset_type.c.id)
-        .where(dataset_type.c.name == sa.bindparam("type", type_=sa.String))
+        .where(
+            dataset_type.c.name == sa.bindparam("type", type_=sa.String),
+            dataset_type.c.dimensions == sa.bindparam("dimensions", type_=sa.String),
+            dataset_type.c.storage_class == sa.bindparam("storage", type_=sa.String),
+            dataset_type.c.is_calibration == sa.bindparam("calibrates", type_=sa.Boolean),
+        )
         .scalar_subquery()
     )
     of_data_id = (
@@ -508,6 +576,12 @@ def get_refs(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.U
             known = ids[start + place]
             refs[known] = DatasetRef(known, kind, DataId(items), run)
     return refs
+
+
+def all_there(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> list[DatasetRef] | None:
+    """Look datasets up by identity, all or none: in their order, or None when one is unknown."""
+    found = get_refs(connection, ids)
+    return [found[i] for i in ids] if len(found) == len(ids) else None
 
 
 def _all_columns() -> list[Any]:

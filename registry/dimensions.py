@@ -191,6 +191,7 @@ class UnknownColumn(UnknownName):
 
 
 _NOT_FINITE = (math.inf, -math.inf)
+_LARGEST = 2**1023
 _WORDS = {int: "an integer", str: "a text", float: "a number", bool: "true or false"}
 
 
@@ -220,6 +221,8 @@ def _fitting(column: sa.Column[Any], kind: tuple[type, int], value: Any) -> Any:
     if python is int and isinstance(value, float) and value.is_integer():
         value = int(value)  # a DataFrame has floats in columns of integers where some are missing
     numbers = (int, float) if python is float else (python,)
+    if python is float and isinstance(value, int) and abs(value) > _LARGEST:
+        value = str(value)  # no float is as large
     wrong = not isinstance(value, numbers) or (isinstance(value, bool) and python in (int, float))
     if not wrong and limit:
         wrong = len(value) > limit if python is str else not -limit <= value <= limit

@@ -22,6 +22,7 @@
         ├── InUse                       other rows still refer to what should go
         ├── InvalidState                a state machine has no such edge, or another process took it
         ├── ReadOnly (PermissionError)
+        ├── UnstorableValue (ValueError)    a text or number that no database takes
         ├── DatabaseUnavailable (ConnectionError)
         └── WrongRevision               the database is behind or ahead of the code
 """
@@ -55,10 +56,14 @@ __all__ = [
     "UnknownName",
     "UnknownPackage",
     "UnknownRevision",
+    "UnstorableValue",
     "ValidityOverlap",
     "WrongRevision",
     "did_you_mean",
 ]
+
+
+_LONGEST_NAME = 500
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -77,6 +82,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         ``" Did you mean 'x'?"`` with a leading blank, or the known names when there are few, or
         ``""``.
     """
+    if len(name) > _LONGEST_NAME:
+        return ""
     names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     lowered = {n.lower(): n for n in names}
@@ -89,13 +96,26 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return ""
 
 
+_LONGEST = 4_000
+"""Of a message so much is shown [characters]; a longer one repeats what was given."""
+
+
+def _printable(text: str) -> str:
+    """Write out what no terminal takes, and leave out what nobody reads."""
+    shown = text.encode("utf-8", "backslashreplace").decode()
+    if len(shown) <= _LONGEST:
+        return shown
+    half = _LONGEST // 2
+    return f"{shown[:half]} [... {len(shown) - 2 * half:,} characters ...] {shown[-half:]}"
+
+
 class SkyspineError(Exception):
     """Something that skyspine was asked for could not be done."""
 
     code: ClassVar[str] = "skyspine"
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(message or (type(self).__doc__ or "").strip())
+        super().__init__(_printable(message or (type(self).__doc__ or "").strip()))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let errors of every class pass between processes, whatever their arguments are."""
@@ -313,6 +333,12 @@ class ReadOnly(RegistryError, PermissionError):
     """The repository was opened for reading only."""
 
     code = "read-only"
+
+
+class UnstorableValue(RegistryError, ValueError):
+    """No database takes this value."""
+
+    code = "unstorable-value"
 
 
 class DatabaseUnavailable(RegistryError, ConnectionError):

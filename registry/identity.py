@@ -243,14 +243,25 @@ def _checked(key: str, value: Any) -> str | int:
                 f"{key}={value[:140]!r} must have 1 to 128 characters "
                 "and neither '|' nor a zero byte."
             )
-        return str(value)
+        return _whole(key, value)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise InvalidDataId(
             f"{key} must be a string or an integer, but is {value!r} ({type(value).__name__})."
         )
     if isinstance(value, str) and "\x00" in value:
         raise InvalidDataId(f"{key} must not hold a zero byte.")
-    return value
+    return _whole(key, value) if isinstance(value, str) else value
+
+
+def _whole(key: str, value: str) -> str:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidDataId(
+                f"{key}={value!r} holds half of a surrogate pair, which is no character."
+            ) from error
+    return str(value)
 
 
 @dataclass(frozen=True, slots=True)

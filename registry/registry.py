@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Self
 import sqlalchemy as sa
 
 from registry import calibrations, collections, datasets, deploy, dimensions, finding, reports
-from registry.database import Database, plan_of, shown_sql
+from registry.database import Database, plan_of, question, shown_sql
 from registry.discovery import Discovery
-from registry.identity import DataId, DatasetRef, DatasetType
+from registry.identity import DataId, DatasetRef, DatasetType, uuid7s
 from registry.provenance.door import Provenance
 from registry.schema.identity import repository
 
@@ -122,9 +122,9 @@ class Registry(Discovery):
 
     def insert_dimension_records(self, element: str, rows: Any, on_conflict: str = "fail") -> int:
         """Insert dimension records; see `registry.dimensions.insert_dimension_records`."""
-        return self.database.transact(
-            dimensions.insert_dimension_records, element, rows, on_conflict
-        )
+        again = on_conflict == "skip"
+        transact = self.database.ensure if again else self.database.transact
+        return transact(dimensions.insert_dimension_records, element, rows, on_conflict)
 
     def load_exposures(
         self,
@@ -159,6 +159,7 @@ class Registry(Discovery):
             logs.load_exposures, log, meant.with_columns(columns or {}), noon_ns=noon_ns
         )
 
+    @question
     def expand(self, data_ids: Sequence[Mapping[str, Any]]) -> list[DataId]:
         """Add what records imply to data IDs; see `registry.dimensions.expand`."""
         with self.read() as connection:
@@ -166,13 +167,19 @@ class Registry(Discovery):
 
     def register_dataset_type(self, kind: DatasetType) -> bool:
         """Register a dataset type; see `registry.datasets.register_dataset_type`."""
-        return self.database.transact(datasets.register_dataset_type, kind)
+        return self.database.ensure(datasets.register_dataset_type, kind)
 
+    def remove_dataset_type(self, name: str) -> None:
+        """Remove a dataset type that has no dataset; see `registry.datasets`."""
+        self.database.transact(datasets.remove_dataset_type, name)
+
+    @question
     def dataset_type(self, name: str) -> DatasetType:
         """Look a dataset type up; see `registry.datasets.get_dataset_type`."""
         with self.read() as connection:
             return datasets.get_dataset_type(connection, name)
 
+    @question
     def dataset_types(self) -> list[DatasetType]:
         """List all dataset types."""
         with self.read() as connection:
@@ -187,9 +194,18 @@ class Registry(Discovery):
         ids: Sequence[uuid.UUID] | None = None,
     ) -> list[DatasetRef]:
         """Register datasets without files; see `registry.datasets.insert_datasets`."""
-        kind = self._kind(dataset_type)
-        return self.database.transact(datasets.insert_datasets, kind, list(data_ids), run, ids=ids)
+        kind, asked = self._kind(dataset_type), list(data_ids)
+        chosen = list(ids) if ids is not None else uuid7s(len(asked))
+        return self.database.transact_once(
+            lambda connection: datasets.all_there(connection, chosen),
+            datasets.insert_datasets,
+            kind,
+            asked,
+            run,
+            ids=chosen,
+        )
 
+    @question
     def find_dataset(
         self,
         dataset_type: DatasetType | str,
@@ -212,7 +228,7 @@ class Registry(Discovery):
             holds then.
         """
         with self.read() as connection:
-            kind = self._kind(dataset_type)
+            kind = self._kind_in(connection, dataset_type)
             if kind.is_calibration and at is not None:
                 searched = collections.flatten(connection, collections_)
                 observed = [(data_id, at)]
@@ -221,19 +237,21 @@ class Registry(Discovery):
                     return found
             if set(kind.dimensions) - set(data_id):
                 if at is not None:
+                    datasets.require_current(connection, kind)
                     return None
                 kind.data_id(data_id)
             return datasets.find_dataset(
                 connection, kind, DataId.of(data_id).subset(kind.dimensions), collections_
             )
 
+    @question
     def query_datasets(
         self, dataset_type: DatasetType | str, collections_: str | Sequence[str], **options: Any
     ) -> list[DatasetRef]:
         """Find many datasets; see `registry.finding.query_datasets` for the options."""
         with self.read() as connection:
             return finding.query_datasets(
-                connection, self._kind(dataset_type), collections_, **options
+                connection, self._kind_in(connection, dataset_type), collections_, **options
             )
 
     def stream_datasets(
@@ -241,25 +259,28 @@ class Registry(Discovery):
     ) -> Iterator[DatasetRef]:
         """Find datasets and give them while they come; see `registry.finding.stream_datasets`."""
         with self.database.stream() as connection:
-            kind = self._kind(dataset_type)
+            kind = self._kind_in(connection, dataset_type)
             yield from finding.stream_datasets(connection, kind, collections_, **options)
 
+    @question
     def table_of_datasets(
         self, dataset_type: DatasetType | str, collections_: str | Sequence[str], **options: Any
     ) -> pa.Table:
         """Find datasets as a table of Arrow; see `registry.finding.table_of_datasets`."""
         with self.read() as connection:
-            kind = self._kind(dataset_type)
+            kind = self._kind_in(connection, dataset_type)
             return finding.table_of_datasets(connection, kind, collections_, **options)
 
+    @question
     def count_datasets(
         self, dataset_type: DatasetType | str, collections_: str | Sequence[str], **options: Any
     ) -> list[dict[str, Any]]:
         """Count datasets, by the values of some names; see `registry.finding.count_datasets`."""
         with self.read() as connection:
-            kind = self._kind(dataset_type)
+            kind = self._kind_in(connection, dataset_type)
             return finding.count_datasets(connection, kind, collections_, **options)
 
+    @question
     def show_query(
         self, dataset_type: DatasetType | str, collections_: str | Sequence[str], **options: Any
     ) -> tuple[str, str]:
@@ -270,12 +291,13 @@ class Registry(Discovery):
         with self.read() as connection:
             searched = collections.flatten(connection, collections_)
             statement = finding.query_datasets_sql(
-                self._kind(dataset_type), searched, connection=connection, **options
+                self._kind_in(connection, dataset_type), searched, connection=connection, **options
             )
             if statement is None:
                 return "-- no collection is searched", ""
             return shown_sql(connection, statement), plan_of(connection, statement)
 
+    @question
     def get_refs(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, DatasetRef]:
         """Look datasets up by identity; unknown ones are left out."""
         with self.read() as connection:
@@ -283,12 +305,13 @@ class Registry(Discovery):
 
     def register_collection(self, name: str, type: str = "RUN", doc: str = "") -> bool:  # noqa: A002
         """Register a collection; see `registry.collections.register`."""
-        return self.database.transact(collections.register, name, type, doc)
+        return self.database.ensure(collections.register, name, type, doc)
 
     def chain(self, name: str, children: Sequence[str]) -> None:
         """Set the children of a chain; see `registry.collections.chain`."""
-        self.database.transact(collections.chain, name, children)
+        self.database.ensure(collections.chain, name, children)
 
+    @question
     def collections(self, pattern: str = "*") -> list[Collection]:
         """List collections; see `registry.collections.query`."""
         with self.read() as connection:
@@ -303,7 +326,7 @@ class Registry(Discovery):
         resolve: str | None = None,
     ) -> int:
         """Certify calibrations; see `registry.calibrations.certify`."""
-        return self.database.transact(
+        return self.database.ensure(
             calibrations.certify, collection, refs, timespan, resolve=resolve
         )
 
@@ -318,6 +341,7 @@ class Registry(Discovery):
         kind = self._kind(dataset_type)
         return self.database.transact(calibrations.decertify, collection, kind, timespan, data_ids)
 
+    @question
     def find_calibrations(
         self,
         dataset_type: DatasetType | str,
@@ -334,6 +358,7 @@ class Registry(Discovery):
                 connection, kind, observations, searched, facts=facts
             )
 
+    @question
     def explain_calibration(
         self,
         dataset_type: DatasetType | str,
@@ -344,7 +369,7 @@ class Registry(Discovery):
         facts: Mapping[str, Any] | None = None,
     ) -> calibrations.Explanation:
         """Say why it is this calibration; see `registry.calibrations.explain_calibration`."""
-        with self.read() as connection:
+        with self.database.snapshot() as connection:
             kind = self._kind_in(connection, dataset_type)
             searched = collections.flatten(connection, collections_)
             return calibrations.explain_calibration(
@@ -367,12 +392,13 @@ class Registry(Discovery):
             As in `registry.calibrations.Policy`.
         """
         policy = calibrations.Policy(selection, limit_ns, dict(match or {}))
-        self.database.transact(calibrations.set_policy, self._kind(dataset_type), policy)
+        self.database.ensure(calibrations.set_policy, self._kind(dataset_type), policy)
 
     def remove_calibration_policy(self, dataset_type: DatasetType | str) -> bool:
         """Return a type to plain validity; see `registry.calibrations.remove_policy`."""
         return self.database.transact(calibrations.remove_policy, self._kind(dataset_type))
 
+    @question
     def calibration_policies(self) -> dict[str, calibrations.Policy]:
         """List the policies by type; see `registry.calibrations.all_policies`."""
         with self.read() as connection:
@@ -382,7 +408,7 @@ class Registry(Discovery):
         self, facts: Mapping[uuid.UUID, Mapping[str, float | str]]
     ) -> None:
         """Store facts of calibrations; see `registry.calibrations.record_facts`."""
-        self.database.transact(calibrations.record_facts, facts)
+        self.database.ensure(calibrations.record_facts, facts)
 
     def import_calibrations(
         self,
@@ -411,6 +437,7 @@ class Registry(Discovery):
 
         return self.database.transact(verb)
 
+    @question
     def report(self, view: str) -> pd.DataFrame:
         """Read a reporting view; see `registry.reports`."""
         with self.read() as connection:

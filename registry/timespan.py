@@ -224,6 +224,11 @@ class Timespan:
     end: int | None = None
 
     def __post_init__(self) -> None:
+        for bound in (self.begin, self.end):
+            if bound is not None and (isinstance(bound, bool) or bound != bound or bound % 1):  # noqa: PLR0124 (NaN)
+                raise ValueError(
+                    f"A bound of a validity range is whole nanoseconds, not {bound!r}."
+                )
         begin, end = self.bounds
         if begin >= end:
             raise ValueError(

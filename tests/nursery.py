@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 CHECKOUT = Path(__file__).parents[1]
 PATIENCE = 60.0  # [s] until a process that should have ended counts as hung
@@ -70,14 +70,20 @@ class Child:
 
 
 class Nursery:
-    """The process that forks."""
+    """The process that forks.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    *also : str
+        Further modules that it imports for its children.
+    """
+
+    def __init__(self, *also: str) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.settimeout(PATIENCE)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.nursery", str(theirs.fileno())],
+                [sys.executable, "-m", "tests.nursery", str(theirs.fileno()), *also],
                 cwd=CHECKOUT,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
@@ -147,9 +153,9 @@ def moments_to_die(n_moments: int, kills: int) -> list[int]:
     return [dice.randint(low + 1, high) for low, high in pairwise(edges)]
 
 
-def main(channel: socket.socket) -> None:
+def main(channel: socket.socket, also: Sequence[str]) -> None:
     """Fork a child for each request, and wait for its end when asked."""
-    for name in MODULES:
+    for name in (*MODULES, *also):
         importlib.import_module(name)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     ended: dict[int, int] = {}
@@ -200,4 +206,4 @@ def _child(request: dict[str, Any], output: int) -> None:
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])))
+    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])

@@ -13,11 +13,12 @@ from typing import Any
 
 import yaml
 
+from registry import plain_yaml
 from workflow.errors import PipelineError
 
 __all__ = ["MarkedList", "MarkedMap", "load", "scalar"]
 
-_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_INTEGER = re.compile(r"[-+]?[0-9]{1,4000}|0o[0-7]{1,4000}|0x[0-9a-fA-F]{1,4000}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL = {
     "": None,
@@ -30,6 +31,10 @@ _SPECIAL = {
     "-.inf": float("-inf"),
     ".nan": float("nan"),
 }
+
+
+class _Loader(plain_yaml.Bounded, yaml.BaseLoader):
+    """Composes nodes only; what they mean is said below."""
 
 
 class MarkedMap(dict[str, Any]):
@@ -85,7 +90,7 @@ def load(text: str, file: str = "") -> Any:
         If it is not YAML, or a key is given twice.
     """
     try:
-        node = yaml.compose(text, Loader=yaml.BaseLoader)
+        node = plain_yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         what = ", ".join(filter(None, (error.context, error.problem)))

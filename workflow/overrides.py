@@ -37,6 +37,7 @@ from lsst.pex.config.configurableActions import (
 )
 from lsst.pex.config.configurableField import ConfigurableInstance
 
+from registry import plain_yaml
 from registry.errors import did_you_mean
 from workflow import marked_yaml
 from workflow.config_values import import_dotted, leaf_values
@@ -176,10 +177,11 @@ def read_overrides(
     """
     name = str(file)
     try:
-        text = Path(os.path.expandvars(name)).read_text(encoding="utf-8")
-    except OSError as error:
+        text = plain_yaml.read_bytes(os.path.expandvars(name)).decode()
+    except (OSError, UnicodeDecodeError, plain_yaml.UnreadableYaml) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(
-            f"the override file cannot be read: {error.strerror or error}", origin=name
+            f"the override file cannot be read: {reason}", origin=name
         ) from error
     if name.endswith((".yaml", ".yml")):
         data = marked_yaml.load(text, name)

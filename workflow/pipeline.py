@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lsst.pex.config import Config
 
+from registry import plain_yaml
 from registry.errors import did_you_mean
 from registry.expressions import ExpressionError, parse
 from workflow.config_values import import_dotted, load_text, save_text
@@ -286,8 +287,8 @@ def _opened(source: str | Path) -> tuple[str, list[str], str]:
     if path in pipeline_names() and not Path(path).exists():
         path = shipped_pipeline(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = plain_yaml.read_bytes(path).decode()
+    except (OSError, UnicodeDecodeError, plain_yaml.UnreadableYaml) as error:
         reason = getattr(error, "strerror", None) or error
         bare = Path(path).name == path and not Path(path).suffix
         hint = did_you_mean(path, pipeline_names()) if bare else ""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry import plain_yaml
 from registry.errors import did_you_mean
 from workflow.configuration import Override, Script, read_overrides
 from workflow.errors import PipelineError
@@ -181,8 +182,8 @@ class _Reader:
         if str(path.resolve()) in self.above:
             raise self.error(f"'{location}' imports itself.", line)
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = plain_yaml.read_bytes(path).decode()
+        except (OSError, UnicodeDecodeError, plain_yaml.UnreadableYaml) as error:
             reason = getattr(error, "strerror", None) or error
             raise self.error(f"'{location}' cannot be read: {reason}.", line) from error
         below = _Reader(str(path), self.above).read(text)

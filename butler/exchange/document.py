@@ -18,6 +18,7 @@ import yaml
 
 from butler.errors import ExchangeError
 from butler.exchange import quick_yaml
+from registry import plain_yaml
 from registry.timespan import BEGINNING, END, Timespan
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Document:
         return [part for part in self.parts if part["type"] == name]
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _Loader(plain_yaml.Bounded, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Reads the tags of the format, and no others."""
 
     def __init__(self, stream: Any) -> None:
@@ -197,7 +198,7 @@ def read_document(path: Path) -> Document:
     """
     try:
         text, taken = quick_yaml.take_datasets(path.read_text(encoding="utf-8"), _scalar)
-        whole = yaml.load(text, _Loader)  # noqa: S506 (derives from the safe loader)
+        whole = plain_yaml.load(text, _Loader)
     except FileNotFoundError as error:
         raise ExchangeError(f"There is no export file {path}.", path=path) from error
     except (yaml.YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
@@ -238,7 +239,7 @@ def read_document(path: Path) -> Document:
 
 
 def _scalar(text: str) -> Any:
-    return yaml.load(text, _Loader)  # noqa: S506 (derives from the safe loader)
+    return plain_yaml.load(text, _Loader)
 
 
 def dataset_uuid(value: uuid.UUID | int) -> uuid.UUID:

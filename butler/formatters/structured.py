@@ -15,6 +15,7 @@ import yaml
 
 from butler.formatters.base import Formatter, encoded, provenance_text
 from butler.formatters.plain import Inexpressible, plain
+from registry import plain_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["JsonFormatter", "YamlFormatter"]
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PlainDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -107,7 +107,7 @@ class YamlFormatter(_StructuredFormatter):
     def values(self, content: bytes) -> Any:
         """Read plain values; tags that would make other objects are refused."""
         try:
-            return yaml.load(content, Loader=_Loader)  # noqa: S506
+            return plain_yaml.load(content)
         except yaml.YAMLError as error:
             raise ValueError(str(error)) from error
 

@@ -86,6 +86,10 @@ class Problem:
         return f"{place}{self.key or 'the document'}: {self.message}"
 
 
+_LONG = 400
+"""Of a problem that repeats what was written, so much is shown [characters]."""
+
+
 class DefinitionError(InstrumentError, ValueError):
     """The instrument definition has mistakes."""
 
@@ -94,7 +98,7 @@ class DefinitionError(InstrumentError, ValueError):
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.source = source
         self.problems = tuple(problems)
-        shown = [str(p) for p in self.problems[:8]]
+        shown = [p if len(p) <= _LONG else f"{p[:_LONG]} ..." for p in map(str, self.problems[:8])]
         if len(self.problems) > len(shown):
             shown.append(f"... and {len(self.problems) - len(shown)} more")
         head = f"The instrument definition {source} has {_count(len(self.problems), 'mistake')}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from butler.instrument.errors import DefinitionError, Problem
+from registry import plain_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +29,9 @@ _MAX_NODES = 200_000
 _SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
     (re.compile(r"(?:null|Null|NULL|~)?"), lambda _: None),
     (re.compile(r"true|True|TRUE|false|False|FALSE"), lambda text: text.lower() == "true"),
-    (re.compile(r"[-+]?[0-9]+"), int),
-    (re.compile(r"0o[0-7]+"), lambda text: int(text, 0)),
-    (re.compile(r"0x[0-9a-fA-F]+"), lambda text: int(text, 0)),
+    (re.compile(r"[-+]?[0-9]{1,4000}"), int),
+    (re.compile(r"0o[0-7]{1,4000}"), lambda text: int(text, 0)),
+    (re.compile(r"0x[0-9a-fA-F]{1,4000}"), lambda text: int(text, 0)),
     (re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"), float),
 )
 
@@ -38,7 +39,7 @@ _SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
 _Fastest: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(_Fastest):  # type: ignore[misc]
+class _Loader(plain_yaml.Bounded, _Fastest):  # type: ignore[misc]
     """Composes nodes only; plain scalars are interpreted here, not by YAML 1.1 rules."""
 
 
@@ -104,7 +105,7 @@ def read_document(text: str, source: str) -> Document:
         If it is not YAML that a definition may hold.
     """
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        node = plain_yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else None
@@ -132,9 +133,11 @@ def read_document_file(path: Path) -> Document:
         If it cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = plain_yaml.read_bytes(path).decode()
     except UnicodeDecodeError as error:
         raise DefinitionError(str(path), [Problem("", f"is not UTF-8 text: {error}")]) from error
+    except plain_yaml.UnreadableYaml as error:
+        raise DefinitionError(str(path), [Problem("", f"is no definition: {error}")]) from error
     return read_document(text, str(path))
 
 

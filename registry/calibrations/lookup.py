@@ -95,9 +95,13 @@ def find_calibrations(
             return [ref]
     policy = get_policy(connection, kind)
     asked = observed(connection, kind, policy, observations, facts)
-    candidates = _candidates(connection, kind, policy, searched, asked)
-    known = _certified(connection, kind, list({candidate for *_, candidate in candidates}))
-    return _best(policy, asked.times, candidates, known)
+    while True:
+        candidates = _candidates(connection, kind, policy, searched, asked)
+        wanted = {candidate for *_, candidate in candidates}
+        known = _certified(connection, kind, list(wanted))
+        if wanted <= known.keys():
+            return _best(policy, asked.times, candidates, known)
+        # another process has cut a range since: what took its place is found anew
 
 
 def _best(

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from registry.calibrations.facts import record_facts_of_type
 from registry.database import account, insert_rows, lock_rows, utc_now
 from registry.durations import lasting
-from registry.errors import InvalidDataId, RegistryError, did_you_mean
+from registry.errors import InvalidDataId, RegistryError, UnknownDatasetType, did_you_mean
 from registry.schema.calibrations import (
     SELECTIONS,
     calibration_policy,
@@ -40,6 +40,9 @@ class BadPolicy(RegistryError, ValueError):
     """A calibration policy cannot be like this."""
 
     code = "bad-policy"
+
+
+_LARGEST = 1e300
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Policy:
         for name, tolerance in self.match.items():
             if not name or len(name) > 128:
                 raise BadPolicy(f"{name[:60]!r} cannot name a fact: use 1 to 128 characters.")
-            if tolerance is not None and not 0 <= tolerance < float("inf"):
+            if tolerance is not None and not 0 <= tolerance <= _LARGEST:
                 raise BadPolicy(f"The tolerance of {name} must be 0 or more, not {tolerance}.")
 
     def __str__(self) -> str:
@@ -115,6 +118,8 @@ def set_policy(connection: sa.Connection, kind: DatasetType, policy: Policy) -> 
     ------
     InvalidDataId
         If the type is not a calibration type.
+    UnknownDatasetType
+        If it is not registered (any more).
     """
     if not kind.is_calibration:
         raise InvalidDataId(f"{kind.name} is not a calibration type, so it has no policy.")
@@ -144,7 +149,10 @@ def remove_policy(connection: sa.Connection, kind: DatasetType) -> bool:
 
 def _locked(connection: sa.Connection, kind: DatasetType) -> int:
     asked = sa.select(dataset_type.c.id).where(dataset_type.c.name == kind.name)
-    return int(connection.execute(lock_rows(asked, connection)).scalar_one())
+    key = connection.execute(lock_rows(asked, connection)).scalar()
+    if key is None:
+        raise UnknownDatasetType(kind.name, remedy="Register it first.")
+    return int(key)
 
 
 def _remove(connection: sa.Connection, type_id: int) -> bool:

@@ -3,15 +3,16 @@
 The only package that knows differences between SQLite, PostgreSQL and MariaDB in statements and
 transactions: product code asks for a capability by name (`rows_of`, `insert_missing`,
 `with_timestamps`) and never for a dialect.  `opening` has the engine, `transactions` the
-`Database`, `failures` the translation of errors, `statements` what Python composes, `expressions`
-what stands within statements, `answers` large answers, and `texts` what stands in files of SQL.
+`Database`, `patience` and `waiting` how long a verb waits and what it says, `failures` the
+translation of errors, `statements` what Python composes, `expressions` what stands within
+statements, `answers` large answers, and `texts` what stands in files of SQL.
 """
 
 from __future__ import annotations
 
 from registry.database.answers import many_objects, whole_columns
 from registry.database.expressions import JsonNumber, JsonText, NewUuid, joined
-from registry.database.failures import kind_of, translated, violated
+from registry.database.failures import insert_new, kind_of, translated, violated
 from registry.database.opening import (
     has_file,
     may_write,
@@ -29,6 +30,7 @@ from registry.database.statements import (
     canonical_json,
     delete_among,
     delete_rows,
+    hold_rows,
     in_written_order,
     insert_missing,
     insert_rows,
@@ -38,7 +40,7 @@ from registry.database.statements import (
     table_of,
 )
 from registry.database.texts import standard_strings, with_timestamps, with_types
-from registry.database.transactions import Database, account, utc_now
+from registry.database.transactions import Database, account, question, utc_now
 
 __all__ = [
     "CHUNK",
@@ -54,8 +56,10 @@ __all__ = [
     "delete_among",
     "delete_rows",
     "has_file",
+    "hold_rows",
     "in_written_order",
     "insert_missing",
+    "insert_new",
     "insert_rows",
     "joined",
     "json_field",
@@ -66,6 +70,7 @@ __all__ = [
     "open_engine",
     "parse_url",
     "plan_of",
+    "question",
     "remembered",
     "rows_of",
     "safe_url",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -16,17 +16,32 @@ from registry.errors import (
     ReadOnly,
     RegistryError,
     SkyspineError,
+    UnstorableValue,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["is_answer", "kind_of", "may_be_repeated", "translated", "violated"]
+__all__ = [
+    "insert_new",
+    "is_answer",
+    "kind_of",
+    "may_be_repeated",
+    "translated",
+    "uncertain",
+    "violated",
+    "was_lost",
+]
 
 _RETRYABLE_STATES = {"40001", "40P01", "55P03"}
 _LOST_CLASSES = ("08", "57")
 """PostgreSQL: connection exceptions, operator intervention."""
 _RETRYABLE_NUMBERS = {1020, 1205, 1213}
+_DRIVERS = {"psycopg2", "mariadb"}
+_NO_SAVEPOINT = 1305
+_CANCELLED = "57014"
+_LOST_NUMBERS = {1053, 1158, 1159, 1160, 1161, 1927, 2002, 2003, 2006, 2013, 2055}
+"""MariaDB: the server shuts down, the connection was killed or broke, or none could be made."""
 _REFUSED_NUMBERS = {1044, 1045, 1049}
 # of the errors below 2000, which the server gives, those that say that it cannot go on
 _LEAVING_NUMBERS = {1020, 1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1927}
@@ -55,6 +70,23 @@ def translated(url: str) -> Iterator[None]:
         raise DatabaseUnavailable(
             f"No connection to {safe_url(url)} became free: {error}"
         ) from error
+    except UnicodeEncodeError as error:
+        raise UnstorableValue(
+            "A text holds half of a surrogate pair, which is no character and cannot be stored; "
+            "it may come from a name that is not UTF-8."
+        ) from error
+    except OverflowError as error:
+        raise UnstorableValue(f"A number does not fit into 64 bits: {error}.") from error
+    except ValueError as error:
+        if "NUL" not in str(error):
+            raise
+        raise UnstorableValue("A text holds a zero byte, which cannot be stored.") from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _DRIVERS:
+            raise
+        # SQLAlchemy does not look at a connection that is given back
+        given_back = sa.exc.OperationalError("", None, error, connection_invalidated=True)
+        raise _translation(given_back, safe_url(url)) from given_back
 
 
 def _number(error: BaseException | None) -> int | None:
@@ -67,10 +99,41 @@ def may_be_repeated(error: BaseException | None) -> bool:
     original = getattr(error, "orig", None)
     if getattr(original, "pgcode", None) in _RETRYABLE_STATES:
         return True
-    if _number(error) in _RETRYABLE_NUMBERS:
+    if _number(error) in _RETRYABLE_NUMBERS or _ended_by_deadlock(error):
         return True
     # after SQLITE_BUSY itself, the whole patience is spent
-    return getattr(original, "sqlite_errorname", "").startswith(("SQLITE_BUSY_", "SQLITE_LOCKED"))
+    name = str(getattr(original, "sqlite_errorname", ""))
+    return name.startswith(("SQLITE_BUSY_", "SQLITE_LOCKED"))
+
+
+def _ended_by_deadlock(error: BaseException | None) -> bool:
+    """Tell whether MariaDB misses a savepoint: it ended the transaction for a deadlock."""
+    return _number(error) == _NO_SAVEPOINT and "SAVEPOINT" in str(error)
+
+
+def was_lost(error: BaseException | None) -> bool:
+    """Tell whether the server went away, or is not there yet; False when it refused something."""
+    if not isinstance(error, sa.exc.DBAPIError) or hasattr(error.orig, "sqlite_errorname"):
+        return False
+    code, number = str(getattr(error.orig, "pgcode", None) or ""), _number(error)
+    if code:
+        return code.startswith(_LOST_CLASSES) and code != _CANCELLED
+    if number:
+        return number in _LOST_NUMBERS
+    # without a code: psycopg2 lost the connection, or had none
+    return error.connection_invalidated or (
+        isinstance(error, sa.exc.OperationalError) and not _REFUSED.search(_first_line(error))
+    )
+
+
+def uncertain(url: str) -> DatabaseUnavailable:
+    """Say that nobody can know whether a transaction was committed."""
+    made = DatabaseUnavailable(
+        f"The database {safe_url(url)} went away while a change was being committed: nobody can "
+        "know whether it was. Look whether it is there before you repeat it. Is its server running?"
+    )
+    made.uncertain = True
+    return made
 
 
 def is_answer(error: BaseException | None) -> bool:
@@ -125,6 +188,23 @@ def kind_of(error: sa.exc.DBAPIError) -> str:
     return ""
 
 
+def insert_new(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
+    """Insert a row unless its key exists; tell whether it was this transaction that did."""
+    try:
+        with connection.begin_nested():
+            connection.execute(sa.insert(table), row)
+    except sa.exc.IntegrityError as error:
+        if kind_of(error) != "unique":
+            raise
+        return False
+    return True
+
+
+def _first_line(error: sa.exc.DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0] if lines else type(error.orig).__name__
+
+
 def _translation(error: sa.exc.DBAPIError, url: str) -> SkyspineError:
     kind = kind_of(error)
     if kind == "foreign":
@@ -135,11 +215,12 @@ def _translation(error: sa.exc.DBAPIError, url: str) -> SkyspineError:
     if kind in ("unique", "overlap", "check"):
         return Conflict(f"The database refuses this: it violates {violated(error)}.")
     sqlite_name = getattr(error.orig, "sqlite_errorname", "")
-    first_line = (
-        str(error.orig).strip().splitlines()[0]
-        if str(error.orig).strip()
-        else type(error.orig).__name__
-    )
+    first_line = _first_line(error)
+    if may_be_repeated(error):
+        return DatabaseUnavailable(
+            f"Other processes kept changing the same rows of {url} ({first_line}); "
+            "nothing was changed. Repeat."
+        )
     if sqlite_name.startswith("SQLITE_READONLY") or getattr(error.orig, "pgcode", None) == "25006":
         return ReadOnly(
             f"The database {url} cannot be written: {first_line}. "

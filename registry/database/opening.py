@@ -14,10 +14,11 @@ import sqlalchemy as sa
 
 from registry.database.answers import take_whole
 from registry.database.statements import STALE, canonical_json
+from registry.database.waiting import SAY_AFTER, say, writer_of
 from registry.errors import DatabaseUnavailable, RegistryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "BUSY_SECONDS",
@@ -28,6 +29,7 @@ __all__ = [
     "parse_url",
     "remembered",
     "safe_url",
+    "seconds_of",
 ]
 
 T = TypeVar("T")
@@ -36,6 +38,7 @@ BUSY_SECONDS = 60.0
 """How long a writer waits for another one on SQLite, unless its URL has ``?timeout=`` [s]."""
 _IDLE_SECONDS = 0.5
 """How long a connection may have been idle without being asked whether it is alive [s]."""
+_LONGEST_SECONDS = 86_400.0
 _POLL_SECONDS = 0.0005, 0.002
 """How soon it looks again whether the other one is done [s]."""
 
@@ -98,6 +101,7 @@ def open_engine(url: str | sa.URL, *, writeable: bool = True) -> sa.Engine:
         if not may_write(parsed):
             options["poolclass"] = sa.NullPool
     else:
+        parsed = parsed.difference_update_query(["timeout"])  # ours; see patience_of
         options["isolation_level"] = "READ COMMITTED"
     if backend == "postgresql":
         options["executemany_mode"] = "values_plus_batch"
@@ -120,6 +124,9 @@ def open_engine(url: str | sa.URL, *, writeable: bool = True) -> sa.Engine:
         _ask_whether_alive(engine)
         prepare = _plan_without_compiling if backend == "postgresql" else _walk_to_the_end
         sa.event.listen(engine, "connect", prepare)
+        if backend != "postgresql":
+            sa.event.listen(engine, "before_execute", _require_characters)
+            sa.event.listen(engine, "before_cursor_execute", _require_more_characters)
     if not writeable:
         sa.event.listen(engine, "connect", _refuse_changes(backend))
     sa.event.listen(engine, "do_execute", take_whole)
@@ -213,9 +220,63 @@ def _refuse_changes(backend: str) -> Callable[[Any, Any], None]:
     return connected
 
 
+def _require_characters(
+    _connection: Any, clause: Any, many: Any, one: Mapping[str, Any], _options: Any
+) -> None:
+    """Refuse half of a surrogate pair, at which MariaDB's connector ends the process.
+
+    It does so with the next statement, too, when there was a cursor that has not been used; so this
+    happens before there is one.
+    """
+    values = [value for given in (*many, one) for value in given.values()]
+    key = clause._generate_cache_key() if isinstance(clause, sa.ClauseElement) else None  # noqa: SLF001 (the values that are written into it)
+    if key is not None:
+        values += [parameter.value for parameter in key.bindparams]
+    for value in values:
+        for text in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(text, str) and not text.isascii():
+                text.encode()
+
+
+def _require_more_characters(
+    connection: sa.Connection, _cursor: Any, statement: str, given: Any, _context: Any, many: bool
+) -> None:
+    """Refuse it in what is written into a statement; the connection goes with its cursor."""
+    try:
+        statement.encode()
+        for row in given if many else (given,):
+            for value in row.values() if isinstance(row, dict) else row:
+                if isinstance(value, str) and not value.isascii():
+                    value.encode()
+    except UnicodeEncodeError:
+        connection.invalidate()
+        raise
+
+
 def busy_seconds(url: str | sa.URL) -> float:
     """Tell how long a writer waits for another one on this database of SQLite [s]."""
-    return float(str(sa.make_url(url).query.get("timeout", BUSY_SECONDS)))
+    return seconds_of(sa.make_url(url), BUSY_SECONDS)
+
+
+def seconds_of(url: sa.URL, default: float) -> float:
+    """Read ``?timeout=`` in the URL of a database [s].
+
+    Raises
+    ------
+    RegistryError
+        If it is not a number of seconds.
+    """
+    given = url.query.get("timeout")
+    try:
+        seconds = default if given is None else float(str(given))
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _LONGEST_SECONDS:
+        raise RegistryError(
+            f"timeout={given} in the URL of a database is no number of seconds from 0 to "
+            f"{_LONGEST_SECONDS:g}."
+        )
+    return seconds
 
 
 def _set_up_sqlite(engine: sa.Engine, patience: float) -> None:
@@ -254,7 +315,7 @@ def _set_up_sqlite(engine: sa.Engine, patience: float) -> None:
     @sa.event.listens_for(engine, "begin")
     def begun(connection: sa.Connection) -> None:
         if connection.get_execution_options().get("writing", False):
-            _begin_writing(connection, patience)
+            _begin_writing(connection, path, patience)
         else:
             # a question that is short should not wait for what SQLAlchemy does around a statement
             driver: Any = connection.connection.driver_connection
@@ -270,7 +331,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _begin_writing(connection: sa.Connection, patience: float) -> None:
+def _begin_writing(connection: sa.Connection, file: Path, patience: float) -> None:
     """Begin a write transaction as soon as no other process is in one.
 
     SQLite itself looks again after up to 100 ms, whatever the others do in between: of several that
@@ -278,10 +339,17 @@ def _begin_writing(connection: sa.Connection, patience: float) -> None:
     its chance.
     """
     driver: Any = connection.connection.driver_connection
-    until = time.monotonic() + patience
+    began = time.monotonic()
+    until, tell_at = began + patience, began + SAY_AFTER
     driver.execute("PRAGMA busy_timeout = 0")
     try:
-        while time.monotonic() < until:
+        while (now := time.monotonic()) < until:
+            if now > tell_at:
+                tell_at = until
+                say(
+                    f"Waiting for {writer_of(file)}, which is writing to {file}; "
+                    f"for up to {patience:g} s."
+                )
             try:
                 driver.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:

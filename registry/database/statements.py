@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
+from registry.errors import UnstorableValue
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -21,6 +23,7 @@ __all__ = [
     "canonical_json",
     "delete_among",
     "delete_rows",
+    "hold_rows",
     "in_written_order",
     "insert_missing",
     "insert_rows",
@@ -188,7 +191,17 @@ def table_of(
             f"SELECT n - 1 AS n, {listed} FROM "  # noqa: S608
             f"JSON_TABLE(:{name}_rows, '$[*]' COLUMNS (n FOR ORDINALITY, {typed})) AS r"
         )
-    document = json.dumps(list(rows), ensure_ascii=False, separators=(",", ":"))
+    try:
+        document = json.dumps(
+            list(rows), ensure_ascii=False, separators=(",", ":"), allow_nan=False
+        )
+        document.encode()
+    except UnicodeEncodeError:
+        raise  # told where errors of drivers are
+    except ValueError as error:
+        raise UnstorableValue(
+            "NaN and infinity are no numbers that a database takes here."
+        ) from error
     text = sa.text(body).bindparams(sa.bindparam(f"{name}_rows", document, sa.String))
     return text.columns(
         sa.column("n", sa.BigInteger),
@@ -327,6 +340,13 @@ def json_field(document: Any, name: str, kind: type) -> sa.ColumnElement[Any]:
 def lock_rows(statement: sa.Select[Any], connection: sa.Connection) -> sa.Select[Any]:
     """Lock the rows of a SELECT until the transaction ends; on SQLite it holds the whole file."""
     return statement if connection.dialect.name == "sqlite" else statement.with_for_update()
+
+
+def hold_rows(statement: sa.Select[Any], connection: sa.Connection) -> sa.Select[Any]:
+    """Keep the rows of a SELECT from being removed until the transaction ends; others may too."""
+    if connection.dialect.name == "sqlite":
+        return statement
+    return statement.with_for_update(read=True, key_share=True)
 
 
 def in_written_order(statement: sa.Select[Any]) -> sa.Select[Any]:

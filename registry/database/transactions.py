@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import getpass
-import random
-import threading
-import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
-from registry.database.failures import is_answer, may_be_repeated, translated
+import sqlalchemy as sa
+
+from registry.database.failures import is_answer, translated, uncertain, was_lost
 from registry.database.opening import may_write, open_engine, safe_url
+from registry.database.patience import Patience, patience_of
 from registry.database.statements import analyze_stale
 from registry.errors import DatabaseUnavailable, ReadOnly
 
@@ -20,15 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    import sqlalchemy as sa
-
-__all__ = ["Database", "account", "utc_now"]
+__all__ = ["Database", "account", "question", "utc_now"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-ATTEMPTS = 8
-"""How often a verb is tried when the database asks to repeat it: deadlock, conflict or busy."""
 
 
 def utc_now() -> dt.datetime:
@@ -53,6 +49,13 @@ class Database:
         As `open_engine` takes it.
     writeable : bool
         Whether `begin` and `transact` may be used.
+
+    Attributes
+    ----------
+    patience : float
+        How long a server that went away is waited for [s].
+    n_repeated : int
+        How often a verb or a question was repeated.
 
     Raises
     ------
@@ -80,8 +83,15 @@ class Database:
             else self.engine
         )
         self.writeable = writeable
+        self.patience = patience_of(url)
         self._enlisted: ContextVar[sa.Connection | None] = ContextVar("enlisted", default=None)
-        self._lock = threading.Lock()
+        self._repeating: ContextVar[bool] = ContextVar("repeating", default=False)
+        self._reached = False
+        self.n_repeated = 0
+        sa.event.listen(self.engine, "connect", self._connected)
+
+    def _connected(self, *_: object) -> None:
+        self._reached = True
 
     def close(self) -> None:
         """Close every connection."""
@@ -140,7 +150,8 @@ class Database:
                 committing = False
                 analyze_stale(connection)
         except DatabaseUnavailable as error:
-            error.uncertain = committing and not is_answer(error.__cause__)
+            if committing and not is_answer(error.__cause__):
+                raise uncertain(self.url) from error.__cause__
             raise
 
     @contextlib.contextmanager
@@ -150,32 +161,63 @@ class Database:
         if current is not None:
             yield current
             return
-        with self.translated(), self._reading.connect() as connection:
-            yield connection
-
-    @contextlib.contextmanager
-    def stream(self) -> Iterator[sa.Connection]:
-        """Open a connection of its own, in a transaction, for one answer that is read piecemeal."""
-        with self.translated(), self.engine.connect() as connection:
+        with self._connection(self._reading) as connection:
             yield connection
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sa.Connection]:
-        """Open a connection whose questions all see the database as it was at the first of them.
+        """Open a connection for several questions that see the database as at the first of them.
 
-        Inside a write transaction it is that one.
+        Inside a write transaction, that one.
         """
         current = self._enlisted.get()
         if current is not None:
             yield current
             return
-        with self.translated(), self._whole.connect() as connection:
+        with self._connection(self._whole) as connection:
             yield connection
+
+    @contextlib.contextmanager
+    def stream(self) -> Iterator[sa.Connection]:
+        """Open a connection of its own, in a transaction, for one answer that is read piecemeal."""
+        with self._connection(self.engine) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _connection(self, engine: sa.Engine) -> Iterator[sa.Connection]:
+        with self.translated(), engine.connect() as connection:
+            try:
+                yield connection
+            except DatabaseUnavailable as error:  # met on another connection to the same server
+                if was_lost(error.__cause__):
+                    connection.invalidate()
+                raise
+
+    def ask(
+        self, asked: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Ask a question on a connection for reading, again when its server went away meanwhile.
+
+        Parameters
+        ----------
+        asked : callable
+            Takes a connection first; changes nothing, and gives its whole answer.
+        """
+
+        def attempt() -> T:
+            with self.read() as connection:
+                return asked(connection, *args, **kwargs)
+
+        return self.repeated(attempt)
 
     def transact(
         self, verb: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a verb in a write transaction, again when the database asks for it.
+        """Run a verb in a write transaction, again when nothing came of it.
+
+        That is when the database asks for it (deadlock, conflict), and when its server went away
+        before the commit.  When it went away during the commit, nobody knows: see `ensure` and
+        `transact_once`.
 
         Parameters
         ----------
@@ -186,20 +228,108 @@ class Database:
         -------
         object
             What the verb returns.
+
+        Raises
+        ------
+        DatabaseUnavailable
+            With ``uncertain`` set if it may have been committed all the same.
         """
-        if self._enlisted.get() is not None:
-            with self.begin() as connection:
-                return verb(connection, *args, **kwargs)
-        for attempt in range(1, ATTEMPTS + 1):
+        return self.repeated(functools.partial(self._once, verb, *args, **kwargs))
+
+    def ensure(
+        self, verb: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a verb as `transact` does, one that does no harm when it is done twice.
+
+        It is repeated even when its server went away during the commit.
+        """
+        attempt = functools.partial(self._once, verb, *args, **kwargs)
+        return self.repeated(attempt, in_doubt=attempt)
+
+    def transact_once(
+        self,
+        done: Callable[[sa.Connection], T | None],
+        verb: Callable[Concatenate[sa.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run a verb as `transact` does, one that leaves a mark by which it is known again.
+
+        Parameters
+        ----------
+        done : callable
+            Asked when the server went away during the commit: gives what the verb would have
+            returned if it was committed, None if it was not.
+        """
+        attempt = functools.partial(self._once, verb, *args, **kwargs)
+
+        def find_out() -> T:
+            with self.read() as connection:
+                found = done(connection)
+            return attempt() if found is None else found
+
+        return self.repeated(attempt, in_doubt=find_out)
+
+    def _once(
+        self, verb: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        with self.begin() as connection:
+            return verb(connection, *args, **kwargs)
+
+    def repeated(self, attempt: Callable[[], T], in_doubt: Callable[[], T] | None = None) -> T:
+        """Do something, again when the database asks for it or was away for a while.
+
+        Inside a transaction, and inside something that is repeated, it is done once: what is
+        around repeats all of it.
+
+        Parameters
+        ----------
+        attempt : callable
+            What to do.
+        in_doubt : callable, optional
+            What to do instead from when it is not known whether an attempt was committed.
+        """
+        if self._enlisted.get() is not None or self._repeating.get():
+            return attempt()
+        token = self._repeating.set(True)
+        try:
+            return self._patiently(attempt, in_doubt)
+        finally:
+            self._repeating.reset(token)
+
+    def _patiently(self, attempt: Callable[[], T], in_doubt: Callable[[], T] | None) -> T:
+        patience = Patience(safe_url(self.url), self.patience if self._reached else 0.0)
+        doubt: DatabaseUnavailable | None = None
+        while True:
             try:
-                with self.begin() as connection:
-                    return verb(connection, *args, **kwargs)
+                return attempt()
             except DatabaseUnavailable as error:
-                if attempt == ATTEMPTS or not may_be_repeated(error.__cause__):
-                    raise
-                time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 (spreads writers, guards nothing)
-        raise AssertionError("unreachable")
+                if error.uncertain:
+                    doubt = error
+                    if in_doubt is None:
+                        raise
+                    attempt = in_doubt
+                if not patience.waited(error.__cause__):
+                    raise doubt or error from error.__cause__
+                self.n_repeated += 1
 
     def translated(self) -> AbstractContextManager[None]:
         """Turn the driver's errors into this project's."""
         return translated(self.url)
+
+
+Method = TypeVar("Method", bound="Callable[..., Any]")
+
+
+def question(method: Method) -> Method:
+    """Let a method that only asks ask again when the server went away meanwhile.
+
+    Its object has the `Database` as ``database``.
+    """
+
+    @functools.wraps(method)
+    def asking(self: Any, *args: Any, **kwargs: Any) -> Any:
+        database: Database = self.database
+        return database.repeated(functools.partial(method, self, *args, **kwargs))
+
+    return cast("Method", asking)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from registry import plain_yaml
 from registry.errors import RegistryError, did_you_mean
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def read_mapping(source: str | Path | Mapping[str, Any]) -> LogMapping:
         name = str(source)
         path = Path(__file__).parent / f"{name}.yaml" if name in shipped() else Path(name)
         try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+            document = plain_yaml.load_file(path)
         except (OSError, yaml.YAMLError) as error:
             raise BadMapping(
                 f"The mapping '{name}' cannot be read ({error}); give a YAML file, or one of "

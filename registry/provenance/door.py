@@ -1,6 +1,7 @@
 """How does a program that holds a registry ask what made what?
 
-`Provenance` is `registry.provenance` on a `Registry`: each question on a connection of its own.
+`Provenance` is `registry.provenance` on a `Registry`: each question on a connection of its own,
+where all of its statements see the same state of the database.
 Histories that go on in other repositories are followed there (`registry.provenance.across`).
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from registry.database import question
 from registry.provenance import across, differences, exports, graphs, questions, software
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from registry.database import Database
     from registry.identity import DatasetRef
     from registry.provenance.differences import Difference
     from registry.provenance.graphs import Edge, Graph
@@ -42,11 +45,18 @@ class Provenance:
         self._registry = registry
         self._others = tuple(others)
 
+    @property
+    def database(self) -> Database:
+        """The database that is asked first."""
+        return self._registry.database
+
     @contextlib.contextmanager
     def places(self) -> Iterator[list[sa.Connection]]:
         """Open a connection to each registry."""
         with contextlib.ExitStack() as stack:
-            yield [stack.enter_context(r.read()) for r in (self._registry, *self._others)]
+            yield [
+                stack.enter_context(r.database.snapshot()) for r in (self._registry, *self._others)
+            ]
 
     def _of(self, repository_id: uuid.UUID | None) -> Registry:
         """Give the registry of a repository, by its identity; the first one when it has none."""
@@ -58,14 +68,17 @@ class Provenance:
         with self.places() as places:
             return across.walk_across(places, ids, up=up, depth=depth)
 
+    @question
     def ancestors(self, *ids: uuid.UUID, depth: int | None = None) -> list[Edge]:
         """Walk to everything that datasets were made from; see `registry.provenance.ancestors`."""
         return graphs.nearest_first(self.walk(*ids, up=True, depth=depth), up=True)
 
+    @question
     def descendants(self, *ids: uuid.UUID, depth: int | None = None) -> list[Edge]:
         """Walk to everything that was made from datasets; see `registry.provenance.descendants`."""
         return graphs.nearest_first(self.walk(*ids, up=False, depth=depth), up=False)
 
+    @question
     def makers(self, *ids: uuid.UUID) -> dict[uuid.UUID, dict[str, Any]]:
         """Tell which quantum made datasets, and in which repository that is recorded.
 
@@ -74,13 +87,15 @@ class Provenance:
         with self.places() as places:
             return across.makers_across(places, ids)
 
+    @question
     def packages(
         self, environment_id: int, repository_id: uuid.UUID | None = None
     ) -> dict[str, str]:
         """List the package versions of an environment, as `makers` names it."""
-        with self._of(repository_id).read() as connection:
+        with self._of(repository_id).database.snapshot() as connection:
             return questions.packages(connection, environment_id)
 
+    @question
     def config_history(
         self,
         run: str,
@@ -90,9 +105,10 @@ class Provenance:
         repository_id: uuid.UUID | None = None,
     ) -> list[dict[str, Any]]:
         """List the values that configurations had; see `registry.provenance.config_history`."""
-        with self._of(repository_id).read() as connection:
+        with self._of(repository_id).database.snapshot() as connection:
             return questions.config_history(connection, run, label, field)
 
+    @question
     def refs(self, *ids: uuid.UUID) -> dict[uuid.UUID, DatasetRef]:
         """Look datasets up by identity, where they are known first; unknown ones are left out."""
         found: dict[uuid.UUID, DatasetRef] = {}
@@ -100,31 +116,37 @@ class Provenance:
             found = registry.get_refs([i for i in ids if i not in found]) | found
         return found
 
+    @question
     def graph_of_run(self, run: str) -> Graph:
         """Collect the graph of a run; see `registry.provenance.graphs.graph_of_run`."""
-        with self._registry.read() as connection:
+        with self.database.snapshot() as connection:
             return graphs.graph_of_run(connection, run)
 
+    @question
     def taint(self, *ids: uuid.UUID) -> Taint:
         """Tell what withdrawn datasets taint; see `registry.provenance.taints.taint`."""
         with self.places() as places:
             return across.taint_across(places, ids)
 
+    @question
     def differences(self, first: uuid.UUID, second: uuid.UUID) -> list[Difference]:
         """Compare two histories; see `registry.provenance.differences.differences`."""
-        with self._registry.read() as connection:
+        with self.database.snapshot() as connection:
             return differences.differences(connection, first, second)
 
+    @question
     def made_with(self, package: str) -> list[Made]:
         """Count what a package's versions made; see `registry.provenance.software.made_with`."""
-        with self._registry.read() as connection:
+        with self.database.snapshot() as connection:
             return software.made_with(connection, package)
 
+    @question
     def datasets_made_with(self, package: str) -> list[DatasetRef]:
         """List what a package's versions made; see `registry.provenance.software`."""
-        with self._registry.read() as connection:
+        with self.database.snapshot() as connection:
             return software.datasets_made_with(connection, package)
 
+    @question
     def export(
         self,
         *ids: uuid.UUID,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,6 @@ from registry.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.nursery import Nursery
 
@@ -137,3 +138,31 @@ def test_no_writer_waits_until_all_others_have_ended(tmp_path: Path, nursery: Nu
         turns = [n for n, name in enumerate(order) if name == writer]
         in_vain = max(later - turn - 1 for turn, later in zip([-1, *turns], turns, strict=False))
         assert in_vain < (N_WRITERS - 1) * N_WRITES * 2 // 3
+
+
+def test_a_writer_that_waits_says_for_whom(
+    butler: Butler,
+    file: Path,
+    nursery: Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("registry.database.opening.SAY_AFTER", 0.05)
+    holder = nursery.start(f"{__name__}:hold", str(file))
+    said = iter(holder)
+    assert next(said) == "held"
+    whom = f"process {holder.pid}" if Path("/proc/locks").exists() else "another process"
+    with pytest.raises(DatabaseUnavailable, match="has been writing"):
+        butler.collections.register("more")
+    assert caplog.messages == [f"Waiting for {whom}, which is writing to {file}; for up to 0.2 s."]
+    holder.signal(signal.SIGKILL)
+    holder.wait()
+    assert butler.collections.register("more")
+
+
+def hold(file: str) -> None:
+    """Write to a database without an end."""
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    print("held", flush=True)  # noqa: T201
+    signal.pause()
