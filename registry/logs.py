@@ -161,13 +161,13 @@ def _data_of(connection: sa.Connection, entries: Sequence[LogEntry]) -> list[int
         found = sa.select(given.c.k, data_id_table.c.id).join_from(
             given, data_id_table, data_id_table.c.identity_key == given.c.k
         )
-        by_key = dict(connection.execute(found).tuples().all())
+        by_key = dict(connection.execute(found).all())
     if quanta:
         given = table_of(connection, {"q": (sa.Uuid, sorted(quanta))})
         of_quanta = sa.select(quantum.c.id, quantum.c.data_id).join_from(
             given, quantum, quantum.c.id == given.c.q
         )
-        by_quantum = dict(connection.execute(of_quanta).tuples().all())
+        by_quantum = dict(connection.execute(of_quanta).all())
     return [
         by_key.get(key or "", by_quantum.get(e.quantum_id))
         for e, key in zip(entries, bound, strict=True)

@@ -26,8 +26,8 @@ from registry.errors import DatabaseUnavailable, InvalidState
 from workflow import environment, logs
 from workflow.errors import InvalidQuantum, NoWorkFound, PartialOutputs, TaskError
 from workflow.leash import end_with
-from workflow.multicore.grants import granted, hold, use
 from workflow.logs.setup import TOLD
+from workflow.multicore.grants import granted, hold, use
 from workflow.task import Metadata
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from registry.identity import DataId, DatasetRef
-    from workflow.multicore.grants import Grant
     from workflow.logs.settings import Settings
+    from workflow.multicore.grants import Grant
     from workflow.pipeline import PipelineTask
     from workflow.quanta import Quantum
     from workflow.task import SuperTask

@@ -160,8 +160,6 @@ class Background(logging.Handler):
             with self._changed:
                 self._n_late += len(self._waiting)
                 self._waiting.clear()
-        if self._thread is None or not self._thread.is_alive():
-            self.sink.close()
         return self.told()
 
     def told(self) -> str:
@@ -187,6 +185,7 @@ class Background(logging.Handler):
                     time.sleep(_PAUSES_S[0])  # it is tried until nobody waits for the end any more
                 pause = min(2 * pause, _PAUSES_S[1])
         finally:
+            self.sink.close()
             _writers.discard(threading.get_ident())
 
     def _next(self) -> list[LogEntry]:
