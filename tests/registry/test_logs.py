@@ -26,7 +26,9 @@ ENTRY = logs.LogEntry(1, NOON, 20, "skyspine.isr", "begun", "isr.py:7 run", "Mai
 
 
 def process() -> logs.LogProcess:
-    return logs.LogProcess(uuid7(), "node7", 4711, "skyspine run", "me", NOON - dt.timedelta(days=1))
+    return logs.LogProcess(
+        uuid7(), "node7", 4711, "skyspine run", "me", NOON - dt.timedelta(days=1)
+    )
 
 
 def stored(registry: Registry, *entries: logs.LogEntry, n_dropped: int = 0) -> int:
@@ -136,7 +138,9 @@ def test_records_are_found_by_level_component_and_time(registry: Registry) -> No
     stored(
         registry,
         *(
-            replace(ENTRY, number=n, level=lv, logger=name, message=name, logged_at=NOON + n * minute)
+            replace(
+                ENTRY, number=n, level=lv, logger=name, message=name, logged_at=NOON + n * minute
+            )
             for lv, name, n in cases
         ),
     )

@@ -166,12 +166,15 @@ def test_what_the_writing_thread_logs_comes_to_no_queue(
 
 
 def test_a_message_that_cannot_be_made_is_told_and_stops_nothing(
-    attached: Callable[..., Background], capsys: pytest.CaptureFixture[str]
+    attached: Callable[..., Background],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gate = Gate()
     handler = attached(gate)
-    alone = logging.Logger("alone")  # the one of pytest would raise
-    alone.addHandler(handler)
+    alone = logging.getLogger("alone")
+    monkeypatch.setattr(alone, "propagate", False)  # the handler of pytest would raise
+    monkeypatch.setattr(alone, "handlers", [handler])
     alone.warning("%d", "none")
     alone.warning("next")
     handler.finish(60)

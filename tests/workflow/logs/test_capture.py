@@ -181,4 +181,3 @@ def test_mistakes_are_told_in_a_sentence(
     assert found[0] == status
     assert told in found[2]
     assert "Traceback" not in found[2]
-

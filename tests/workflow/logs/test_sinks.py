@@ -6,7 +6,6 @@ import json
 import logging
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pika
@@ -26,6 +25,7 @@ from workflow.logs.sinks import BrokerSink, DatabaseSink, FileSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.nursery import Nursery
 
@@ -67,7 +67,7 @@ def test_files_are_turned_over_and_the_oldest_go(tmp_path: Path) -> None:
     kept = sorted(p.name for p in path.parent.iterdir())
     assert kept == ["log.jsonl", "log.jsonl.1", "log.jsonl.2", "log.jsonl.lock"]
     held = [numbers(path.with_name(n)) for n in ("log.jsonl.2", "log.jsonl.1", "log.jsonl")]
-    assert sum(held, []) == list(range(101 - sum(map(len, held)), 101))
+    assert [n for part in held for n in part] == list(range(101 - sum(map(len, held)), 101))
     assert all(p.stat().st_size <= 4000 for p in path.parent.iterdir())
 
 
@@ -79,7 +79,10 @@ def test_processes_that_share_a_file_lose_nothing(tmp_path: Path, nursery: Nurse
     for child in children:
         child.wait()
     lines = [
-        line for p in tmp_path.glob("log.jsonl*") if p.suffix != ".lock" for line in p.open()
+        line
+        for p in tmp_path.glob("log.jsonl*")
+        if p.suffix != ".lock"
+        for line in p.read_text().splitlines()
     ]
     found = sorted(json.loads(line)["message"] for line in lines)
     assert found == sorted(f"{who} {n}" for who in range(3) for n in range(300))
@@ -165,7 +168,7 @@ def test_a_writer_that_is_killed_leaves_whole_batches(
     assert newest - held >= 0  # a gap is what the small queue dropped
 
 
-def test_a_database_that_is_away_is_told_at_the_end(tmp_path: Path) -> None:
+def test_a_database_that_is_away_is_told_at_the_end() -> None:
     sink = DatabaseSink("postgresql://nobody:secret@127.0.0.1:1/none")
     with Attached(sink) as handler:
         log.warning("lost")
@@ -186,7 +189,9 @@ class Consumer:
 
     def read(self, n: int) -> list[tuple[str, dict[str, Any]]]:
         found = []
-        for method, _, body in self.channel.consume(self.queue, auto_ack=True, inactivity_timeout=60):
+        for method, _, body in self.channel.consume(
+            self.queue, auto_ack=True, inactivity_timeout=60
+        ):
             found.append((method.routing_key, json.loads(body)))
             if len(found) == n:
                 break
