@@ -152,7 +152,9 @@ def insert_entries(
 
 def _data_of(connection: sa.Connection, entries: Sequence[LogEntry]) -> list[int | None]:
     """Find the data ID that each record is about: what is bound, else that of its quantum."""
-    bound = [_bound_key(e.context) for e in entries]
+    dimensions = [_bound_dimensions(e.context) for e in entries]
+    key_of = {d: _key_of(d) for d in set(dimensions)}
+    bound = [key_of[d] for d in dimensions]
     quanta = {e.quantum_id for e in entries if e.quantum_id is not None}
     by_key: dict[str, int] = {}
     by_quantum: dict[Any, int] = {}
@@ -174,12 +176,15 @@ def _data_of(connection: sa.Connection, entries: Sequence[LogEntry]) -> list[int
     ]
 
 
-def _bound_key(context: Mapping[str, Any]) -> str | None:
-    keys = {k: v for k, v in context.items() if k in DIMENSIONS and v is not None}
-    if not keys:
+def _bound_dimensions(context: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple((k, v) for k, v in context.items() if k in DIMENSIONS and v is not None)
+
+
+def _key_of(dimensions: tuple[tuple[str, Any], ...]) -> str | None:
+    if not dimensions:
         return None
     try:
-        return DataId.of(keys).key
+        return DataId.of(dict(dimensions)).key
     except InvalidDataId:  # somebody bound something else under this name: it stays in the context
         return None
 

@@ -48,7 +48,7 @@ def quanta(registry: Registry) -> dict[str, uuid.UUID]:
     """Quanta of two tasks in a run, on two exposures."""
     observatory.fill(registry)
     registry.register_collection("u/run")
-    made = {}
+    made: dict[str, uuid.UUID] = {}
     with registry.begin() as connection:
         for label, numbers in (("isr", (3, 4)), ("find", (3,))):
             config = provenance.record_config(connection, "some.Config", "", [])

@@ -131,8 +131,13 @@ def test_the_watching_thread_takes_levels_over(tmp_path: Path) -> None:
     path = written(tmp_path, "levels: {skyspine.isr: error}\n")
     logs.configure(logs.settings_from(str(path), environment=False))
     changed = threading.Event()
-    told = logging.Handler()
-    told.emit = lambda _: changed.set()  # type: ignore[method-assign]
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            assert "are in force" in record.getMessage()
+            changed.set()
+
+    told = Told()
     logging.getLogger("skyspine.logs").addHandler(told)
     path.write_text("levels: {skyspine.isr: debug}\n# later\n")
     assert changed.wait(60)
