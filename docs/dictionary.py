@@ -12,7 +12,10 @@ from drawing import draw
 if TYPE_CHECKING:
     from types import ModuleType
 
-FAMILIES = ("dimensions", "identity", "collections", "calibrations", "files", "provenance", "plans")
+FAMILIES = (
+    *("dimensions", "identity", "collections", "calibrations", "files", "provenance"),
+    *("plans", "logs"),
+)
 
 
 def schema() -> str:

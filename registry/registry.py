@@ -18,6 +18,7 @@ from registry import calibrations, collections, datasets, deploy, dimensions, fi
 from registry.database import Database, plan_of, question, shown_sql
 from registry.discovery import Discovery
 from registry.identity import DataId, DatasetRef, DatasetType, uuid7s
+from registry.logs import Logs
 from registry.provenance.door import Provenance
 from registry.schema.identity import repository
 
@@ -104,6 +105,11 @@ class Registry(Discovery):
         with self.read() as connection:
             found: uuid.UUID = connection.execute(sa.select(repository.c.id)).scalar_one()
         return found
+
+    @cached_property
+    def logs(self) -> Logs:
+        """What programs and tasks told while they ran."""
+        return Logs(self.database)
 
     def begin(self) -> AbstractContextManager[sa.Connection]:
         """Open a write transaction that verbs called inside join: all is committed, or nothing."""

@@ -12,6 +12,7 @@ from astropy.io import fits
 
 from butler.instrument import InstrumentDefinition
 from butler.skymaps import patches_of
+from workflow.logs.settings import read as read_log_settings
 from workflow.pipeline import Pipeline
 
 BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -50,6 +51,12 @@ def test_cameras(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", whole("tasks"))
 def test_pipelines(text: str) -> None:
     assert len(Pipeline.from_yaml(text)) > 0
+
+
+@pytest.mark.parametrize("text", whole("levels"))
+def test_settings_of_logging(text: str, tmp_path: Path) -> None:
+    (tmp_path / "log.yaml").write_text(text)
+    assert read_log_settings(tmp_path / "log.yaml").levels
 
 
 @pytest.mark.parametrize("text", whole("tracts"))

@@ -41,6 +41,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "transfer": ("transferring", "Take datasets of another repository, with their history."),
     "remove-runs": ("transferring", "Remove runs, after telling what depends on them."),
     "run": ("running", "Run a pipeline on processes of this machine."),
+    "log": ("log_records", "Read what tasks logged, by run, quantum, data and level."),
+    "prune-log": ("log_records", "Delete old log records."),
     "provenance": ("history", "Tell what a dataset was made from, or what was made of it."),
     "how-made": ("making", "Tell with which configuration and software a dataset was made."),
     "taint": ("history", "Tell what a withdrawn dataset taints, and where that is used."),
@@ -94,10 +96,32 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="skyspine")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "--log-level",
+    "log_levels",
+    multiple=True,
+    metavar="[COMPONENT=]LEVEL",
+    help="From which level on to log: trace, debug, verbose, info, warning, error or critical.",
+)
+@click.option("--log-config", metavar="FILE", help="YAML file that says how to log, and to where.")
 @click.pass_context
-def root(ctx: click.Context, debug: bool) -> None:
+def root(
+    ctx: click.Context, debug: bool, log_levels: tuple[str, ...], log_config: str | None
+) -> None:
     """Middleware of a sky survey: data access, provenance and pipelines on one database."""
+    from workflow import logs
+
     ctx.obj = {"debug": debug}
+    logs.configure(logs.settings_from(log_config, log_levels))
+    ctx.call_on_close(_close_logs)
+
+
+def _close_logs() -> None:
+    """Write what waits to be logged, and tell what was lost."""
+    from workflow import logs
+
+    for told in logs.close():
+        click.echo(f"skyspine: {told}", err=True)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

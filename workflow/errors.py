@@ -16,6 +16,7 @@
         │   └── UnknownField (LookupError)    the configuration has no such field
         ├── PipelineError (ValueError)        a pipeline file has a mistake
         │   └── UnknownLabel (LookupError)    the pipeline has no such task or subset
+        ├── LogSettingsError (ValueError)     see workflow.logs.errors
         ├── MultiNodeError                    see workflow.multinode.errors
         └── MultiCoreError                    see workflow.multicore.errors
 """

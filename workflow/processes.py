@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 from registry import datasets, provenance
 from registry.errors import SkyspineError
 from registry.provenance import recovery
+from workflow import logs
 from workflow.errors import WorkflowError
 from workflow.multicore.grants import granted
 from workflow.worker import Result, Worker, execute, open_worker
@@ -196,7 +197,7 @@ class Processes(Here):
                 self._jobs,
                 mp_context=context,
                 initializer=open_worker,
-                initargs=(held, granted().share(self._jobs), *self._arguments),
+                initargs=(held, granted().share(self._jobs), logs.in_force(), *self._arguments),
             )
         self._begun[quantum.id] = quantum
         try:

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 from butler.butler import Butler, Deferred
 from registry import provenance
 from registry.errors import DatabaseUnavailable, InvalidState
-from workflow import environment
+from workflow import environment, logs
 from workflow.errors import InvalidQuantum, NoWorkFound, PartialOutputs, TaskError
 from workflow.leash import end_with
+from workflow.logs.setup import TOLD
 from workflow.multicore.grants import granted, hold, use
 from workflow.task import Metadata
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from registry.identity import DataId, DatasetRef
+    from workflow.logs.settings import Settings
     from workflow.multicore.grants import Grant
     from workflow.pipeline import PipelineTask
     from workflow.quanta import Quantum
@@ -213,17 +215,25 @@ class Worker:
         self, root: str, run: str, tasks: Sequence[PipelineTask], environment_id: int
     ) -> None:
         self.butler = Butler(root, run=run)
+        self._run_name = run
+        self._log = logs.capture(self.butler.registry.database.url)
         self._tasks = {t.label: t for t in tasks}
         self._made: dict[str, SuperTask] = {}
         self._environment_id = environment_id
         self._by = (platform.node(), os.getpid())
 
     def close(self) -> None:
-        """Close the connections to the database."""
+        """Write what was logged, and close the connections to the database."""
+        self._log.close()
         self.butler.close()
 
     def execute(self, quantum: Quantum) -> Result:
-        """Run one quantum and record its outcome."""
+        """Run one quantum and record its outcome; what is logged meanwhile is kept with it."""
+        about = {"quantum": quantum.id, "run": self._run_name, "label": quantum.label}
+        with self._log.quantum(**{**quantum.data_id, **about}):
+            return self._execute(quantum)
+
+    def _execute(self, quantum: Quantum) -> Result:
         database = self.butler.registry.database
         try:
             database.transact(provenance.start, quantum.id, self._environment_id, *self._by)
@@ -248,7 +258,7 @@ class Worker:
             outcome = self._outcome("failed", instance, context, began, cpu, error)
             self._end(quantum, outcome)
             told = f"{type(error).__name__}: {error}"
-            _log.debug("%s failed", quantum.id, exc_info=True)
+            _log.exception("Failed: %s", told, extra={TOLD: True})
             return Result(quantum, "failed", error=told, trace=traceback.format_exc())
         return Result(quantum, "done", made, error=str(partly or ""))
 
@@ -329,6 +339,7 @@ _here: list[Worker] = []
 def open_worker(
     leash: Connection,
     grant: Grant,
+    log: Settings | None,
     root: str,
     run: str,
     tasks: Sequence[PipelineTask],
@@ -343,12 +354,16 @@ def open_worker(
         dies: nobody would take the results.
     grant : Grant
         Its share of the cores and memory of the run.
+    log : Settings or None
+        How it logs.
     root, run, tasks, environment_id
         See `Worker`.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that runs the pipeline
     threading.Thread(target=end_with, args=(leash,), daemon=True).start()
     hold(grant)
+    if log is not None:
+        logs.configure(log)
     _arguments.append((root, run, tasks, environment_id))
 
 

@@ -12,6 +12,7 @@ from registry.schema import (
     dimensions,
     files,
     identity,
+    logs,
     plans,
     provenance,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "dimensions",
     "files",
     "identity",
+    "logs",
     "metadata",
     "plans",
     "provenance",
