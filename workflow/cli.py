@@ -47,6 +47,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare-histories": ("history", "Tell in what the histories of two datasets differ."),
     "made-with": ("history", "Tell which software version made what."),
     "config-history": ("history", "Tell every value that a configuration had, and who set it."),
+    "config-diff": ("configurations", "Tell in which configuration values two runs differ."),
+    "config-find": ("configurations", "Tell which runs used a configuration value."),
     "report": ("reporting", "Read, draw and export the reporting views."),
     "query": ("reporting", "Answer a named question."),
     "demo": ("demonstration", "Run the main job on simulated or real frames."),
