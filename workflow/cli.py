@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "transfer": ("transferring", "Take datasets of another repository, with their history."),
     "remove-runs": ("transferring", "Remove runs, after telling what depends on them."),
     "run": ("running", "Run a pipeline on processes of this machine."),
+    "pipeline": ("pipelines", "Show, check and draw a pipeline."),
     "provenance": ("history", "Tell what a dataset was made from, or what was made of it."),
     "how-made": ("making", "Tell with which configuration and software a dataset was made."),
     "taint": ("history", "Tell what a withdrawn dataset taints, and where that is used."),

@@ -83,6 +83,11 @@ class Connection:
             )
 
     @property
+    def reads(self) -> bool:
+        """Whether what it names is read, for one quantum or for the task as a whole."""
+        return self.is_input
+
+    @property
     def is_input(self) -> bool:
         """Whether the task reads it."""
         return not isinstance(self, Output)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from workflow.commands.pipelines import configured, setting_options
 from workflow.commands.tables import show
 
 
@@ -17,12 +18,13 @@ from workflow.commands.tables import show
     "--pipeline",
     "-p",
     required=True,
-    help="YAML file, or the name of one that ships; FILE#label1,label2 for a part.",
+    help="YAML file, or the name of one that ships; FILE#label1,label2 for a part, or another "
+    "expression of skyspine pipeline.",
 )
 @click.option("--inputs", "-i", required=True, help="Collections searched, comma separated.")
 @click.option("--output", "-o", required=True, help="CHAINED collection for what is made.")
 @click.option("--data-query", "-d", default="", help="Expression that the input data fulfil.")
-@click.option("--config", "-c", multiple=True, help="label:path=value; the last one wins.")
+@setting_options
 @click.option("--jobs", "-j", default=1, show_default=True, help="Processes.")
 @click.option(
     "--resume", is_flag=True, help="Continue the last run of the output: run all that is not done."
@@ -57,6 +59,8 @@ def run(
     output: str,
     data_query: str,
     config: tuple[str, ...],
+    config_files: tuple[str, ...],
+    parameters: tuple[str, ...],
     jobs: int,
     nodes: str | None,
     resume: bool,
@@ -70,19 +74,13 @@ def run(
 ) -> int:
     """Run a pipeline; status 1 when a quantum failed or was blocked."""
     from workflow.commands.progress import quanta
-    from workflow.configuration import parse_override
     from workflow.modes import Contradiction, Mode
     from workflow.multinode.launching import NODES, Placement
-    from workflow.pipeline import Pipeline
     from workflow.runner import run_pipeline
 
     if nodes is not None:
         Placement.of(nodes)
         os.environ[NODES] = nodes  # worker processes have it from there
-    overrides: dict[str, list[Any]] = {}
-    for argument in config:
-        label, override = parse_override(argument)
-        overrides.setdefault(label, []).append(override)
     wanted = tuple(name.strip() for name in only.split(",") if name.strip())
     try:
         mode = Mode(
@@ -91,7 +89,7 @@ def run(
         with quanta() as progress:
             report = run_pipeline(
                 repo,
-                Pipeline.from_yaml(pipeline, overrides=overrides),
+                configured(pipeline, config, config_files, parameters),
                 inputs=inputs.split(","),
                 output=output,
                 where=data_query,
