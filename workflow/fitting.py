@@ -27,7 +27,9 @@ def makers_of(tasks: Mapping[str, PipelineTask]) -> dict[str, str]:
     """Map each dataset type to the label of the task that makes it."""
     found: dict[str, str] = {}
     for task in tasks.values():
-        for connection in task.connections.outputs.values():
+        for connection in task.connections.values():
+            if connection.reads:
+                continue
             other = found.setdefault(connection.dataset_type, task.label)
             if other != task.label:
                 raise PipelineError(
@@ -45,7 +47,8 @@ def common_types(
     defined: dict[str, tuple[str, Connection]] = {
         c.dataset_type: (task.label, c)
         for task in tasks.values()
-        for c in task.connections.outputs.values()
+        for c in task.connections.values()
+        if not c.reads
     }
     changed: dict[str, PipelineTask] = {}
     for task in tasks.values():
@@ -104,7 +107,7 @@ def order(tasks: Mapping[str, PipelineTask], producers: Mapping[str, str]) -> li
         label: {
             producers[c.dataset_type]
             for c in task.connections.values()
-            if c.is_input and c.dataset_type in producers
+            if c.reads and c.dataset_type in producers
         }
         for label, task in tasks.items()
     }
@@ -134,7 +137,7 @@ def _cycle(
         handed = next(
             c.dataset_type
             for c in tasks[follower].connections.values()
-            if c.is_input and producers.get(c.dataset_type) == task
+            if c.reads and producers.get(c.dataset_type) == task
         )
         shown += f" -> {handed} -> {follower}"
     return PipelineError(

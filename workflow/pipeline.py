@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from registry.identity import DatasetType
+    from registry.identity import DatasetRef, DatasetType
 
 __all__ = ["VALIDITIES", "Pipeline", "PipelineTask"]
 
@@ -60,6 +60,8 @@ class PipelineTask:
         Name of an output to how long it holds: ``night``, ``until-next`` or ``forever``.
     origin : str
         File and line of its definition.
+    init_refs : mapping
+        Name of an init input to the dataset that a run found for it.
     """
 
     label: str
@@ -70,6 +72,7 @@ class PipelineTask:
     select: Mapping[str, str] = field(default_factory=dict)
     certify: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
+    init_refs: Mapping[str, DatasetRef] = field(default_factory=dict)
 
     @property
     def dimensions(self) -> tuple[str, ...]:
@@ -85,9 +88,10 @@ class PipelineTask:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return _unpickled, ({**fields, "config": save_text(self.config)},)
 
-    def make(self) -> SuperTask:
-        """Make the task."""
-        return self.task_class(self.config, name=self.label)
+    def make(self, init_inputs: Mapping[str, Any] | None = None) -> SuperTask:
+        """Make the task, with the objects of its init inputs."""
+        given = {"init_inputs": init_inputs} if init_inputs else {}
+        return self.task_class(self.config, name=self.label, **given)
 
 
 class Pipeline:
@@ -271,7 +275,7 @@ class Pipeline:
                 (
                     level[self._producers[c.dataset_type]] + isinstance(c, Prerequisite)
                     for c in task.connections.values()
-                    if c.is_input and c.dataset_type in self._producers
+                    if c.reads and c.dataset_type in self._producers
                 ),
                 default=0,
             )

@@ -25,6 +25,7 @@ from workflow.adjusting import adjust
 from workflow.certifying import certify_run
 from workflow.errors import WorkflowError
 from workflow.frontier import PAGE, Frontier
+from workflow.initializing import initialize
 from workflow.modes import Mode, leading_to
 from workflow.processes import executor
 from workflow.quanta import planned_tasks
@@ -203,7 +204,8 @@ class _Runner:
         self._take_stock(report, ready=True)
         report.states.update(spared)
         stages = self.pipeline.stages()
-        with executor(self.butler, run, self.pipeline.tasks, environment_id, jobs) as pool:
+        tasks = initialize(self.butler, self.pipeline, run, self.inputs)
+        with executor(self.butler, run, tasks, environment_id, jobs) as pool:
             for n, stage in enumerate(stages):
                 if n:
                     later = [task for stage in stages[n:] for task in stage]

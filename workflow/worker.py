@@ -24,7 +24,7 @@ from butler.butler import Butler, Deferred
 from registry import provenance
 from registry.errors import DatabaseUnavailable, InvalidState
 from workflow import environment
-from workflow.errors import InvalidQuantum, NoWorkFound, PartialOutputs, TaskError
+from workflow.errors import InvalidQuantum, NoWorkFound, PartialOutputs, TaskError, kind_of
 from workflow.leash import end_with
 from workflow.multicore.grants import granted, hold, use
 from workflow.task import Metadata
@@ -275,7 +275,9 @@ class Worker:
 
     def _instance(self, task: PipelineTask) -> SuperTask:
         if task.label not in self._made:
-            self._made[task.label] = task.make()
+            self._made[task.label] = task.make(
+                {name: self.butler.get(ref) for name, ref in task.init_refs.items()}
+            )
         instance = self._made[task.label]
         instance.metadata.clear()
         return instance
@@ -319,6 +321,7 @@ class Worker:
             metrics={k: float(v) for k, v in metrics.items()},
             exception_class=None if error is None else type(error).__name__,
             exception_message=None if error is None else str(error)[:4000],
+            error_kind=None if error is None else kind_of(error),
         )
 
 
