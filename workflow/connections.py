@@ -273,18 +273,22 @@ class Connections(Mapping[str, Connection]):
         written: dict[str, str] = {}
         read = {c.dataset_type: k for k, c in self.items() if isinstance(c, Input)}
         for name, connection in self.items():
+            once = isinstance(connection, (InitInput, InitOutput))
+            if once and (connection.dimensions or connection.multiple):
+                found.append(
+                    f"'{name}' is there once for the task: it has no dimensions, and no multiple."
+                )
             beyond = [d for d in connection.dimensions if d not in reach]
-            if beyond and not connection.multiple and not isinstance(connection, Prerequisite):
+            if (
+                beyond
+                and not once
+                and not connection.multiple
+                and not isinstance(connection, Prerequisite)
+            ):
                 found.append(
                     f"'{name}' is identified by {', '.join(beyond)} beyond the task's dimensions "
                     f"({', '.join(self.dimensions) or 'none'}), so that one quantum may have "
                     "several: declare it with multiple=True, or add to the task's dimensions."
-                )
-            if isinstance(connection, (InitInput, InitOutput)) and (
-                connection.dimensions or connection.multiple
-            ):
-                found.append(
-                    f"'{name}' is there once for the task: it has no dimensions, and no multiple."
                 )
             if not connection.reads:
                 other = written.setdefault(connection.dataset_type, name)

@@ -238,4 +238,4 @@ def kind_of(error: BaseException) -> str:
 
 
 def _first_sentence(cls: type) -> str:
-    return (cls.__doc__ or "").strip().splitlines()[0]
+    return (cls.__doc__ or f"{cls.__name__}.").strip().splitlines()[0]

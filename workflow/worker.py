@@ -112,6 +112,11 @@ class Context:
         """The exposure records by input connection."""
         return self._quantum.records
 
+    def fulfils(self, where: str) -> bool:
+        """Tell whether the data ID fulfils an expression."""
+        dimensions = list(self.data_id)
+        return bool(self._butler.query_data_ids(dimensions, where=where, data_id=self.data_id))
+
     def dimension_record(self, element: str) -> Mapping[str, Any]:
         """Read the record of one of the data ID's dimensions, as for the pixel grid of a patch."""
         keys = {d: v for d, v in self.data_id.items() if d in _KEYS_OF.get(element, {element})}

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from workflow.commands.pipelines import configured, setting_options
 from workflow.commands.tables import show
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workflow.pipeline import Pipeline
 
 
 @click.command()
@@ -47,6 +52,22 @@ from workflow.commands.tables import show
     help="Where multi-node tasks run, and on how many ranks: processes:4, mpi:4, rabbitmq:4 or "
     "threads:4; by default SKYSPINE_NODES, else processes of this machine.",
 )
+@click.option("--mock", is_flag=True, help="Run tasks that compute nothing in place of each.")
+@click.option(
+    "--mock-failure",
+    "failures",
+    multiple=True,
+    metavar="LABEL:ERROR[:WHERE]",
+    help="With --mock: raise ERROR in the quanta that fulfil WHERE; ERROR 'killed' ends the worker "
+    "process, as the out-of-memory killer does.",
+)
+@click.option(
+    "--mock-sleep",
+    "sleeps",
+    multiple=True,
+    metavar="LABEL:SECONDS[:WHERE]",
+    help="With --mock: take so long.",
+)
 @click.option("--fail-fast", is_flag=True, help="Start nothing more after a failure.")
 @click.option(
     "--dry-run", is_flag=True, help="Only count what would be run, and tell what would be blocked."
@@ -68,6 +89,9 @@ def run(
     replace: bool,
     skip_existing: bool,
     only: str,
+    mock: bool,
+    failures: tuple[str, ...],
+    sleeps: tuple[str, ...],
     fail_fast: bool,
     dry_run: bool,
     explain: bool,
@@ -82,6 +106,9 @@ def run(
         Placement.of(nodes)
         os.environ[NODES] = nodes  # worker processes have it from there
     wanted = tuple(name.strip() for name in only.split(",") if name.strip())
+    asked = configured(pipeline, config, config_files, parameters)
+    if mock or failures or sleeps:
+        asked = _mocked(asked, mock, failures, sleeps, jobs)
     try:
         mode = Mode(
             resume=resume, extend=extend, replace=replace, skip_existing=skip_existing, only=wanted
@@ -89,7 +116,7 @@ def run(
         with quanta() as progress:
             report = run_pipeline(
                 repo,
-                configured(pipeline, config, config_files, parameters),
+                asked,
                 inputs=inputs.split(","),
                 output=output,
                 where=data_query,
@@ -107,6 +134,20 @@ def run(
         ) from None
     _tell(report, dry_run, explain)
     return 0 if report.succeeded else 1
+
+
+def _mocked(
+    pipeline: Pipeline, mock: bool, failures: Sequence[str], sleeps: Sequence[str], jobs: int
+) -> Pipeline:
+    from workflow.testing.mocks import KILLED, mocked, parse_behaviour
+
+    if not mock:
+        raise click.UsageError("--mock-failure and --mock-sleep need --mock.")
+    behaviours = [parse_behaviour(s, sleeping=True) for s in sleeps]
+    behaviours += [parse_behaviour(f) for f in failures]
+    if jobs < 2 and any(b.error == KILLED for b in behaviours):
+        raise click.UsageError("A worker process can be killed with --jobs 2 or more only.")
+    return mocked(pipeline, behaviours)
 
 
 def _tell(report: Any, dry_run: bool, explain: bool) -> None:
