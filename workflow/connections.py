@@ -12,18 +12,11 @@ import dataclasses
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from registry.errors import did_you_mean
 from registry.identity import DIMENSIONS, DatasetType
 from workflow.errors import TaskDefinitionError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import sqlalchemy as sa
-
-    from registry.identity import DataId, DatasetRef
 
 __all__ = [
     "Connection",
@@ -31,7 +24,6 @@ __all__ = [
     "InitInput",
     "InitOutput",
     "Input",
-    "Lookup",
     "Output",
     "Prerequisite",
     "check_dimensions",
@@ -113,34 +105,12 @@ class Input(Connection):
     """A dataset that decides which quanta exist: raw, or made by another task of the pipeline."""
 
 
-class Lookup(Protocol):
-    """Finds a prerequisite for all quanta of a task at once, by rules of the task's own."""
-
-    def __call__(
-        self,
-        connection: sa.Connection,
-        dataset_type: DatasetType,
-        data_ids: Sequence[DataId],
-        collections: Sequence[str],
-    ) -> Sequence[Sequence[DatasetRef]]:
-        """Return for each data ID of a quantum the datasets that it is to read."""
-
-
-@dataclass(frozen=True)
 class Prerequisite(Connection):
     """A dataset that must exist before the pipeline runs; it is looked up for each quantum.
 
     With ``is_calibration`` it is looked up by the observation time in calibration collections, by
     its dimensions without the temporal ones (exposure, visit, day_obs).
-
-    Parameters
-    ----------
-    lookup : Lookup, optional
-        A function that finds it instead.
     """
-
-    _: dataclasses.KW_ONLY
-    lookup: Lookup | None = None
 
 
 class Output(Connection):

@@ -90,7 +90,7 @@ class PipelineTask:
 
     def make(self, init_inputs: Mapping[str, Any] | None = None) -> SuperTask:
         """Make the task, with the objects of its init inputs."""
-        given = {"init_inputs": init_inputs} if init_inputs else {}
+        given: dict[str, Any] = {"init_inputs": init_inputs} if init_inputs else {}
         return self.task_class(self.config, name=self.label, **given)
 
 

@@ -599,9 +599,10 @@ def _check_needs(cls: type[SuperTask]) -> None:
             raise TaskDefinitionError(
                 cls.__qualname__, f"{name} is a whole number from {least} on, not {value!r}."
             )
-    if not isinstance(cls.walltime_guess, (int, float)) or not 0 <= cls.walltime_guess < math.inf:
+    guess: Any = cls.walltime_guess
+    if not isinstance(guess, (int, float)) or not 0 <= guess < math.inf:
         raise TaskDefinitionError(
-            cls.__qualname__, f"walltime_guess is a time in seconds, not {cls.walltime_guess!r}."
+            cls.__qualname__, f"walltime_guess is a time in seconds, not {guess!r}."
         )
     if cls.multinode is None:
         return

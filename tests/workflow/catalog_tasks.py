@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lsst.pex.config import Config, Field
 
@@ -13,17 +13,9 @@ from workflow.connections import (
     InitOutput,
     Input,
     Output,
-    Prerequisite,
 )
 from workflow.errors import RepeatableError, UnprocessableData
 from workflow.task import Struct, SuperTask
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import sqlalchemy as sa
-
-    from registry.identity import DataId, DatasetRef, DatasetType
 
 
 class MeasureConfig(Config):
@@ -87,31 +79,3 @@ class ExtendTask(SuperTask):
         """Write all columns."""
         extra = reference["value"] if reference else -1.0
         return Struct(extended=dict(zip(self.columns, [*measured.values(), extra], strict=True)))
-
-
-def same_exposure(
-    connection: sa.Connection,
-    dataset_type: DatasetType,
-    data_ids: Sequence[DataId],
-    collections: Sequence[str],
-) -> list[list[DatasetRef]]:
-    """Find the frames of all detectors of each data ID's exposure."""
-    from registry import finding
-
-    every = finding.query_datasets(connection, dataset_type, collections)
-    return [[r for r in every if r.data_id["exposure"] == d["exposure"]] for d in data_ids]
-
-
-class CompareTask(SuperTask):
-    """Compare a frame with its neighbours, which it looks up by its own rule."""
-
-    dimensions = DETECTOR
-    frame = Input("frame", "StructuredDataDict", DETECTOR)
-    neighbours = Prerequisite(
-        "frame_reference", "StructuredDataDict", DETECTOR, multiple=True, lookup=same_exposure
-    )
-    compared = Output("compared", "StructuredDataDict", DETECTOR)
-
-    def run(self, frame: dict[str, float], neighbours: list[dict[str, float]]) -> Struct:
-        """Count them."""
-        return Struct(compared={"of": frame["value"], "n": len(neighbours)})

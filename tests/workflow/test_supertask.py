@@ -20,6 +20,7 @@ from workflow.errors import (
     UnprocessableData,
     kind_of,
 )
+from workflow.modes import Mode
 from workflow.pipeline import Pipeline
 from workflow.runner import RunReport, run_pipeline
 from workflow.task import SuperTask
@@ -54,7 +55,7 @@ def test_what_is_known_when_tasks_are_made_is_written_once(root: Any) -> None:
         assert butler.get("extended_schema") == {"columns": ["flux", "extra"]}
         refs = butler.query_datasets("extended")
         assert butler.get(refs[0]) == {"flux": 11.0, "extra": -1.0}
-    again = ran(root, BOTH, resume=True)
+    again = ran(root, BOTH, mode=Mode(resume=True))
     assert again.states == report.states
     only = ran(root, f"tasks: {{extend: {T}.ExtendTask}}\n", inputs=["out", "raw"], output="more")
     assert dict(only.states) == {("extend", "done"): 4}
@@ -86,26 +87,12 @@ def test_connections_change_by_configuration(root: Any) -> None:
         some.without("b")
 
 
-def test_a_prerequisite_is_looked_up_by_a_rule_of_the_task(root: Any) -> None:
-    with Butler(root, run="reference") as butler:
-        butler.register_dataset_type(
-            "frame_reference", splitting_tasks.DETECTOR, "StructuredDataDict"
-        )
-        for detector in (1, 2):
-            keys = {"instrument": "DemoCam", "exposure": 1, "detector": detector}
-            butler.put({"value": 0.0}, "frame_reference", keys)
-    report = ran(root, f"tasks: {{compare: {T}.CompareTask}}\n", inputs=["raw", "reference"])
-    assert dict(report.states) == {("compare", "done"): 2, ("compare", "blocked"): 2}
-    with Butler(root, collections="out") as butler:
-        assert {butler.get(r)["n"] for r in butler.query_datasets("compared")} == {2}
-
-
 def test_the_kind_of_an_error_is_a_column(root: Any) -> None:
     config = "config: {refuse: 1, break_on: 2}"
     text = f"tasks: {{measure: {{class: {T}.MeasureTask, {config}}}}}\n"
     ran(root, text)
     assert kinds(root) == {("failed", "unprocessable-data"), ("failed", "repeatable")}
-    ran(root, text, resume=True)
+    ran(root, text, mode=Mode(resume=True))
     assert kinds(root) == {("failed", "unprocessable-data"), ("failed", "repeatable")}
 
 
