@@ -19,6 +19,7 @@ from workflow.connections import check_dimensions
 from workflow.contracts import Contract
 from workflow.errors import PipelineError
 from workflow.marked_yaml import MarkedList, MarkedMap, load
+from workflow.shipped import pipeline_names, shipped_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -235,6 +236,8 @@ class _Reader:
         path = Path(os.path.expandvars(location)).expanduser()
         if not path.is_absolute():
             path = Path(self.file).parent / path
+        if location in pipeline_names() and not path.exists():
+            path = Path(shipped_pipeline(location))
         if str(path.resolve()) in self.above:
             raise self.error(f"'{location}' imports itself.", line)
         try:
