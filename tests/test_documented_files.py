@@ -27,7 +27,8 @@ BLOCKS = [
 def whole(key: str) -> list[Any]:
     """Give the blocks that are whole files: with a key at the top that such a file must have."""
     top = re.compile(rf"^{key}:", re.MULTILINE)
-    return [pytest.param(text, id=page) for page, text in BLOCKS if top.search(text)]
+    found = [(page, text) for page, text in BLOCKS if top.search(text)]
+    return [pytest.param(text, id=f"{page}-{n}") for n, (page, text) in enumerate(found)]
 
 
 def test_every_block_is_yaml() -> None:

@@ -297,7 +297,9 @@ def import_dotted(path: str) -> Any:
                 raise ImportError(f"{where} has no '{part}'.{did_you_mean(part, known)}")
             found = getattr(found, part)
         return found
-    raise ImportError(f"there is no module '{parts[0]}'.")
+    raise ImportError(
+        f"there is no module '{parts[0]}'; is its folder in the environment variable PYTHONPATH?"
+    )
 
 
 def _assign(leaf: Leaf, value: Any) -> None:

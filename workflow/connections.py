@@ -21,6 +21,8 @@ from workflow.errors import TaskDefinitionError
 __all__ = [
     "Connection",
     "Connections",
+    "InitInput",
+    "InitOutput",
     "Input",
     "Output",
     "Prerequisite",
@@ -83,9 +85,14 @@ class Connection:
             )
 
     @property
+    def reads(self) -> bool:
+        """Whether what it names is read, for one quantum or for the task as a whole."""
+        return isinstance(self, (Input, Prerequisite, InitInput))
+
+    @property
     def is_input(self) -> bool:
-        """Whether the task reads it."""
-        return not isinstance(self, Output)
+        """Whether a quantum of the task reads it."""
+        return isinstance(self, (Input, Prerequisite))
 
     def definition(self) -> DatasetType:
         """Return the dataset type as it stands in the registry."""
@@ -108,6 +115,21 @@ class Prerequisite(Connection):
 
 class Output(Connection):
     """A dataset that the task makes."""
+
+
+class InitInput(Connection):
+    """A dataset without dimensions that the task needs to be made: it is an attribute of its name.
+
+    Reference catalogues are prerequisites; this is for what decides how the task is set up, as the
+    columns of a table that another task extends.
+    """
+
+
+class InitOutput(Connection):
+    """A dataset without dimensions that the task knows when it is made, before it runs.
+
+    Its ``__init__`` sets the attribute of this name; it is written once for each run.
+    """
 
 
 class Connections(Mapping[str, Connection]):
@@ -152,6 +174,32 @@ class Connections(Mapping[str, Connection]):
         """Those that the task makes."""
         return {k: c for k, c in self.items() if isinstance(c, Output)}
 
+    @property
+    def init_inputs(self) -> dict[str, InitInput]:
+        """Those that the task needs to be made."""
+        return {k: c for k, c in self.items() if isinstance(c, InitInput)}
+
+    @property
+    def init_outputs(self) -> dict[str, InitOutput]:
+        """Those that it knows when it is made."""
+        return {k: c for k, c in self.items() if isinstance(c, InitOutput)}
+
+    def without(self, *names: str) -> Connections:
+        """Leave some of them out."""
+        self._check_names(names)
+        return Connections({k: c for k, c in self.items() if k not in names}, self.dimensions)
+
+    def replaced(self, name: str, **changes: Any) -> Connections:
+        """Change one of them: ``replaced("raws", minimum=5)``."""
+        self._check_names((name,))
+        changed = {**self._connections, name: dataclasses.replace(self[name], **changes)}
+        return Connections(changed, self.dimensions)
+
+    def _check_names(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self:
+                raise KeyError(f"there is no connection '{name}'.{did_you_mean(name, self)}")
+
     def enabled(self, config: Any) -> Connections:
         """Leave out those whose configuration field is false."""
         kept = {
@@ -169,9 +217,7 @@ class Connections(Mapping[str, Connection]):
         KeyError
             If there is no such connection; its argument is a sentence.
         """
-        for name in names:
-            if name not in self:
-                raise KeyError(f"there is no connection '{name}'.{did_you_mean(name, self)}")
+        self._check_names(names)
         changed = {
             k: dataclasses.replace(c, dataset_type=names.get(k, c.dataset_type))
             for k, c in self.items()
@@ -197,14 +243,24 @@ class Connections(Mapping[str, Connection]):
         written: dict[str, str] = {}
         read = {c.dataset_type: k for k, c in self.items() if isinstance(c, Input)}
         for name, connection in self.items():
+            once = isinstance(connection, (InitInput, InitOutput))
+            if once and (connection.dimensions or connection.multiple):
+                found.append(
+                    f"'{name}' is there once for the task: it has no dimensions, and no multiple."
+                )
             beyond = [d for d in connection.dimensions if d not in reach]
-            if beyond and not connection.multiple and not isinstance(connection, Prerequisite):
+            if (
+                beyond
+                and not once
+                and not connection.multiple
+                and not isinstance(connection, Prerequisite)
+            ):
                 found.append(
                     f"'{name}' is identified by {', '.join(beyond)} beyond the task's dimensions "
                     f"({', '.join(self.dimensions) or 'none'}), so that one quantum may have "
                     "several: declare it with multiple=True, or add to the task's dimensions."
                 )
-            if isinstance(connection, Output):
+            if not connection.reads:
                 other = written.setdefault(connection.dataset_type, name)
                 if other != name:
                     found.append(
@@ -302,7 +358,7 @@ def _declaration_problems(
             yield f"'{name}': minimum is {c.minimum}, but counts from 0."
         if c.minimum > 1 and not c.multiple:
             yield f"'{name}': minimum={c.minimum} needs multiple=True."
-        if isinstance(c, Output) and c.defer_load:
+        if not c.is_input and c.defer_load:
             yield f"'{name}': an {kind} cannot have defer_load."
         if isinstance(c, Input) and c.is_calibration:
             yield f"'{name}': calibrations are looked up by time; declare a Prerequisite, no Input."

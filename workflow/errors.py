@@ -12,6 +12,7 @@
         │   ├── InvalidQuantum (ValueError)   the quantum lacks inputs: a mistake in the graph
         │   └── MissingOutput (LookupError)   run() did not return what its class declares
         ├── TaskDefinitionError (TypeError)   a task class declares something that cannot work
+        ├── MissingInitInput (LookupError)    what a task needs to be made does not exist
         ├── ConfigurationError (ValueError)   an override does not fit the configuration
         │   └── UnknownField (LookupError)    the configuration has no such field
         ├── PipelineError (ValueError)        a pipeline file has a mistake
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigurationError",
     "InvalidQuantum",
+    "MissingInitInput",
     "MissingOutput",
     "NoWorkFound",
     "PartialOutputs",
@@ -44,6 +46,7 @@ __all__ = [
     "UnknownLabel",
     "UnprocessableData",
     "WorkflowError",
+    "kind_of",
 ]
 
 
@@ -109,9 +112,17 @@ class MissingOutput(TaskError, LookupError):
 
     code = "missing-output"
 
-    def __init__(self, task: str, output: str, returned: Iterable[str] = ()) -> None:
+    def __init__(
+        self, task: str, output: str, returned: Iterable[str] = (), *, by: str = "run"
+    ) -> None:
         self.task = task
         self.output = output
+        if by != "run":
+            super().__init__(
+                f"{task}.{by}() did not set '{output}', which the class declares as an init output."
+                f"{did_you_mean(output, returned)} Set self.{output} there."
+            )
+            return
         super().__init__(
             f"{task}.run() returned no '{output}', which the class declares as an output."
             f"{did_you_mean(output, returned)} Return Struct({output}=...), "
@@ -127,6 +138,21 @@ class TaskDefinitionError(WorkflowError, TypeError):
     def __init__(self, task: str, problem: str) -> None:
         self.task = task
         super().__init__(f"{task}: {problem}")
+
+
+class MissingInitInput(WorkflowError, LookupError):
+    """What a task needs to be made does not exist."""
+
+    code = "missing-init-input"
+
+    def __init__(self, task: str, dataset_type: str, searched: Iterable[str]) -> None:
+        self.task = task
+        self.dataset_type = dataset_type
+        super().__init__(
+            f"'{task}' cannot be made without the dataset {dataset_type}, which is in none of "
+            f"{', '.join(searched) or 'no collection'}; add the collection that has it to the "
+            "inputs, or the task that makes it to the pipeline."
+        )
 
 
 class ConfigurationError(WorkflowError, ValueError):
@@ -197,5 +223,20 @@ class UnknownLabel(PipelineError, LookupError):
     code = "unknown-label"
 
 
+def kind_of(error: BaseException) -> str:
+    """Class an error that ended a quantum, for the column ``quantum.error_kind``.
+
+    Returns
+    -------
+    str
+        The code of the nearest class of this module below `TaskError`; ``out-of-memory``; or
+        ``error``, for one that no task raised on purpose.
+    """
+    for cls in type(error).__mro__:
+        if cls.__module__ == __name__ and issubclass(cls, TaskError):
+            return cls.code
+    return "out-of-memory" if isinstance(error, MemoryError) else "error"
+
+
 def _first_sentence(cls: type) -> str:
-    return (cls.__doc__ or "").strip().splitlines()[0]
+    return (cls.__doc__ or f"{cls.__name__}.").strip().splitlines()[0]

@@ -115,7 +115,7 @@ def leading_to(pipeline: Pipeline, only: tuple[str, ...]) -> set[str]:
     for task in reversed(pipeline.tasks):
         if task.label in wanted:
             makers = [
-                pipeline.producer(c.dataset_type) for c in task.connections.values() if c.is_input
+                pipeline.producer(c.dataset_type) for c in task.connections.values() if c.reads
             ]
             wanted |= {maker.label for maker in makers if maker is not None}
     return wanted

@@ -9,7 +9,6 @@ quanta there are is in `workflow.quanta`.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +19,13 @@ from lsst.pex.config import Config
 from registry import plain_yaml
 from registry.errors import did_you_mean
 from registry.expressions import ExpressionError, parse
+from workflow import fitting, selecting
 from workflow.config_values import import_dotted, load_text, save_text
 from workflow.configuration import HistoryEntry, Override, Script, configure
-from workflow.connections import Connection, Connections, Input, Prerequisite, check_dimensions
+from workflow.connections import Connections, Prerequisite, check_dimensions
+from workflow.contracts import Contract, check_contracts
 from workflow.errors import PipelineError, TaskDefinitionError, UnknownLabel
-from workflow.pipeline_file import VALIDITIES, Definition, TaskDefinition, read
+from workflow.pipeline_file import VALIDITIES, Definition, Step, TaskDefinition, read
 from workflow.shipped import pipeline_names, shipped_pipeline
 from workflow.task import SuperTask
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from registry.identity import DatasetType
+    from registry.identity import DatasetRef, DatasetType
 
 __all__ = ["VALIDITIES", "Pipeline", "PipelineTask"]
 
@@ -60,6 +61,8 @@ class PipelineTask:
         Name of an output to how long it holds: ``night``, ``until-next`` or ``forever``.
     origin : str
         File and line of its definition.
+    init_refs : mapping
+        Name of an init input to the dataset that a run found for it.
     """
 
     label: str
@@ -70,6 +73,7 @@ class PipelineTask:
     select: Mapping[str, str] = field(default_factory=dict)
     certify: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
+    init_refs: Mapping[str, DatasetRef] = field(default_factory=dict)
 
     @property
     def dimensions(self) -> tuple[str, ...]:
@@ -85,9 +89,10 @@ class PipelineTask:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return _unpickled, ({**fields, "config": save_text(self.config)},)
 
-    def make(self) -> SuperTask:
-        """Make the task."""
-        return self.task_class(self.config, name=self.label)
+    def make(self, init_inputs: Mapping[str, Any] | None = None) -> SuperTask:
+        """Make the task, with the objects of its init inputs."""
+        given: dict[str, Any] = {"init_inputs": init_inputs} if init_inputs else {}
+        return self.task_class(self.config, name=self.label, **given)
 
 
 class Pipeline:
@@ -103,6 +108,10 @@ class Pipeline:
         Values that expressions and configurations refer to.
     subsets : mapping, optional
         Name to labels.
+    contracts : iterable of Contract
+        What configurations must fulfil; those of tasks that are not there do not count.
+    steps : iterable of Step
+        Subsets in the order in which they are run; those without a task do not count.
     name, text : str
         The file as it was given, and its content.
 
@@ -120,6 +129,8 @@ class Pipeline:
         instrument: str | None = None,
         parameters: Mapping[str, Any] | None = None,
         subsets: Mapping[str, Sequence[str]] | None = None,
+        contracts: Iterable[Contract] = (),
+        steps: Iterable[Step] = (),
         name: str = "",
         text: str = "",
     ) -> None:
@@ -130,9 +141,13 @@ class Pipeline:
         self.name = name
         self.text = text
         given = {task.label: task for task in tasks}
-        self._producers = _producers(given)
-        given = _with_common_types(given, self._producers)
-        self._tasks = {label: given[label] for label in _ordered(given, self._producers)}
+        self._producers = fitting.makers_of(given)
+        given = fitting.common_types(given, self._producers)
+        self._tasks = {label: given[label] for label in fitting.order(given, self._producers)}
+        self.contracts = tuple(contracts)
+        self.steps = tuple(s for s in steps if self.subsets.get(s.label))
+        fitting.check_steps(self.steps, self.subsets, self._tasks, self._producers)
+        check_contracts(self.contracts, self._tasks)
 
     @classmethod
     def from_yaml(
@@ -150,8 +165,9 @@ class Pipeline:
         Parameters
         ----------
         source : str or Path
-            A file, or the name of a pipeline that ships, with ``#label1,subset2`` to take only
-            these tasks; or the text itself, which has more than one line.
+            A file, or the name of a pipeline that ships, with ``#label1,subset2`` or another
+            expression (`workflow.selecting`) to take only these tasks; or the text itself, which
+            has more than one line.
         parameters : mapping, optional
             Values that replace those in the file.
         overrides : mapping, optional
@@ -170,10 +186,11 @@ class Pipeline:
         UnknownLabel
             If a label that is asked for, or configured, does not exist.
         """
-        path, labels, text = _opened(source)
+        path, choice, text = _opened(source)
         definition = read(path, text)
         settings = _settings(definition, parameters or {}, path)
-        wanted = _wanted(definition, labels, path)
+        plain = selecting.is_plain(choice)
+        wanted = _wanted(definition, choice if plain else "", path)
         overrides = overrides or {}
         for label in overrides:
             if label not in definition.tasks:
@@ -187,11 +204,11 @@ class Pipeline:
             given = definition.tasks[label]
             steps = [
                 *(instrument_overrides or {}).get(label, ()),
-                *given.overrides(settings),
+                *given.overrides(settings, definition.instrument),
                 *overrides.get(label, ()),
             ]
             tasks.append(_made(given, definition, steps, by, at))
-        return cls(
+        made = cls(
             tasks,
             description=definition.description,
             instrument=definition.instrument,
@@ -200,9 +217,12 @@ class Pipeline:
                 name: [label for label in members if label in wanted]
                 for name, members in definition.subsets.items()
             },
-            name=path + ("#" + ",".join(labels) if labels else ""),
+            contracts=definition.contracts,
+            steps=definition.steps,
+            name=path + (f"#{choice}" if choice else ""),
             text=text,
         )
+        return made if plain else made.part(selecting.select(made, choice))
 
     @property
     def tasks(self) -> tuple[PipelineTask, ...]:
@@ -232,6 +252,8 @@ class Pipeline:
             instrument=self.instrument,
             parameters=self.parameters,
             subsets={k: [m for m in v if m in chosen] for k, v in self.subsets.items()},
+            contracts=self.contracts,
+            steps=self.steps,
             name=self.name,
             text=self.text,
         )
@@ -254,7 +276,7 @@ class Pipeline:
                 (
                     level[self._producers[c.dataset_type]] + isinstance(c, Prerequisite)
                     for c in task.connections.values()
-                    if c.is_input and c.dataset_type in self._producers
+                    if c.reads and c.dataset_type in self._producers
                 ),
                 default=0,
             )
@@ -278,11 +300,11 @@ class Pipeline:
         return dict(sorted(found.items()))
 
 
-def _opened(source: str | Path) -> tuple[str, list[str], str]:
-    """Split ``file#labels`` and read the file; a text of several lines is the pipeline itself."""
+def _opened(source: str | Path) -> tuple[str, str, str]:
+    """Split ``file#choice`` and read the file; a text of several lines is the pipeline itself."""
     if isinstance(source, str) and "\n" in source:
-        return "", [], source
-    path, _, labels = str(source).partition("#")
+        return "", "", source
+    path, _, choice = str(source).partition("#")
     path = os.path.expandvars(path)
     if path in pipeline_names() and not Path(path).exists():
         path = shipped_pipeline(path)
@@ -293,7 +315,7 @@ def _opened(source: str | Path) -> tuple[str, list[str], str]:
         bare = Path(path).name == path and not Path(path).suffix
         hint = did_you_mean(path, pipeline_names()) if bare else ""
         raise PipelineError(f"the pipeline cannot be read: {reason}.{hint}", file=path) from error
-    return path, [part.strip() for part in labels.split(",") if part.strip()], text
+    return path, choice.strip(), text
 
 
 def _settings(definition: Definition, given: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -307,8 +329,9 @@ def _settings(definition: Definition, given: Mapping[str, Any], path: str) -> di
     return {**definition.parameters, **given}
 
 
-def _wanted(definition: Definition, labels: Sequence[str], path: str) -> list[str]:
+def _wanted(definition: Definition, choice: str, path: str) -> list[str]:
     """Resolve labels and subsets; all tasks when none is named."""
+    labels = [part.strip() for part in choice.split(",") if part.strip()]
     if not labels:
         return list(definition.tasks)
     known = {**{label: (label,) for label in definition.tasks}, **definition.subsets}
@@ -409,126 +432,6 @@ def _task_class(given: TaskDefinition) -> type[SuperTask]:
     return found
 
 
-def _producers(tasks: Mapping[str, PipelineTask]) -> dict[str, str]:
-    """Map each dataset type to the label of the task that makes it."""
-    found: dict[str, str] = {}
-    for task in tasks.values():
-        for connection in task.connections.outputs.values():
-            other = found.setdefault(connection.dataset_type, task.label)
-            if other != task.label:
-                raise PipelineError(
-                    f"'{other}' and '{task.label}' both make {connection.dataset_type}; "
-                    "give one of them another dataset type under `connections`.",
-                    **_place(task),
-                )
-    return found
-
-
-def _with_common_types(
-    tasks: Mapping[str, PipelineTask], producers: Mapping[str, str]
-) -> dict[str, PipelineTask]:
-    """Compare what tasks say about a dataset type; prerequisites take its maker's dimensions."""
-    defined: dict[str, tuple[str, Connection]] = {
-        c.dataset_type: (task.label, c)
-        for task in tasks.values()
-        for c in task.connections.outputs.values()
-    }
-    changed: dict[str, PipelineTask] = {}
-    for task in tasks.values():
-        connections = {}
-        for name, connection in task.connections.items():
-            label, first = defined.setdefault(connection.dataset_type, (task.label, connection))
-            made_here = connection.dataset_type in producers
-            if isinstance(connection, Prerequisite) and made_here:
-                _check_certified(task, tasks[label], first)
-                connection = dataclasses.replace(connection, dimensions=first.dimensions)
-            _check_same(task, name, connection, label, first)
-            connections[name] = connection
-        changed[task.label] = dataclasses.replace(
-            task, connections=Connections(connections, task.connections.dimensions)
-        )
-    return changed
-
-
-def _check_same(
-    task: PipelineTask, name: str, connection: Connection, label: str, first: Connection
-) -> None:
-    there, here = first.definition(), connection.definition()
-    for what, theirs, ours in (
-        ("the storage class", there.storage_class, here.storage_class),
-        ("the dimensions", ", ".join(there.dimensions), ", ".join(here.dimensions)),
-    ):
-        if theirs != ours:
-            raise PipelineError(
-                f"{connection.dataset_type} has {what} {theirs} in '{label}' and {ours} in "
-                f"'{task.label}' ('{name}'); they must be the same.",
-                **_place(task),
-            )
-    if isinstance(connection, Input):
-        return
-    if there.is_calibration != here.is_calibration and not isinstance(first, Input):
-        raise PipelineError(
-            f"{connection.dataset_type} is a calibration in one of '{label}' and '{task.label}' "
-            "and none in the other; both must say is_calibration.",
-            **_place(task),
-        )
-
-
-def _check_certified(task: PipelineTask, maker: PipelineTask, made: Connection) -> None:
-    name = next(k for k, c in maker.connections.items() if c.dataset_type == made.dataset_type)
-    if made.is_calibration and name not in maker.certify:
-        raise PipelineError(
-            f"'{task.label}' looks up {made.dataset_type}, which '{maker.label}' makes but nothing "
-            f"certifies; add `certify: {{{name}: {{validity: until-next}}}}` to '{maker.label}'.",
-            **_place(maker),
-        )
-
-
-def _ordered(tasks: Mapping[str, PipelineTask], producers: Mapping[str, str]) -> list[str]:
-    """Sort topologically, keeping the order of the file where it is free."""
-    before = {
-        label: {
-            producers[c.dataset_type]
-            for c in task.connections.values()
-            if c.is_input and c.dataset_type in producers
-        }
-        for label, task in tasks.items()
-    }
-    done: dict[str, None] = {}
-    while len(done) < len(tasks):
-        ready = next((k for k in tasks if k not in done and before[k] <= done.keys()), None)
-        if ready is None:
-            raise _cycle(
-                tasks, {k: before[k] - done.keys() for k in tasks if k not in done}, producers
-            )
-        done[ready] = None
-    return list(done)
-
-
-def _cycle(
-    tasks: Mapping[str, PipelineTask],
-    before: Mapping[str, set[str]],
-    producers: Mapping[str, str],
-) -> PipelineError:
-    """Name the tasks of a cycle with what they hand on."""
-    path = [next(iter(before))]
-    while path.count(path[-1]) == 1:
-        path.append(min(before[path[-1]]))
-    loop = path[path.index(path[-1]) :][::-1]
-    shown = loop[0]
-    for task, follower in itertools.pairwise(loop):
-        handed = next(
-            c.dataset_type
-            for c in tasks[follower].connections.values()
-            if c.is_input and producers.get(c.dataset_type) == task
-        )
-        shown += f" -> {handed} -> {follower}"
-    return PipelineError(
-        f"the tasks wait for each other: {shown}; rename a dataset type under `connections`.",
-        **_place(tasks[loop[0]]),
-    )
-
-
 def _unpickled(fields: dict[str, Any]) -> PipelineTask:
     """Restore a task in another process.
 
@@ -537,8 +440,3 @@ def _unpickled(fields: dict[str, Any]) -> PipelineTask:
     config = load_text(fields["config"])
     config.freeze()
     return PipelineTask(**{**fields, "config": config})
-
-
-def _place(task: PipelineTask) -> dict[str, Any]:
-    file, _, line = task.origin.rpartition(":")
-    return {"file": file, "line": int(line) if line.isdigit() else None}

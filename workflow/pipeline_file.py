@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 from registry import plain_yaml
 from registry.errors import did_you_mean
 from workflow.configuration import Override, Script, read_overrides
+from workflow.connections import check_dimensions
+from workflow.contracts import Contract
 from workflow.errors import PipelineError
 from workflow.marked_yaml import MarkedList, MarkedMap, load
+from workflow.shipped import pipeline_names, shipped_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["VALIDITIES", "Definition", "TaskDefinition", "read"]
+__all__ = ["VALIDITIES", "ConfigStep", "Definition", "Step", "TaskDefinition", "read"]
 
 VALIDITIES = ("night", "until-next", "forever")
 """How long an output holds once it is certified."""
@@ -34,12 +37,58 @@ _TOP = (
     "imports",
     "tasks",
     "subsets",
+    "steps",
+    "contracts",
     "extra_dimensions",
 )
 _TASK = ("class", "dimensions", "connections", "select", "config", "config_files", "certify")
-_IMPORT = ("location", "include", "exclude")
+_IMPORT = (
+    "location",
+    "include",
+    "exclude",
+    "instrument",
+    "importContracts",
+    "importSteps",
+    "labeledSubsetModifyMode",
+)
+_MODES = ("EDIT", "DROP")
+_CONNECTIONS = "connections."
 _NAME = re.compile(r"[^\W\d][\w-]*")
 _PARAMETER = re.compile(r"parameters\.([^\W\d]\w*)")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A subset in its place in the order in which subsets are run.
+
+    Attributes
+    ----------
+    label : str
+        The subset.
+    dimensions : tuple of str
+        Keys by which the work may be divided.
+    file : str
+        Where it is defined.
+    line : int
+        On which line.
+    """
+
+    label: str
+    dimensions: tuple[str, ...] = ()
+    file: str = ""
+    line: int = 0
+
+    def error(self, problem: str) -> PipelineError:
+        """Make an error that names its line."""
+        return PipelineError(problem, file=self.file, line=self.line or None)
+
+
+@dataclass(frozen=True)
+class ConfigStep:
+    """What turns the parameters into overrides; for one camera, if it names one."""
+
+    make: Callable[[Mapping[str, Any]], list[Override | Script]]
+    instrument: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,8 +109,8 @@ class TaskDefinition:
         Other dimensions than the class declares.
     connections, select, certify : mapping
         By name of the connection: dataset type, expression, validity.
-    config : tuple
-        Functions that turn the parameters into overrides, in order.
+    config : tuple of ConfigStep
+        What sets its configuration, in order.
     """
 
     label: str
@@ -73,12 +122,15 @@ class TaskDefinition:
     connections: Mapping[str, str] = field(default_factory=dict)
     select: Mapping[str, str] = field(default_factory=dict)
     certify: Mapping[str, str] = field(default_factory=dict)
-    config: tuple[Callable[[Mapping[str, Any]], list[Override | Script]], ...] = ()
+    config: tuple[ConfigStep, ...] = ()
 
-    def overrides(self, parameters: Mapping[str, Any]) -> Iterator[Override | Script]:
-        """Yield the overrides in order, with parameters put in."""
+    def overrides(
+        self, parameters: Mapping[str, Any], instrument: str | None = None
+    ) -> Iterator[Override | Script]:
+        """Yield the overrides in order, with parameters put in; those for another camera not."""
         for step in self.config:
-            yield from step(parameters)
+            if step.instrument in (None, instrument):
+                yield from step.make(parameters)
 
     def error(self, problem: str, *key: str) -> PipelineError:
         """Make an error that names the line of a key."""
@@ -111,6 +163,8 @@ class Definition:
     extra_dimensions: tuple[str, ...] = ()
     tasks: dict[str, TaskDefinition] = field(default_factory=dict)
     subsets: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    contracts: list[Contract] = field(default_factory=list)
 
 
 def read(file: str, text: str) -> Definition:
@@ -154,7 +208,7 @@ class _Reader:
         if "description" in data:
             definition.description = str(data["description"] or "")
         if "instrument" in data:
-            definition.instrument = self.optional_text(data, "instrument")
+            definition.instrument = _camera(self.optional_text(data, "instrument"))
         definition.parameters.update(self.section(data, "parameters"))
         definition.extra_dimensions += self.names(data, "extra_dimensions")
         tasks = self.section(data, "tasks")
@@ -163,6 +217,10 @@ class _Reader:
         subsets = self.section(data, "subsets")
         for name in subsets:
             self.subset(definition, name, subsets)
+        for entry, line in self.items(data, "steps"):
+            self.step(definition, entry, line)
+        for entry, line in self.items(data, "contracts"):
+            definition.contracts.append(self.contract(definition, entry, line))
         return definition
 
     def imported(self, definition: Definition, entry: Any, line: int) -> None:
@@ -179,6 +237,8 @@ class _Reader:
         path = Path(os.path.expandvars(location)).expanduser()
         if not path.is_absolute():
             path = Path(self.file).parent / path
+        if location in pipeline_names() and not path.exists():
+            path = Path(shipped_pipeline(location))
         if str(path.resolve()) in self.above:
             raise self.error(f"'{location}' imports itself.", line)
         try:
@@ -188,15 +248,28 @@ class _Reader:
             raise self.error(f"'{location}' cannot be read: {reason}.", line) from error
         below = _Reader(str(path), self.above).read(text)
         chosen = self.chosen(below, wish, location)
+        mode = wish.get("labeledSubsetModifyMode", "EDIT")
+        if mode not in _MODES:
+            raise self.error(
+                f"labeledSubsetModifyMode is one of {', '.join(_MODES)}, not '{mode}'.",
+                wish.lines["labeledSubsetModifyMode"],
+            )
         for label in chosen:
             definition.tasks[label] = below.tasks[label]
         for name, members in below.subsets.items():
             kept = tuple(label for label in members if label in chosen)
-            if kept:
+            if kept and (mode == "EDIT" or len(kept) == len(members)):
                 definition.subsets[name] = kept
         definition.parameters.update(below.parameters)
         definition.extra_dimensions += below.extra_dimensions
-        definition.instrument = definition.instrument or below.instrument
+        if wish.get("importSteps", True):
+            definition.steps += [s for s in below.steps if s.label in definition.subsets]
+        if wish.get("importContracts", True):
+            definition.contracts += [c for c in below.contracts if set(c.labels) <= {*chosen}]
+        if "instrument" in wish:
+            definition.instrument = _camera(self.optional_text(wish, "instrument"))
+        else:
+            definition.instrument = definition.instrument or below.instrument
 
     def chosen(self, below: Definition, wish: MarkedMap, location: str) -> list[str]:
         """Apply include and exclude, by labels and subsets."""
@@ -244,7 +317,7 @@ class _Reader:
             line=line,
             lines=lines,
             dimensions=self.names(data, "dimensions") if "dimensions" in data else None,
-            connections=self.texts(data, "connections"),
+            connections=self.renamings(data),
             select=self.texts(data, "select"),
             certify=self.validities(data),
             config=tuple(self.config(label, data)),
@@ -268,25 +341,90 @@ class _Reader:
             raise self.error(f"'{name}' is a task and cannot be a subset as well.", line)
         definition.subsets[name] = tuple(data)
 
-    def config(
-        self, label: str, data: MarkedMap
-    ) -> Iterator[Callable[[Mapping[str, Any]], list[Override | Script]]]:
+    def step(self, definition: Definition, entry: Any, line: int) -> None:
+        """Add a step, or put one that was imported in this place: a subset, or a mapping."""
+        data = MarkedMap(line)
+        if isinstance(entry, str):
+            data["label"] = entry
+        else:
+            data = self.mapping(entry, line, "a step")
+            self.check_keys(data, ("label", "dimensions", "sharding_dimensions"), "a step")
+        label = data.get("label")
+        if label not in definition.subsets:
+            hint = did_you_mean(str(label), definition.subsets)
+            raise self.error(f"a step is a subset; there is no subset '{label}'.{hint}", line)
+        key = "dimensions" if "dimensions" in data else "sharding_dimensions"
+        names = self.names(data, key)
+        wrong = check_dimensions(names, definition.extra_dimensions)
+        if wrong:
+            raise self.error(f"step '{label}': {wrong}", data.lines[key])
+        definition.steps = [s for s in definition.steps if s.label != label]
+        definition.steps.append(Step(str(label), names, self.name, line))
+
+    def contract(self, definition: Definition, entry: Any, line: int) -> Contract:
+        """Read a contract: an expression, or a mapping with ``contract`` and ``msg``."""
+        data = MarkedMap(line)
+        if isinstance(entry, str):
+            data["contract"] = entry
+        else:
+            data = self.mapping(entry, line, "a contract")
+            self.check_keys(data, ("contract", "msg"), "a contract")
+        expression = data.get("contract")
+        if not isinstance(expression, str):
+            raise self.error("a contract is an expression, as in isr.do_flat == stack.flat.", line)
+        found = Contract(expression, str(data.get("msg") or ""), self.name, line)
+        for label in found.labels:
+            if label not in definition.tasks:
+                hint = did_you_mean(label, definition.tasks)
+                raise self.error(f"the contract names '{label}', which is no task.{hint}", line)
+        return found
+
+    def renamings(self, data: MarkedMap) -> dict[str, str]:
+        """Read ``connections``, and what ``config`` says about them, as the field does."""
+        found = self.texts(data, "connections")
+        entries = data.get("config")
+        for entry in entries if isinstance(entries, list) else [entries]:
+            for path, value in entry.items() if isinstance(entry, MarkedMap) else ():
+                if path.startswith(_CONNECTIONS):
+                    found[path.removeprefix(_CONNECTIONS)] = str(value)
+        return found
+
+    def config(self, label: str, data: MarkedMap) -> Iterator[ConfigStep]:
         """Yield the overrides of one task in the order of the file."""
         for key in data:
             if key == "config_files":
                 for file, line in self.items(data, key):
-                    yield self.config_file(file, line)
+                    yield ConfigStep(self.config_file(file, line))
             elif key == "config" and data[key] is not None:
                 entries = data[key] if isinstance(data[key], list) else [data[key]]
                 for entry in entries:
                     block = self.mapping(entry, data.lines[key], f"config of task '{label}'")
-                    yield from self.config_block(block)
+                    camera = self.camera_of(block)
+                    for make in self.config_block(block):
+                        yield ConfigStep(make, camera)
+
+    def camera_of(self, block: MarkedMap) -> str | None:
+        """Read for which camera a part of a configuration is."""
+        if "dataId" not in block:
+            return None
+        line = block.lines["dataId"]
+        data_id = self.mapping(block["dataId"], line, "`dataId`")
+        for key in data_id:
+            if key != "instrument":
+                raise self.error(
+                    f"a configuration may depend on the instrument, not on '{key}': give the task "
+                    "a second label with `select`, and its output another dataset type.",
+                    data_id.lines[key],
+                )
+        return _camera(self.optional_text(data_id, "instrument"))
 
     def config_block(
         self, block: MarkedMap
     ) -> Iterator[Callable[[Mapping[str, Any]], list[Override | Script]]]:
         """Yield the overrides of one mapping; ``file`` and ``python`` stand for files and code."""
         for path, value in block.items():
+            if path == "dataId" or path.startswith(_CONNECTIONS):
+                continue
             line = block.lines[path]
             if path == "file":
                 for file in value if isinstance(value, list) else [value]:
@@ -396,3 +534,8 @@ class _Reader:
                 raise self.error(
                     f"{what} has no key '{key}'.{did_you_mean(key, known)}", data.lines[key]
                 )
+
+
+def _camera(name: str | None) -> str | None:
+    """Name a camera; of a class, as the field names it, the last part."""
+    return name.rpartition(".")[2] if name else name

@@ -20,12 +20,12 @@ from butler import cameras
 from butler.butler import Butler
 from registry import collections, datasets, plans, provenance
 from registry.errors import InvalidState, UnknownCollection
-from workflow import environment
+from workflow import environment, recorded_configs
 from workflow.adjusting import adjust
 from workflow.certifying import certify_run
-from workflow.config_values import class_name, leaf_values, save_text, value_text
 from workflow.errors import WorkflowError
 from workflow.frontier import PAGE, Frontier
+from workflow.initializing import initialize
 from workflow.modes import Mode, leading_to
 from workflow.processes import executor
 from workflow.quanta import planned_tasks
@@ -204,7 +204,8 @@ class _Runner:
         self._take_stock(report, ready=True)
         report.states.update(spared)
         stages = self.pipeline.stages()
-        with executor(self.butler, run, self.pipeline.tasks, environment_id, jobs) as pool:
+        tasks = initialize(self.butler, self.pipeline, run, self.inputs)
+        with executor(self.butler, run, tasks, environment_id, jobs) as pool:
             for n, stage in enumerate(stages):
                 if n:
                     later = [task for stage in stages[n:] for task in stage]
@@ -369,17 +370,14 @@ class _Runner:
                 datasets.register_dataset_type(connection, kind)
         keys = {}
         for task in self.pipeline:
-            values = [(v.path, value_text(v.value), v.type) for v in leaf_values(task.config)]
-            config_id = provenance.record_config(
-                connection, class_name(task.config), save_text(task.config), values
-            )
-            history = [
-                provenance.HistoryEntry(path, step.text, step.kind, step.origin, step.by, step.at)
-                for path, steps in task.history.items()
-                for step in steps
-            ]
-            keys[task.label] = provenance.record_task(
-                connection, run, task.label, task.class_name, config_id, history, self.pipeline.name
+            keys[task.label] = recorded_configs.record(
+                connection,
+                run,
+                task.label,
+                task.class_name,
+                task.config,
+                task.history,
+                self.pipeline.name,
             )
         return keys
 

@@ -388,6 +388,8 @@ class SuperTask(Task):
     """How many cores it, or each of its ranks, can make good use of (`workflow.multicore`)."""
     memory_per_core: ClassVar[int] = 0
     """What it needs for each of them [MiB]; 0 if nobody said."""
+    walltime_guess: ClassVar[float] = 0.0
+    """How long a usual quantum takes [s]; 0 if nobody said."""
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -401,6 +403,52 @@ class SuperTask(Task):
             check_task(
                 cls, Connections(declared, cls.dimensions), _reserved(), cls.extra_dimensions
             )
+
+    def __init__(
+        self,
+        config: Any = None,
+        *,
+        name: str | None = None,
+        parent: Task | None = None,
+        init_inputs: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(config, name=name, parent=parent)
+        given = dict(init_inputs or {})
+        for key, connection in self.connections(self.config).init_inputs.items():
+            if key not in given and connection.minimum:
+                raise InvalidQuantum(
+                    f"{self.path} cannot be made without '{key}' ({connection.dataset_type})."
+                )
+            setattr(self, key, given.get(key))
+
+    @classmethod
+    def configure_connections(
+        cls,
+        connections: Connections,
+        config: Any,  # noqa: ARG003 (for subclasses)
+    ) -> Connections:
+        """Change the connections by the configuration, where ``enabled_by`` does not say it.
+
+        See `workflow.connections.Connections.without` and ``replaced``.
+        """
+        return connections
+
+    def init_outputs(self) -> dict[str, Any]:
+        """Return the init outputs, which ``__init__`` has set as attributes.
+
+        Raises
+        ------
+        MissingOutput
+            If one is not set.
+        """
+        found: dict[str, Any] = {}
+        for key, connection in self.connections(self.config).init_outputs.items():
+            value = vars(self).get(key)
+            if value is not None:
+                found[key] = value
+            elif connection.minimum:
+                raise MissingOutput(self.path, key, vars(self), by="__init__")
+        return found
 
     @classmethod
     def connections(
@@ -440,7 +488,7 @@ class SuperTask(Task):
                 raise TaskDefinitionError(cls.__qualname__, wrong)
             found = found.with_dimensions(dimensions)
         if config is not None:
-            found = found.enabled(config)
+            found = cls.configure_connections(found.enabled(config), config)
         for problem in found.problems():
             raise TaskDefinitionError(cls.__qualname__, problem)
         return found
@@ -551,6 +599,11 @@ def _check_needs(cls: type[SuperTask]) -> None:
             raise TaskDefinitionError(
                 cls.__qualname__, f"{name} is a whole number from {least} on, not {value!r}."
             )
+    guess: Any = cls.walltime_guess
+    if not isinstance(guess, (int, float)) or not 0 <= guess < math.inf:
+        raise TaskDefinitionError(
+            cls.__qualname__, f"walltime_guess is a time in seconds, not {guess!r}."
+        )
     if cls.multinode is None:
         return
     for method in ("geometry", "run_nodes"):

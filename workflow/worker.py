@@ -24,7 +24,7 @@ from butler.butler import Butler, Deferred
 from registry import provenance
 from registry.errors import DatabaseUnavailable, InvalidState
 from workflow import environment, logs
-from workflow.errors import InvalidQuantum, NoWorkFound, PartialOutputs, TaskError
+from workflow.errors import InvalidQuantum, NoWorkFound, PartialOutputs, TaskError, kind_of
 from workflow.leash import end_with
 from workflow.logs.setup import TOLD
 from workflow.multicore.grants import granted, hold, use
@@ -113,6 +113,11 @@ class Context:
     def records(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         """The exposure records by input connection."""
         return self._quantum.records
+
+    def fulfils(self, where: str) -> bool:
+        """Tell whether the data ID fulfils an expression."""
+        dimensions = list(self.data_id)
+        return bool(self._butler.query_data_ids(dimensions, where=where, data_id=self.data_id))
 
     def dimension_record(self, element: str) -> Mapping[str, Any]:
         """Read the record of one of the data ID's dimensions, as for the pixel grid of a patch."""
@@ -285,7 +290,9 @@ class Worker:
 
     def _instance(self, task: PipelineTask) -> SuperTask:
         if task.label not in self._made:
-            self._made[task.label] = task.make()
+            self._made[task.label] = task.make(
+                {name: self.butler.get(ref) for name, ref in task.init_refs.items()}
+            )
         instance = self._made[task.label]
         instance.metadata.clear()
         return instance
@@ -329,6 +336,7 @@ class Worker:
             metrics={k: float(v) for k, v in metrics.items()},
             exception_class=None if error is None else type(error).__name__,
             exception_message=None if error is None else str(error)[:4000],
+            error_kind=None if error is None else kind_of(error),
         )
 
 

@@ -11,7 +11,15 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from registry.database import question
-from registry.provenance import across, differences, exports, graphs, questions, software
+from registry.provenance import (
+    across,
+    config_questions,
+    differences,
+    exports,
+    graphs,
+    questions,
+    software,
+)
 
 if TYPE_CHECKING:
     import uuid
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
 
     from registry.database import Database
     from registry.identity import DatasetRef
+    from registry.provenance.config_questions import ConfigDifference, Use
     from registry.provenance.differences import Difference
     from registry.provenance.graphs import Edge, Graph
     from registry.provenance.software import Made
@@ -107,6 +116,33 @@ class Provenance:
         """List the values that configurations had; see `registry.provenance.config_history`."""
         with self._of(repository_id).database.snapshot() as connection:
             return questions.config_history(connection, run, label, field)
+
+    @question
+    def config_differences(self, first: str, second: str) -> list[ConfigDifference]:
+        """Compare two runs; see `registry.provenance.config_questions.config_differences`."""
+        with self._registry.read() as connection:
+            return config_questions.config_differences(connection, first, second)
+
+    @question
+    def find_config_values(
+        self,
+        field: str,
+        value: str | None = None,
+        *,
+        label: str | None = None,
+        run: str | None = None,
+    ) -> list[Use]:
+        """Find who used a value; see `registry.provenance.config_questions.find_config_values`."""
+        with self._registry.read() as connection:
+            return config_questions.find_config_values(
+                connection, field, value, label=label, run=run
+            )
+
+    @question
+    def config_fields(self) -> list[str]:
+        """List the paths of all fields that any recorded configuration has."""
+        with self._registry.read() as connection:
+            return config_questions.field_paths(connection)
 
     @question
     def refs(self, *ids: uuid.UUID) -> dict[uuid.UUID, DatasetRef]:

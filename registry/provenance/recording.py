@@ -113,6 +113,10 @@ class Outcome:
         Numbers in it, by dotted name.
     exception_class, exception_message : str
         The error, for failed.
+    error_kind : str
+        What kind of error it is: ``no-work-found``, ``unprocessable-data``, ``partial-outputs``,
+        ``repeatable``, ``invalid-quantum``, ``missing-output``, ``task``, ``out-of-memory``,
+        ``process-died`` or ``error``.
     """
 
     state: str
@@ -123,6 +127,7 @@ class Outcome:
     metrics: Mapping[str, float]
     exception_class: str | None = None
     exception_message: str | None = None
+    error_kind: str | None = None
 
 
 def record_environment(
@@ -297,7 +302,7 @@ _START = _moving(
 _FINISH = _moving(
     "running",
     *("state", "finished_at", "wall_s", "cpu_s", "max_rss_bytes"),
-    *("exception_class", "exception_message", "metadata"),
+    *("exception_class", "exception_message", "error_kind", "metadata"),
 )
 _FINISH_OWN = _FINISH.where(
     schema.quantum.c.host == sa.bindparam("own_host", type_=schema.quantum.c.host.type),
@@ -361,6 +366,7 @@ def finish(
         "max_rss_bytes": outcome.max_rss_bytes,
         "exception_class": outcome.exception_class,
         "exception_message": outcome.exception_message,
+        "error_kind": outcome.error_kind,
         "metadata": dict(outcome.metadata),
     }
     if by is None:
@@ -421,6 +427,12 @@ def reset(connection: sa.Connection, quantum_ids: Sequence[uuid.UUID]) -> int:
     connection.execute(
         sa.update(q)
         .where(q.c.id == given.c.q)
-        .values(state="ready", finished_at=None, exception_class=None, exception_message=None)
+        .values(
+            state="ready",
+            finished_at=None,
+            exception_class=None,
+            exception_message=None,
+            error_kind=None,
+        )
     )
     return len(found)

@@ -44,5 +44,6 @@ def declare_lost(
             finished_at=utc_now(),
             exception_class="ProcessDied",
             exception_message=reason,
+            error_kind="process-died",
         )
     )

@@ -155,6 +155,11 @@ quantum = table(
         "exception_message", sa.Text, comment="Text of the error, or the reason for being blocked"
     ),
     sa.Column("metadata", Json, comment="What the task recorded about its run"),
+    sa.Column(
+        "error_kind",
+        sa.String(32),
+        comment="Kind of the error: repeatable, unprocessable-data, out-of-memory, ...",
+    ),
     sa.UniqueConstraint("task_id", "data_id"),
     sa.CheckConstraint(
         "state IN ('ready', 'running', 'done', 'no_work', 'failed', 'blocked')", name="state"

@@ -166,3 +166,29 @@ def test_bad_input_is_answered(repository: Repository) -> None:
     assert "Did you mean 'numpy'" in refused("made-with", path, "nunpy")
     assert "is not in the range x>=1" in refused("provenance", path, raw[0].id, "--depth", 0)
     assert "'out'" in refused("provenance", path, "--run", "oit")
+
+
+def test_configurations_of_two_runs(repository: Repository) -> None:
+    path = repository.path
+    rows = json.loads(told("config-diff", path, "out/1", "out/2", "--format", "json"))
+    assert [(r["task_label"], r["path"], r["first"], r["second"]) for r in rows] == [
+        ("combine", "clip", "3.0", "5.0"),
+        ("isr", "clip", "3.0", "5.0"),
+        ("later", "(class)", None, "a.Task"),
+    ]
+    table = told("config-diff", path, "out/1", "out/2", "--task", "later")
+    assert "(absent)" in table
+    assert "clip" not in table
+    assert told("config-diff", path, "out/1", "out/1") == "The configurations are equal.\n"
+    assert "out/9" in refused("config-diff", path, "out/1", "out/9")
+    assert "Did you mean 'isr'" in refused("config-diff", path, "out/1", "out/2", "--task", "irs")
+
+
+def test_runs_that_used_a_value(repository: Repository) -> None:
+    path = repository.path
+    rows = json.loads(told("config-find", path, "clip=3", "--format", "json"))
+    assert [(r["run"], r["task_label"]) for r in rows] == [("out/1", "combine"), ("out/1", "isr")]
+    assert "out/2" not in told("config-find", path, "isr:clip", "--run", "out/1")
+    assert "no rows" in told("config-find", path, "clip=7")
+    assert "Did you mean 'clip'" in refused("config-find", path, "clipp=3")
+    assert "as in binSize=256" in refused("config-find", path, "=3")

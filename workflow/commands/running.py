@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from workflow.commands.pipelines import configured, setting_options
 from workflow.commands.tables import show
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workflow.pipeline import Pipeline
 
 
 @click.command()
@@ -17,12 +23,13 @@ from workflow.commands.tables import show
     "--pipeline",
     "-p",
     required=True,
-    help="YAML file, or the name of one that ships; FILE#label1,label2 for a part.",
+    help="YAML file, or the name of one that ships; FILE#label1,label2 for a part, or another "
+    "expression of skyspine pipeline.",
 )
 @click.option("--inputs", "-i", required=True, help="Collections searched, comma separated.")
 @click.option("--output", "-o", required=True, help="CHAINED collection for what is made.")
 @click.option("--data-query", "-d", default="", help="Expression that the input data fulfil.")
-@click.option("--config", "-c", multiple=True, help="label:path=value; the last one wins.")
+@setting_options
 @click.option("--jobs", "-j", default=1, show_default=True, help="Processes.")
 @click.option(
     "--resume", is_flag=True, help="Continue the last run of the output: run all that is not done."
@@ -45,6 +52,22 @@ from workflow.commands.tables import show
     help="Where multi-node tasks run, and on how many ranks: processes:4, mpi:4, rabbitmq:4 or "
     "threads:4; by default SKYSPINE_NODES, else processes of this machine.",
 )
+@click.option("--mock", is_flag=True, help="Run tasks that compute nothing in place of each.")
+@click.option(
+    "--mock-failure",
+    "failures",
+    multiple=True,
+    metavar="LABEL:ERROR[:WHERE]",
+    help="With --mock: raise ERROR in the quanta that fulfil WHERE; ERROR 'killed' ends the worker "
+    "process, as the out-of-memory killer does.",
+)
+@click.option(
+    "--mock-sleep",
+    "sleeps",
+    multiple=True,
+    metavar="LABEL:SECONDS[:WHERE]",
+    help="With --mock: take so long.",
+)
 @click.option("--fail-fast", is_flag=True, help="Start nothing more after a failure.")
 @click.option(
     "--dry-run", is_flag=True, help="Only count what would be run, and tell what would be blocked."
@@ -57,6 +80,8 @@ def run(
     output: str,
     data_query: str,
     config: tuple[str, ...],
+    config_files: tuple[str, ...],
+    parameters: tuple[str, ...],
     jobs: int,
     nodes: str | None,
     resume: bool,
@@ -64,26 +89,26 @@ def run(
     replace: bool,
     skip_existing: bool,
     only: str,
+    mock: bool,
+    failures: tuple[str, ...],
+    sleeps: tuple[str, ...],
     fail_fast: bool,
     dry_run: bool,
     explain: bool,
 ) -> int:
     """Run a pipeline; status 1 when a quantum failed or was blocked."""
     from workflow.commands.progress import quanta
-    from workflow.configuration import parse_override
     from workflow.modes import Contradiction, Mode
     from workflow.multinode.launching import NODES, Placement
-    from workflow.pipeline import Pipeline
     from workflow.runner import run_pipeline
 
     if nodes is not None:
         Placement.of(nodes)
         os.environ[NODES] = nodes  # worker processes have it from there
-    overrides: dict[str, list[Any]] = {}
-    for argument in config:
-        label, override = parse_override(argument)
-        overrides.setdefault(label, []).append(override)
     wanted = tuple(name.strip() for name in only.split(",") if name.strip())
+    asked = configured(pipeline, config, config_files, parameters)
+    if mock or failures or sleeps:
+        asked = _mocked(asked, mock, failures, sleeps, jobs)
     try:
         mode = Mode(
             resume=resume, extend=extend, replace=replace, skip_existing=skip_existing, only=wanted
@@ -91,7 +116,7 @@ def run(
         with quanta() as progress:
             report = run_pipeline(
                 repo,
-                Pipeline.from_yaml(pipeline, overrides=overrides),
+                asked,
                 inputs=inputs.split(","),
                 output=output,
                 where=data_query,
@@ -109,6 +134,20 @@ def run(
         ) from None
     _tell(report, dry_run, explain)
     return 0 if report.succeeded else 1
+
+
+def _mocked(
+    pipeline: Pipeline, mock: bool, failures: Sequence[str], sleeps: Sequence[str], jobs: int
+) -> Pipeline:
+    from workflow.testing.mocks import KILLED, mocked, parse_behaviour
+
+    if not mock:
+        raise click.UsageError("--mock-failure and --mock-sleep need --mock.")
+    behaviours = [parse_behaviour(s, sleeping=True) for s in sleeps]
+    behaviours += [parse_behaviour(f) for f in failures]
+    if jobs < 2 and any(b.error == KILLED for b in behaviours):
+        raise click.UsageError("A worker process can be killed with --jobs 2 or more only.")
+    return mocked(pipeline, behaviours)
 
 
 def _tell(report: Any, dry_run: bool, explain: bool) -> None:
