@@ -313,7 +313,7 @@ def _mark(
 ) -> None:
     for state in ("lost", "corrupt"):
         keys = [{"k": f, "e": e} for f, e, s in lost if s == state]
-        given = rows_of(connection, keys, {"k": sa.BigInteger, "e": sa.Integer})
+        given = rows_of(connection, keys, {"k": sa.BigInteger, "e": sa.BigInteger})
         connection.execute(
             sa.update(replica)
             .where(

@@ -240,7 +240,8 @@ class Remote:
         cause = error.__cause__
         if isinstance(error, FileNotFoundError):
             absent = isinstance(cause, FileNotFoundError) or getattr(cause, "status", 0) in _ABSENT
-            if absent or not (isinstance(cause, OSError) or hasattr(cause, "status")):
+            told = isinstance(cause, OSError) or hasattr(cause, "status")
+            if absent or not told or not isinstance(cause, Exception):
                 return FileNotFoundError(errno.ENOENT, "is not there", place)
             error = cause  # fsspec says of each HTTP server that is away that the file is not there
         what = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}"

@@ -10,12 +10,12 @@ import pytest
 from backbone.endpoints import Endpoint
 from backbone.errors import EndpointAway, EndpointRefuses
 from backbone.sending import SentFile
-from tests.backbone.storage_servers import Storage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from backbone.remote import Remote
+    from tests.backbone.storage_servers import Storage
 
 CONTENT = bytes(range(256)) * 700
 PATH = "run/flat/flat_123456789abc.fits"

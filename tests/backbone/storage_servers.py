@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
@@ -21,6 +20,7 @@ from wsgidav.wsgidav_app import WsgiDAVApp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "any",

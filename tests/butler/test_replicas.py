@@ -72,7 +72,8 @@ def put(butler: Butler, **where: str) -> DatasetRef:
     return butler.put(VALUE, "summary", KEYS, target="M76", **where)
 
 
-def test_what_is_put_at_an_endpoint_lies_there_alone(butler: Butler, s3: Storage) -> None:
+@pytest.mark.usefixtures("s3")
+def test_what_is_put_at_an_endpoint_lies_there_alone(butler: Butler) -> None:
     ref = put(butler, endpoint="far")
     assert butler.get(ref) == VALUE
     (path,) = far(butler).remote().list()
@@ -110,7 +111,8 @@ def test_one_copy_of_another_size_is_no_dataset(butler: Butler, s3: Storage) -> 
         butler.get(ref)
 
 
-def test_a_lost_copy_is_found_marked_and_made_again(butler: Butler, s3: Storage) -> None:
+@pytest.mark.usefixtures("s3")
+def test_a_lost_copy_is_found_marked_and_made_again(butler: Butler) -> None:
     ref = put(butler)
     butler.replicate([ref], "far")
     there = far(butler).remote()
@@ -141,7 +143,8 @@ def test_an_endpoint_that_is_away_loses_nothing(
         assert connection.execute(sa.select(sa.func.count(trash.c.id))).scalar() == 1
 
 
-def test_what_goes_goes_at_every_endpoint(butler: Butler, s3: Storage) -> None:
+@pytest.mark.usefixtures("s3")
+def test_what_goes_goes_at_every_endpoint(butler: Butler) -> None:
     ref = put(butler)
     butler.replicate([ref], "far")
     butler.prune([ref], purge=True)
@@ -149,7 +152,8 @@ def test_what_goes_goes_at_every_endpoint(butler: Butler, s3: Storage) -> None:
     assert not list(butler.root.glob("u/test/**/*.yaml"))
 
 
-def test_a_put_that_is_undone_leaves_nothing_there(butler: Butler, s3: Storage) -> None:
+@pytest.mark.usefixtures("s3")
+def test_a_put_that_is_undone_leaves_nothing_there(butler: Butler) -> None:
     with pytest.raises(RuntimeError, match="changed my mind"), butler.transaction():
         put(butler, endpoint="far")
         raise RuntimeError("changed my mind")
@@ -207,7 +211,8 @@ def test_what_cannot_be_an_endpoint(butler: Butler, tmp_path: Path) -> None:
         put(butler, endpoint="fra")
 
 
-def test_programs_that_are_killed_at_s3(butler: Butler, s3: Storage, nursery: Nursery) -> None:
+@pytest.mark.usefixtures("s3")
+def test_programs_that_are_killed_at_s3(butler: Butler, nursery: Nursery) -> None:
     program = f"{PROGRAMS}:puts_and_removes"
     status, said = nursery.run(program, str(butler.root), "whole", 0)
     assert status == 0
