@@ -44,6 +44,7 @@ class SentFile(StagedFile):
         super().__init__(root, path)
         self.remote = endpoint.remote()
         folder, slash, name = path.rpartition("/")
+        self._begun = False
         self.part = f"{folder}{slash}.{name}{PART}" if self.remote.protocol.renames else path
 
     def send(self, size: int) -> None:
@@ -56,6 +57,7 @@ class SentFile(StagedFile):
         ChangedFile
             If not all of it has arrived.
         """
+        self._begun = True
         try:
             self.remote.send(str(self.temporary), self.part)
             arrived = self.remote.size(self.part)
@@ -77,6 +79,9 @@ class SentFile(StagedFile):
         """Remove whatever there is of the file, here and there."""
         with suppress(FileNotFoundError):
             self.temporary.unlink()
+        if not self._begun:  # nothing is there, or it was tried already
+            return
+        self._begun = False
         kept = {self.path} if not settled else set()
         for path in {self.part, self.path} - kept:
             try:
