@@ -11,12 +11,13 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from backbone import files
+from backbone import endpoints, files, remote_audit
 from backbone.endpoints import ROOT, Endpoint
+from backbone.errors import BackboneError
 from backbone.liveness import is_gone
 from backbone.staging import PART, checksum
 from registry.database import rows_of, utc_now
@@ -47,7 +48,8 @@ class Finding:
     Parameters
     ----------
     problem : str
-        missing, size, checksum, orphan, unfinished, deleting, trash or abandoned.
+        missing, size, checksum, orphan, unfinished, deleting, trash, abandoned, or unreachable for
+        an endpoint that does not answer, of which nothing is known then.
     what : str
         Path or identity.
     repaired : bool
@@ -131,16 +133,20 @@ def check(
             )
         ).all()
     lost: list[tuple[int, int, str]] = []
-    deleting: list[int] = []
+    deleting: list[tuple[int, int]] = []
     known: set[Path] = set()
+    far: dict[Endpoint, _Far] = {where: _Far() for where in _remote_endpoints(database)}
     for row in rows:
         where = Endpoint(row.endpoint_id, row.name, row.root, bool(row.owned))
+        if where.is_remote:
+            far[where].rows.append(row)
+            continue
         place = where.locate(row.path, repository)
         known.add(place)
         if row.state == "deleting":
             if repair and where.owned:
                 place.unlink(missing_ok=True)
-            deleting.append(row.id)
+            deleting.append((row.id, row.endpoint_id))
             report.findings.append(Finding("deleting", row.path, repair))
             continue
         report.n_copies += 1
@@ -149,7 +155,12 @@ def check(
             lost.append((row.id, row.endpoint_id, "lost" if problem == "missing" else "corrupt"))
         if problem:
             report.findings.append(Finding(problem, str(place), repair))
+    emptied: list[int] = []
     for item in trash:
+        if item.endpoint.is_remote:
+            far[item.endpoint].trash.append(item)
+            continue
+        emptied.append(item.id)
         place = item.endpoint.locate(item.path, repository)
         if repair and not item.live:
             place.unlink(missing_ok=True)
@@ -158,7 +169,7 @@ def check(
     strays = _strays(repository, known)
     report.n_files = len(strays) + sum(place.is_relative_to(repository) for place in known)
     old = [place for place, age in strays if age >= grace]
-    recorded = _recorded_since(database, repository) if old else known
+    recorded = {repository / path for path in _paths_at(database, ROOT)} if old else known
     for place in old:
         problem = "unfinished" if place.name.endswith(PART) else "orphan"
         if place in recorded:  # by a transaction that has ended since the rows were read
@@ -166,13 +177,85 @@ def check(
         if repair:
             place.unlink(missing_ok=True)
         report.findings.append(Finding(problem, str(place), repair))
+    for where, recorded_there in far.items():
+        try:
+            _check_far(database, where, recorded_there, report, repair, checksums, grace)
+        except BackboneError as error:
+            report.findings.append(Finding("unreachable", f"{where.name}: {error}"))
+            continue
+        lost += recorded_there.lost
+        if repair:
+            deleting += recorded_there.deleting
+            emptied += [item.id for item in recorded_there.trash]
     gone = [(r.id, r.host, r.pid) for r in running if is_gone(r.host, r.pid, r.started_at)]
     report.findings += [Finding("abandoned", f"quantum {i}", repair) for i, _, _ in gone]
     if repair:
         database.transact(_mark, lost, deleting)
-        database.transact(files.forget_trash, [item.id for item in trash])
+        database.transact(files.forget_trash, emptied)
         database.transact(recovery.declare_lost, gone, GONE)
     return report
+
+
+@dataclass(slots=True)
+class _Far:
+    """What is recorded at an endpoint behind a URL, and what came of the comparison."""
+
+    rows: list[Any] = field(default_factory=list)
+    trash: list[files.Trashed] = field(default_factory=list)
+    lost: list[tuple[int, int, str]] = field(default_factory=list)
+    deleting: list[tuple[int, int]] = field(default_factory=list)
+
+
+def _remote_endpoints(database: Database) -> list[Endpoint]:
+    with database.read() as connection:
+        every = [contents.endpoint for contents in endpoints.listed(connection)]
+    return [where for where in every if where.is_remote]
+
+
+def _check_far(
+    database: Database,
+    where: Endpoint,
+    far: _Far,
+    report: Report,
+    repair: bool,
+    checksums: bool,
+    grace: float,
+) -> None:
+    """Compare what is recorded at an endpoint with what is there; see `remote_audit.compare`."""
+    there = where.remote()
+    used = [row for row in far.rows if row.state != "deleting"]
+    going = [row for row in far.rows if row.state == "deleting"]
+    known = {row.path for row in going} | {item.path for item in far.trash}
+    found = remote_audit.compare(where, used, known, checksums=checksums)
+    report.n_copies += len(used)
+    for row, problem in found.problems:
+        if row.state == "available":
+            far.lost.append((row.id, where.id, "lost" if problem == "missing" else "corrupt"))
+        report.findings.append(Finding(problem, there.url(row.path), repair))
+    for row in going:
+        if repair and where.owned:
+            there.remove(row.path)
+        far.deleting.append((row.id, where.id))
+        report.findings.append(Finding("deleting", there.url(row.path), repair))
+    for item in far.trash:
+        if repair and not item.live:
+            there.remove(item.path)
+        report.findings.append(Finding("trash", there.url(item.path), repair))
+    if not where.owned:  # what else lies there is not ours
+        return
+    old = [
+        path
+        for path, age in found.strays
+        if age >= grace and MADE_HERE.fullmatch(path.rpartition("/")[2])
+    ]
+    recorded = _paths_at(database, where.name) if old else set()
+    for path in old:
+        if path in recorded:  # by a transaction that has ended since the rows were read
+            continue
+        if repair:
+            there.remove(path)
+        problem = "unfinished" if path.endswith(PART) else "orphan"
+        report.findings.append(Finding(problem, there.url(path), repair))
 
 
 def _age(since: dt.datetime) -> float:
@@ -191,15 +274,15 @@ def _problem(place: Path, size: int, digest: str | None) -> str:
     return ""
 
 
-def _recorded_since(database: Database, repository: Path) -> set[Path]:
+def _paths_at(database: Database, name: str) -> set[str]:
     paths = (
         sa.select(file.c.path)
         .join(replica, replica.c.file_id == file.c.id)
         .join(endpoint, endpoint.c.id == replica.c.endpoint_id)
-        .where(endpoint.c.name == ROOT)
+        .where(endpoint.c.name == name)
     )
     with database.read() as connection:
-        return {repository / path for path in connection.execute(paths).scalars()}
+        return set(connection.execute(paths).scalars())
 
 
 def _strays(repository: Path, known: set[Path]) -> list[tuple[Path, float]]:
@@ -223,13 +306,22 @@ def _strays(repository: Path, known: set[Path]) -> list[tuple[Path, float]]:
     return found
 
 
-def _mark(connection: sa.Connection, lost: list[tuple[int, int, str]], deleting: list[int]) -> None:
+def _mark(
+    connection: sa.Connection,
+    lost: list[tuple[int, int, str]],
+    deleting: list[tuple[int, int]],
+) -> None:
     for state in ("lost", "corrupt"):
-        keys = [{"k": f} for f, _, s in lost if s == state]
-        given = rows_of(connection, keys, {"k": sa.BigInteger})
+        keys = [{"k": f, "e": e} for f, e, s in lost if s == state]
+        given = rows_of(connection, keys, {"k": sa.BigInteger, "e": sa.BigInteger})
         connection.execute(
             sa.update(replica)
-            .where(replica.c.file_id == given.c.k, replica.c.state == "available")
+            .where(
+                replica.c.file_id == given.c.k,
+                replica.c.endpoint_id == given.c.e,
+                replica.c.state == "available",
+            )
             .values(state=state, since=utc_now())
         )
-    files.end_deletion(connection, deleting)
+    for where in {at for _, at in deleting}:
+        files.end_deletion_at(connection, where, [key for key, at in deleting if at == where])

@@ -11,14 +11,29 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from backbone.errors import UnknownEndpoint
+from backbone.errors import EndpointConflict, NotOnDisk, UnknownEndpoint
+from backbone.protocols import is_url, protocol_of, shown
+from backbone.remote import remote
 from registry.database import insert_rows, remembered
-from registry.schema.files import endpoint, site
+from registry.errors import did_you_mean
+from registry.schema.files import endpoint, replica, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["DIRECT", "ROOT", "Endpoint", "add", "key_of", "set_up"]
+    from backbone.remote import Remote
+
+__all__ = [
+    "DIRECT",
+    "ROOT",
+    "Endpoint",
+    "add",
+    "key_of",
+    "listed",
+    "named",
+    "register",
+    "set_up",
+]
 
 ROOT = "root"
 DIRECT = "direct"
@@ -35,7 +50,7 @@ class Endpoint:
     name : str
         Its name.
     root : str
-        Folder; ``.`` is the repository's own, empty means that paths are absolute.
+        Folder or URL; ``.`` is the repository's own, empty means that paths are absolute.
     owned : bool
         Whether this repository makes and deletes files there.
     """
@@ -45,13 +60,40 @@ class Endpoint:
     root: str
     owned: bool
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it lies behind a URL."""
+        return is_url(self.root)
+
+    def remote(self) -> Remote:
+        """Open its URL."""
+        return remote(self.name, self.root)
+
     def locate(self, path: str, repository: Path) -> Path:
-        """Give the place of a file on this machine."""
+        """Give the place of a file on this machine.
+
+        Raises
+        ------
+        NotOnDisk
+            If it lies behind a URL.
+        """
         from pathlib import Path
 
+        if self.is_remote:
+            raise NotOnDisk(
+                f"{shown(self.root, path)} lies at the endpoint '{self.name}', and its path on "
+                "this disk is needed; copy it to an endpoint here first: skyspine endpoint copy"
+            )
         if not self.root:
             return Path(path)
         return (repository if self.root == "." else Path(self.root)) / path
+
+    def remove(self, path: str, repository: Path) -> None:
+        """Remove a file from the storage, unless it is gone already."""
+        if self.is_remote:
+            self.remote().remove(path)
+        else:
+            self.locate(path, repository).unlink(missing_ok=True)
 
 
 def set_up(connection: sa.Connection) -> None:
@@ -66,6 +108,121 @@ def add(connection: sa.Connection, name: str, root: str, *, owned: bool, at: str
     place = connection.execute(sa.select(site.c.id).where(site.c.name == at)).scalar_one()
     row = {"site_id": place, "name": name, "root": root, "owned": owned, "state": "online"}
     insert_rows(connection, endpoint, [row], skip_existing=True)
+
+
+def register(connection: sa.Connection, name: str, root: str, *, owned: bool = True) -> Endpoint:
+    """Register storage; the same may be registered again.
+
+    Parameters
+    ----------
+    root : str
+        A folder, or a URL that `backbone.protocols` knows.
+    owned : bool
+        Whether this repository makes and deletes files there; never at what can only be read.
+
+    Raises
+    ------
+    EndpointConflict
+        If the name is taken by another one, or the root cannot be one.
+    """
+    from pathlib import Path
+
+    if not name.isidentifier() and not name.replace("-", "_").replace(".", "_").isidentifier():
+        raise EndpointConflict(
+            f"'{name}' is no name for an endpoint; take letters, digits, '_', '-' and '.'."
+        )
+    root = root.removeprefix("file://") if root.startswith("file:///") else root
+    if is_url(root):
+        owned = owned and protocol_of(root).writes
+    elif not Path(root).is_dir():
+        raise EndpointConflict(f"{root} is no folder here; make it first, or give a URL.")
+    else:
+        root = str(Path(root).absolute())
+    add(connection, name, root, owned=owned)
+    found = named(connection, name)
+    if (found.root, found.owned) != (root, owned):
+        raise EndpointConflict(
+            f"There is an endpoint '{name}' already: {found.root or 'absolute paths'}"
+            f"{'' if found.owned else ', only read'}; take another name."
+        )
+    return found
+
+
+_ENDPOINTS = sa.select(endpoint.c.id, endpoint.c.name, endpoint.c.root, endpoint.c.owned)
+
+
+def named(connection: sa.Connection, name: str) -> Endpoint:
+    """Find an endpoint by its name.
+
+    Raises
+    ------
+    UnknownEndpoint
+        If there is none, with the nearest name.
+    """
+    rows = {row.name: row for row in connection.execute(_ENDPOINTS)}
+    if name not in rows:
+        raise UnknownEndpoint(
+            f"There is no endpoint '{name}' in this repository.{did_you_mean(name, rows)}"
+        )
+    row = rows[name]
+    return Endpoint(row.id, row.name, row.root, bool(row.owned))
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """An endpoint with what is recorded at it.
+
+    Parameters
+    ----------
+    endpoint : Endpoint
+        The storage.
+    site, state : str
+        Where it is; online or offline.
+    n_copies, n_lost : int
+        Copies of files that can be read, and that are lost or corrupt.
+    """
+
+    endpoint: Endpoint
+    site: str
+    state: str
+    n_copies: int
+    n_lost: int
+
+
+def listed(connection: sa.Connection) -> list[Contents]:
+    """List the endpoints with what is recorded at them."""
+    good = sa.func.sum(sa.case((replica.c.state == "available", 1), else_=0))
+    lost = sa.func.sum(sa.case((replica.c.state.in_(("lost", "corrupt")), 1), else_=0))
+    counted = (
+        sa.select(replica.c.endpoint_id, good.label("good"), lost.label("lost"))
+        .group_by(replica.c.endpoint_id)
+        .subquery()
+    )
+    rows = connection.execute(
+        sa.select(
+            endpoint.c.id,
+            endpoint.c.name,
+            endpoint.c.root,
+            endpoint.c.owned,
+            endpoint.c.state,
+            site.c.name.label("site"),
+            counted.c.good,
+            counted.c.lost,
+        )
+        .join(site, site.c.id == endpoint.c.site_id)
+        .outerjoin(counted, counted.c.endpoint_id == endpoint.c.id)
+        .order_by(endpoint.c.id)
+    )
+    return [
+        Contents(
+            Endpoint(row.id, row.name, row.root, bool(row.owned)),
+            row.site,
+            row.state,
+            int(row.good or 0),
+            int(row.lost or 0),
+        )
+        for row in rows
+    ]
 
 
 def key_of(connection: sa.Connection, name: str) -> int:

@@ -5,15 +5,28 @@
     SkyspineError
     └── BackboneError
         ├── UnknownEndpoint (LookupError)
-        ├── StorageFull (OSError)        no room for a file; nothing was changed
-        └── ChangedFile (ValueError)     a file is gone, or not what was recorded of it
+        ├── EndpointConflict (ValueError)        another endpoint of this name, or no usable root
+        ├── StorageFull (OSError)                no room for a file; nothing was changed
+        ├── ChangedFile (ValueError)             a file is gone, or not what was recorded of it
+        ├── EndpointAway (ConnectionError)       an endpoint does not answer, or not in time
+        ├── EndpointRefuses (PermissionError)    it answers, and does not let us
+        └── NotOnDisk (ValueError)               a copy lies elsewhere, and a path is needed
 """
 
 from __future__ import annotations
 
 from registry.errors import SkyspineError
 
-__all__ = ["BackboneError", "ChangedFile", "StorageFull", "UnknownEndpoint"]
+__all__ = [
+    "BackboneError",
+    "ChangedFile",
+    "EndpointAway",
+    "EndpointConflict",
+    "EndpointRefuses",
+    "NotOnDisk",
+    "StorageFull",
+    "UnknownEndpoint",
+]
 
 
 class BackboneError(SkyspineError):
@@ -28,6 +41,12 @@ class UnknownEndpoint(BackboneError, LookupError):
     code = "unknown-endpoint"
 
 
+class EndpointConflict(BackboneError, ValueError):
+    """An endpoint cannot be registered so."""
+
+    code = "endpoint-conflict"
+
+
 class StorageFull(BackboneError, OSError):
     """The storage could not take a file; nothing was changed."""
 
@@ -38,3 +57,21 @@ class ChangedFile(BackboneError, ValueError):
     """A file is gone, or not what was recorded of it."""
 
     code = "changed-file"
+
+
+class EndpointAway(BackboneError, ConnectionError):
+    """An endpoint does not answer."""
+
+    code = "endpoint-away"
+
+
+class EndpointRefuses(BackboneError, PermissionError):
+    """An endpoint does not let us do this."""
+
+    code = "endpoint-refuses"
+
+
+class NotOnDisk(BackboneError, ValueError):
+    """A copy does not lie on this machine."""
+
+    code = "not-on-disk"

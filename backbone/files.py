@@ -36,9 +36,13 @@ __all__ = [
     "NewFile",
     "Stored",
     "Trashed",
+    "add_replicas",
+    "all_copies",
     "begin_deletion",
+    "copies",
     "discard",
     "end_deletion",
+    "end_deletion_at",
     "forget_trash",
     "locate",
     "record",
@@ -105,8 +109,20 @@ class Stored:
     endpoint: Endpoint
 
     def place(self, repository: Path) -> Path:
-        """Give the place of the copy on this machine."""
+        """Give the place of the copy on this machine.
+
+        Raises
+        ------
+        NotOnDisk
+            If it lies behind a URL.
+        """
         return self.endpoint.locate(self.path, repository)
+
+    def shown(self, repository: Path) -> str:
+        """Write where the copy lies, for messages."""
+        if self.endpoint.is_remote:
+            return self.endpoint.remote().url(self.path)
+        return str(self.place(repository))
 
 
 _RECORD_ONE = sa.insert(replica).from_select(
@@ -171,6 +187,10 @@ def record(connection: sa.Connection, where: str, files: Sequence[NewFile]) -> N
         )
 
 
+_FAR = sa.case((endpoint.c.root.contains("://"), 1), else_=0)
+"""Copies behind a URL come after those on disks."""
+
+
 def locate_sql(ids: Any) -> sa.Select[Any]:
     """Write the statement that finds the readable copies of some datasets."""
     return copies_sql(ids).where(replica.c.state == "available", endpoint.c.state == "online")
@@ -195,7 +215,7 @@ def copies_sql(ids: Any) -> sa.Select[Any]:
         .join(replica, replica.c.file_id == file.c.id)
         .join(endpoint, endpoint.c.id == replica.c.endpoint_id)
         .where(file.c.dataset_id.in_(ids))
-        .order_by(file.c.id, endpoint.c.id)
+        .order_by(file.c.id, _FAR, endpoint.c.id)
     )
 
 
@@ -237,6 +257,66 @@ def locate(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUI
     return {key: list(copies.values()) for key, copies in found.items()}
 
 
+def copies(connection: sa.Connection, one: uuid.UUID) -> dict[str, list[Stored]]:
+    """Find all readable copies of each file of a dataset, the nearest first.
+
+    Returns
+    -------
+    dict
+        By component; empty when nothing can be read.
+    """
+    found: dict[str, list[Stored]] = {}
+    for row in connection.execute(_LOCATE_ONE, {"one": one}):
+        found.setdefault(row.component, []).append(_stored(row))
+    return found
+
+
+def all_copies(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[int, list[Stored]]:
+    """Find all readable copies of the files of datasets, by file; the nearest first."""
+    found: dict[int, list[Stored]] = {}
+    for start in range(0, len(ids), CHUNK):
+        given = table_of(connection, {"id": (sa.Uuid, ids[start : start + CHUNK])})
+        for row in connection.execute(locate_sql(sa.select(given.c.id))):
+            found.setdefault(row.id, []).append(_stored(row))
+    return found
+
+
+def add_replicas(connection: sa.Connection, where: str, file_ids: Sequence[int]) -> None:
+    """Record that files have a good copy at an endpoint, whatever was recorded of one there.
+
+    A file that has been removed meanwhile gets none.
+    """
+    endpoint_id, now = endpoints.key_of(connection, where), utc_now()
+    for start in range(0, len(file_ids), CHUNK):
+        part = [{"k": k} for k in file_ids[start : start + CHUNK]]
+        given = rows_of(connection, part, {"k": sa.BigInteger})
+        connection.execute(
+            sa.update(replica)
+            .where(
+                replica.c.file_id == given.c.k,
+                replica.c.endpoint_id == endpoint_id,
+                replica.c.state.in_(("lost", "corrupt")),
+            )
+            .values(state="available", since=now)
+        )
+        there = sa.exists().where(
+            replica.c.file_id == file.c.id, replica.c.endpoint_id == endpoint_id
+        )
+        new = (
+            sa.select(
+                file.c.id,
+                sa.literal(endpoint_id),
+                sa.literal("available"),
+                sa.literal(now, replica.c.since.type),
+            )
+            .join_from(given, file, file.c.id == given.c.k)
+            .where(~there)
+        )
+        connection.execute(
+            sa.insert(replica).from_select(["file_id", "endpoint_id", "state", "since"], new)
+        )
+
+
 def stored(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
     """Tell which datasets have a readable copy."""
     return set(locate(connection, ids))
@@ -272,6 +352,15 @@ def end_deletion(connection: sa.Connection, file_ids: Sequence[int]) -> None:
     """Forget files whose copies are gone from storage."""
     given = rows_of(connection, [{"k": k} for k in file_ids], {"k": sa.BigInteger})
     delete_among(connection, replica.c.file_id, given.c.k, replica.c.state == "deleting")
+    kept = sa.select(replica.c.file_id).where(replica.c.file_id == file.c.id).exists()
+    delete_among(connection, file.c.id, given.c.k, ~kept)
+
+
+def end_deletion_at(connection: sa.Connection, where: int, file_ids: Sequence[int]) -> None:
+    """Forget copies that are gone from one endpoint, by its key; files without a copy too."""
+    given = rows_of(connection, [{"k": k} for k in file_ids], {"k": sa.BigInteger})
+    here = replica.c.endpoint_id == where
+    delete_among(connection, replica.c.file_id, given.c.k, replica.c.state == "deleting", here)
     kept = sa.select(replica.c.file_id).where(replica.c.file_id == file.c.id).exists()
     delete_among(connection, file.c.id, given.c.k, ~kept)
 

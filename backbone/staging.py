@@ -195,6 +195,9 @@ class StagedFile:
             )
         return found
 
+    def send(self, size: int) -> None:
+        """Bring the file that was written to its storage; here it lies there already."""
+
     def settle(self) -> None:
         """Give the file its name; called inside the transaction that records it, and repeatable."""
         with contextlib.suppress(FileNotFoundError):

@@ -12,19 +12,19 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self
 
 from backbone import endpoints, files
-from backbone.staging import StagedFile, safe_name
-from butler import adopting, cameras, exchange, ingest, removal, skymaps
+from backbone.sending import stage_for_dataset
+from backbone.staging import safe_name
+from butler import adopting, cameras, exchange, ingest, removal, replicas, skymaps, storing
 from butler import transfer as transferring
 from butler.collections import Collections
 from butler.deferred import Deferred
 from butler.errors import NoRun
-from butler.formatters import get_formatter
 from butler.inputs import given_folders, record_inputs
 from butler.pending import Pending
 from butler.questions import Questions
 from butler.repository import Repository
 from butler.storage_classes import get_storage_class
-from registry import collections, datasets, removing
+from registry import datasets
 from registry.errors import (
     MissingDataset,
     UnknownDatasetType,
@@ -40,10 +40,15 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from backbone.staging import StagedFile
     from butler.instrument import InstrumentDefinition
+    from registry import removing
     from registry.timespan import Timespan
 
 __all__ = ["Butler", "Deferred"]
+
+_OWN = endpoints.Endpoint(0, endpoints.ROOT, ".", owned=True)
+"""The repository's own folder, which needs no look into the database."""
 
 
 class Butler(Questions):
@@ -225,6 +230,7 @@ class Butler(Questions):
         *,
         run: str | None = None,
         formatter: str | None = None,
+        endpoint: str = endpoints.ROOT,
         **keys: Any,
     ) -> DatasetRef:
         """Store an object as a dataset.
@@ -242,6 +248,9 @@ class Butler(Questions):
         formatter : str, optional
             Name of the format, as `butler.formatters` lists them; that of the storage class by
             default. It is recorded, and a get needs no word of it.
+        endpoint : str
+            Name of the storage, as ``skyspine endpoint list`` shows them; the repository's own
+            folder by default.
 
         Returns
         -------
@@ -256,6 +265,8 @@ class Butler(Questions):
             If the object is not what the storage class holds.
         NoRun
             If no run is given.
+        EndpointAway, EndpointRefuses, StorageFull
+            If the endpoint does not take it; nothing was changed.
         """
         target = run or self.run
         if target is None:
@@ -264,7 +275,7 @@ class Butler(Questions):
         def put(kind: DatasetType) -> DatasetRef:
             full = kind.data_id(self._completed(kind, DataId.of(data_id, **keys)))
             ref = DatasetRef(uuid7(), kind, full, target)
-            self.store([(obj, ref)], formatter=formatter)
+            self.store([(obj, ref)], formatter=formatter, endpoint=endpoint)
             return ref
 
         return self._with_kind(dataset_type, put)
@@ -288,6 +299,7 @@ class Butler(Questions):
         provenance: Mapping[str, str] | None = None,
         also: Callable[[sa.Connection], None] | None = None,
         formatter: str | None = None,
+        endpoint: str = endpoints.ROOT,
     ) -> None:
         """Store several objects in one transaction.
 
@@ -301,37 +313,46 @@ class Butler(Questions):
             Further work in the same transaction; repeatable.
         formatter : str, optional
             Name of the format of all; that of each storage class by default.
+        endpoint : str
+            Name of the storage of all.
         """
         staged: list[StagedFile] = []
         new: list[files.NewFile] = []
+        where = self._endpoint(endpoint)
         with self.cleaning(staged):
             for obj, ref in items:
                 storage = get_storage_class(ref.dataset_type.storage_class)
                 storage.check(obj)
                 writer = storage.formatter(formatter)
-                file = StagedFile.for_dataset(self.root, self.stem(ref), ref.id, writer.extension)
+                file = stage_for_dataset(where, self.root, self.stem(ref), ref.id, writer.extension)
                 staged.append(file)
                 cards = {"SKYS_ID": str(ref.id), "SKYS_RUN": ref.run, **(provenance or {})}
                 done = writer.write(obj, file.temporary, cards)
+                file.send(done.size)
                 new.append(
                     files.NewFile(ref.id, "", file.path, done.size, done.checksum, writer.name)
                 )
             refs = [ref for _, ref in items]
             try:
-                self._record(refs, new, staged, also)
+                self._record(refs, new, staged, where.name, also)
             except (UnknownDimensionValue, UnknownDatasetType):
                 # an input may know the exposure, the patch or the type
                 if not (self._has_inputs and adopting.bring_records(self, refs)):
                     raise
-                self._record(refs, new, staged, also)
+                self._record(refs, new, staged, where.name, also)
 
     def _record(self, refs: Sequence[DatasetRef], *what: Any) -> None:
         self.registry.database.transact_once(
             lambda connection: datasets.all_there(connection, [r.id for r in refs]),
-            _record,
+            storing.record,
             refs,
             *what,
         )
+
+    def _endpoint(self, name: str) -> endpoints.Endpoint:
+        if name == endpoints.ROOT:
+            return _OWN
+        return self.registry.database.ask(endpoints.named, name)
 
     @contextlib.contextmanager
     def cleaning(self, staged: list[StagedFile]) -> Iterator[None]:
@@ -387,14 +408,14 @@ class Butler(Questions):
         ------
         MissingDataset
             If there is none; says what was searched and, for a calibration, what is nearest.
-        MissingFile, DamagedFile
-            If its file is gone, or not what it was.
+        MissingFile, DamagedFile, NoGoodCopy
+            If its file is gone, or not what it was, and so is each further copy.
         """
         if isinstance(dataset_type_or_ref, str) and "." in dataset_type_or_ref:
             dataset_type_or_ref, _, component = dataset_type_or_ref.partition(".")
         ref = self._resolved(dataset_type_or_ref, data_id, collections, keys)
         for place in self._each_place():
-            copies = place.registry.database.ask(files.locate, [ref.id]).get(ref.id)
+            copies = place.registry.database.ask(files.copies, ref.id)
             if copies:
                 return self._read(ref, place.root, copies, component, parameters)
         raise MissingDataset(
@@ -405,19 +426,19 @@ class Butler(Questions):
         self,
         ref: DatasetRef,
         root: Path,
-        copies: Sequence[files.Stored],
+        copies: Mapping[str, Sequence[files.Stored]],
         component: str | None,
         parameters: Mapping[str, Any] | None,
     ) -> Any:
         # what an input holds is not trusted because this repository is
         trusted = self.trusted and root == self.root
 
-        def reader(copy: files.Stored) -> Callable[[str | None], Any]:
-            return lambda wanted: get_formatter(copy.formatter).read(
-                copy.place(root), wanted, parameters, trusted=trusted
+        def reader(of_one: Sequence[files.Stored]) -> Callable[[str | None], Any]:
+            return lambda wanted: replicas.read_first_good(
+                of_one, root, wanted, parameters, trusted=trusted
             )
 
-        parts = {copy.component: reader(copy) for copy in copies}
+        parts = {name: reader(of_one) for name, of_one in copies.items()}
         if "" in parts:
             return parts[""](component)
         storage = get_storage_class(ref.dataset_type.storage_class)
@@ -526,6 +547,21 @@ class Butler(Questions):
         """Remove files from storage whose datasets are gone; see `butler.removal.empty_trash`."""
         return removal.empty_trash(self)
 
+    def replicate(self, refs: Iterable[DatasetRef], endpoint: str) -> replicas.Replicated:
+        """Give datasets a further copy, at an endpoint that is named; repeatable.
+
+        What is copied is compared with its recorded size and checksum.  At an endpoint that is only
+        read, the copy must be there, at the same path, and is taken note of.
+
+        Raises
+        ------
+        ChangedFile
+            If no copy is what was recorded, or what shall be there is not.
+        EndpointAway, EndpointRefuses, StorageFull
+            If the endpoint does not take it; what was copied until then stays.
+        """
+        return replicas.replicate(self, [ref.id for ref in refs], endpoint)
+
     def adopt(self, refs: Sequence[DatasetRef]) -> list[DatasetRef]:
         """Make datasets of the inputs known here; see `butler.adopting.adopt`."""
         return adopting.adopt(self, refs)
@@ -571,27 +607,3 @@ class Butler(Questions):
         night = ref.data_id.get("day_obs")
         name = safe_name("_".join([kind, *values]), 160)
         return "/".join([*folders, kind, *([str(night)] if night else []), name])
-
-
-def _record(
-    connection: sa.Connection,
-    refs: Sequence[DatasetRef],
-    new: Sequence[files.NewFile],
-    staged: Sequence[StagedFile],
-    also: Callable[[sa.Connection], None] | None,
-) -> Sequence[DatasetRef]:
-    """Register datasets with their files, and give the files their names."""
-    grouped: dict[tuple[DatasetType, str], list[DatasetRef]] = {}
-    for ref in refs:
-        grouped.setdefault((ref.dataset_type, ref.run), []).append(ref)
-    for (kind, run), members in grouped.items():
-        target = collections.ensure(connection, run)
-        datasets.insert_datasets(
-            connection, kind, [r.data_id for r in members], target, ids=[r.id for r in members]
-        )
-    files.record(connection, endpoints.ROOT, new)
-    if also is not None:
-        also(connection)
-    for file in staged:
-        file.settle()
-    return refs

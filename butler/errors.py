@@ -11,6 +11,7 @@
         │   ├── PathOutsideRepository (ValueError)   a path or template climbs out of its root
         │   └── NoRun (ValueError)                   a put without a run to put into
         ├── MissingFile (FileNotFoundError)          recorded as stored, and not there
+        ├── NoGoodCopy (OSError)                     none of several copies can be read
         ├── PluginError (LookupError)                a class named by a string cannot be had
         ├── InstrumentError                          see `butler.instrument.errors`
         ├── IngestError                              some files could not be taken in
@@ -56,6 +57,7 @@ __all__ = [
     "InvalidParameter",
     "MissingComponent",
     "MissingFile",
+    "NoGoodCopy",
     "NoRun",
     "PathOutsideRepository",
     "PluginError",
@@ -139,6 +141,12 @@ class MissingFile(ButlerError, FileNotFoundError):
     """A file that should be there is not; `skyspine check REPO` tells what else is missing."""
 
     code = "missing-file"
+
+
+class NoGoodCopy(ButlerError, OSError):
+    """None of several copies can be read; `skyspine check REPO` tells what else is missing."""
+
+    code = "no-good-copy"
 
 
 class PluginError(ButlerError, LookupError):

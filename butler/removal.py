@@ -7,10 +7,12 @@ What a killed process has left in the trash is removed by `empty_trash`, or by `
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
 from backbone import files
+from backbone.errors import BackboneError
 from registry import removing
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from registry.identity import DatasetRef
 
 __all__ = ["empty_trash", "prune", "remove_runs", "why_unreadable"]
+
+_log = logging.getLogger("skyspine.butler")
 
 
 def prune(butler: Butler, ids: Sequence[uuid.UUID], *, purge: bool) -> None:
@@ -70,15 +74,26 @@ def empty_trash(butler: Butler, batch: uuid.UUID | None = None) -> int:
     Returns
     -------
     int
-        How many files there were.
+        How many files there were; those at an endpoint that is away stay listed.
     """
     with butler.registry.read() as connection:
         found = files.trashed(connection, batch)
+    done: list[int] = []
+    away: dict[str, BackboneError] = {}
     for item in found:
-        if not item.live:
-            item.endpoint.locate(item.path, butler.root).unlink(missing_ok=True)
-    butler.registry.database.transact(files.forget_trash, [item.id for item in found])
-    return len(found)
+        if item.endpoint.name in away:
+            continue
+        try:
+            if not item.live:
+                item.endpoint.remove(item.path, butler.root)
+        except BackboneError as error:
+            away[item.endpoint.name] = error
+        else:
+            done.append(item.id)
+    butler.registry.database.transact(files.forget_trash, done)
+    for why in away.values():
+        _log.warning("Files stay in the trash until skyspine check --repair: %s", why)
+    return len(done)
 
 
 def why_unreadable(butler: Butler, ref: DatasetRef) -> str:

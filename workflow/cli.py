@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "create": ("repositories", "Make a repository."),
     "repository": ("repositories", "Show and change what other repositories one reads."),
     "check": ("repositories", "Compare database and files both ways."),
+    "endpoint": ("endpoints", "Store at S3, WebDAV, SFTP or in other folders."),
     "db": ("databases", "Create, upgrade, inspect the schema of a database."),
     "instrument": ("cameras", "Register cameras."),
     "ingest-raws": ("cameras", "Take raw files in."),

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 from urllib.parse import quote, unquote
 
+from backbone.errors import BackboneError
 from backbone.hashing import HashedStream
 from butler.errors import (
     ButlerError,
@@ -313,7 +314,7 @@ class Formatter(ABC):
         path = source.name
         try:
             yield
-        except ButlerError:
+        except (ButlerError, BackboneError):
             raise
         except FileNotFoundError as error:
             cause = error.__cause__

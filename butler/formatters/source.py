@@ -14,16 +14,18 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TextIO, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from butler.errors import ReadFailed
+from butler.errors import DamagedFile, ReadFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from typing_extensions import Buffer
+
+    from backbone.remote import Remote
 
 __all__ = ["RemoteFile", "Source", "prefetch"]
 
@@ -60,6 +62,8 @@ class Source:
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self._opened: BinaryIO | None = None
+        self._at_endpoint: tuple[Remote, str] | None = None
+        self._size: int | None = None
         self._options = dict(options or {})
         self.path: str | None = None
         if isinstance(place, str | os.PathLike):
@@ -72,6 +76,23 @@ class Source:
             self._opened = place
             told = getattr(place, "full_name", None) or getattr(place, "name", None)
             self.name = told if isinstance(told, str) else "the open file"
+
+    @classmethod
+    def behind(cls, endpoint: Remote, path: str, size: int) -> Self:
+        """Take a file at an endpoint of the backbone, of which the size is recorded.
+
+        Parameters
+        ----------
+        endpoint : Remote
+            Where it lies.
+        path : str
+            Below its root.
+        size : int
+            As recorded [byte]; one of another size is no whole file.
+        """
+        source = cls(endpoint.url(path))
+        source._at_endpoint, source._size = (endpoint, path), size
+        return source
 
     def __str__(self) -> str:
         return self.name
@@ -111,6 +132,7 @@ class Source:
             else:
                 system, path = self._place()
                 system.get_file(path, copy.name)
+                self._compare(Path(copy.name).stat().st_size)
             yield copy.name
 
     @contextmanager
@@ -131,12 +153,24 @@ class Source:
     def _remote(self) -> RemoteFile:
         system, path = self._place()
         size = system.size(path)
+        self._compare(size)
         if size is None:
             content = system.cat_file(path)
             return RemoteFile(system, path, len(content), content)
         return RemoteFile(system, path, size)
 
+    def _compare(self, size: int | None) -> None:
+        """See that the file has the size that was recorded of it, if any was."""
+        if self._size is not None and size != self._size:
+            raise DamagedFile(
+                f"{self.name} has {size} bytes, and {self._size} were recorded: it was changed "
+                "behind the registry's back. Fetch it again, or read another copy of the dataset.",
+                path=self.name,
+            )
+
     def _place(self) -> tuple[Any, str]:
+        if self._at_endpoint is not None:
+            return self._at_endpoint
         import fsspec
 
         try:

@@ -1,0 +1,119 @@
+"""How does a file come to an endpoint behind a URL together with its row, whatever is killed?
+
+It is written below the repository's root, under the temporary name of `backbone.staging`, sent
+before the transaction, and has its name there before the commit.  Where a file is seen while it is
+written, it is sent under a temporary name too, and renamed inside the transaction.  A process
+killed in between leaves a file without a row on either side, which `backbone.audit` finds.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from backbone.endpoints import ROOT
+from backbone.errors import BackboneError, ChangedFile, EndpointRefuses
+from backbone.staging import PART, StagedFile
+
+if TYPE_CHECKING:
+    import uuid
+    from pathlib import Path
+
+    from backbone.endpoints import Endpoint
+
+__all__ = ["SentFile", "stage", "stage_for_dataset"]
+
+_log = logging.getLogger("skyspine.backbone")
+
+
+class SentFile(StagedFile):
+    """A file on its way to an endpoint behind a URL.
+
+    Parameters
+    ----------
+    root : Path
+        Of the repository, on this disk.
+    path : str
+        Where it shall be, below the endpoint's root.
+    endpoint : Endpoint
+        Where to.
+    """
+
+    def __init__(self, root: Path, path: str, endpoint: Endpoint) -> None:
+        super().__init__(root, path)
+        self.remote = endpoint.remote()
+        folder, slash, name = path.rpartition("/")
+        self._begun = False
+        self.part = f"{folder}{slash}.{name}{PART}" if self.remote.protocol.renames else path
+
+    def send(self, size: int) -> None:
+        """Send the file that has its temporary name here; it has none here afterwards.
+
+        Raises
+        ------
+        EndpointAway, EndpointRefuses, StorageFull
+            Nothing is left behind then.
+        ChangedFile
+            If not all of it has arrived.
+        """
+        self._begun = True
+        try:
+            self.remote.send(str(self.temporary), self.part)
+            arrived = self.remote.size(self.part)
+            if arrived != size:
+                raise ChangedFile(
+                    f"{self.remote.url(self.path)}: {arrived} of {size} bytes have arrived; repeat."
+                )
+        except BaseException:
+            self.abandon()
+            raise
+        self.temporary.unlink()
+
+    def settle(self) -> None:
+        """Give the file its name there."""
+        if self.part != self.path:
+            self.remote.rename(self.part, self.path)
+
+    def abandon(self, *, settled: bool = True) -> None:
+        """Remove whatever there is of the file, here and there."""
+        with suppress(FileNotFoundError):
+            self.temporary.unlink()
+        if not self._begun:  # nothing is there, or it was tried already
+            return
+        self._begun = False
+        kept = {self.path} if not settled else set()
+        for path in {self.part, self.path} - kept:
+            try:
+                self.remote.remove(path)
+            except BackboneError as error:
+                _log.warning("A file may be left for skyspine check to remove: %s", error)
+
+
+def stage(endpoint: Endpoint, repository: Path, path: str) -> StagedFile:
+    """Stage a file for an endpoint.
+
+    Raises
+    ------
+    EndpointRefuses
+        If this repository makes no files there.
+    """
+    if not endpoint.owned:
+        raise EndpointRefuses(
+            f"The endpoint '{endpoint.name}' is only read by this repository; store at another one."
+        )
+    if endpoint.is_remote:
+        return SentFile(repository, path, endpoint)
+    return StagedFile(
+        repository if endpoint.name == ROOT else endpoint.locate("", repository), path
+    )
+
+
+def stage_for_dataset(
+    endpoint: Endpoint, repository: Path, stem: str, dataset_id: uuid.UUID, extension: str
+) -> StagedFile:
+    """Stage the file of a dataset, under the name that `StagedFile.for_dataset` gives."""
+    staged = stage(endpoint, repository, StagedFile.path_for(stem, dataset_id, extension))
+    with suppress(FileNotFoundError):
+        staged.temporary.unlink()
+    return staged

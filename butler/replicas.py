@@ -1,0 +1,209 @@
+"""Which copy of a dataset is read, and how does it come to have several?
+
+A read takes the nearest copy, and the next one when that is missing, damaged, or its endpoint is
+away; it says so in the log of ``skyspine.butler``.  `replicate` gives datasets a copy at a further
+endpoint, or takes note of the one that is there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backbone import endpoints, files
+from backbone.errors import BackboneError, ChangedFile
+from backbone.sending import stage
+from backbone.staging import checksum
+from butler.errors import DamagedFile, MissingFile, NoGoodCopy, ReadFailed
+from butler.formatters import get_formatter
+from butler.formatters.source import Source
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Mapping, Sequence
+
+    from backbone.endpoints import Endpoint
+    from backbone.staging import StagedFile
+    from butler.butler import Butler
+
+__all__ = ["Replicated", "read_first_good", "replicate"]
+
+_log = logging.getLogger("skyspine.butler")
+BATCH = 100
+"""Files that get their rows in one transaction."""
+_OF_THE_COPY = (MissingFile, DamagedFile, ReadFailed, BackboneError)
+
+
+def read_first_good(
+    copies: Sequence[files.Stored],
+    root: Path,
+    component: str | None,
+    parameters: Mapping[str, Any] | None,
+    *,
+    trusted: bool,
+) -> Any:
+    """Read a file from the first of its copies that is there and whole.
+
+    Parameters
+    ----------
+    copies : sequence of Stored
+        Of one file, the nearest first.
+    root : Path
+        Of the repository.
+
+    Raises
+    ------
+    NoGoodCopy
+        If there are several, and none can be read; the error of the copy if there is one.
+    """
+    failed: list[tuple[files.Stored, Exception]] = []
+    for copy in copies:
+        try:
+            source = _source(copy, root)
+            found = get_formatter(copy.formatter).read(
+                source, component, parameters, trusted=trusted
+            )
+        except _OF_THE_COPY as error:
+            if len(copies) == 1:
+                raise
+            failed.append((copy, error))
+            continue
+        for bad, why in failed:
+            _log.warning(
+                "The copy at '%s' cannot be read, that at '%s' was taken: %s",
+                bad.endpoint.name,
+                copy.endpoint.name,
+                why,
+            )
+        return found
+    told = " ".join(f"At '{bad.endpoint.name}': {why}" for bad, why in failed)
+    raise NoGoodCopy(f"None of the {len(failed)} copies can be read. {told}") from failed[0][1]
+
+
+def _source(copy: files.Stored, root: Path) -> Source:
+    """Open a copy for a formatter, after a look at its size."""
+    if copy.endpoint.is_remote:
+        return Source.behind(copy.endpoint.remote(), copy.path, copy.size)
+    place = copy.place(root)
+    try:
+        found = os.stat(place)  # noqa: PTH116 (thousands at once)
+    except OSError:
+        return Source(place)  # the formatter says what is wrong
+    if found.st_size != copy.size and Path(place).is_file():
+        raise DamagedFile(
+            f"{place} has {found.st_size} bytes, and {copy.size} were recorded: it was changed "
+            "behind the registry's back. Fetch it again, or read another copy of the dataset.",
+            path=str(place),
+        )
+    return Source(place)
+
+
+@dataclass(slots=True)
+class Replicated:
+    """What came of a replication.
+
+    Parameters
+    ----------
+    sent : int
+        Files that were copied.
+    found : int
+        Files that lay there already, and were whole.
+    present : int
+        Files that had a recorded copy there.
+    """
+
+    sent: int = 0
+    found: int = 0
+    present: int = 0
+
+
+def replicate(butler: Butler, ids: Sequence[uuid.UUID], name: str) -> Replicated:
+    """Give datasets a copy at an endpoint; see `Butler.replicate`."""
+    butler.registry.database.require_writeable()
+    with butler.registry.read() as connection:
+        endpoint = endpoints.named(connection, name)
+        known = files.all_copies(connection, ids)
+    done = Replicated()
+    wanted = []
+    for copies in known.values():
+        if any(copy.endpoint.id == endpoint.id for copy in copies):
+            done.present += 1
+        else:
+            wanted.append(copies)
+    for start in range(0, len(wanted), BATCH):
+        staged: list[StagedFile] = []
+        noted: list[int] = []
+        with butler.cleaning(staged):
+            for copies in wanted[start : start + BATCH]:
+                if endpoint.is_remote and _is_there(endpoint, copies[0]):
+                    done.found += 1
+                else:
+                    staged.append(_copied(copies, endpoint, butler.root))
+                    done.sent += 1
+                noted.append(copies[0].file_id)
+            butler.registry.database.transact(_note, name, noted, staged)
+    return done
+
+
+def _is_there(endpoint: Endpoint, file: files.Stored) -> bool:
+    """Tell whether a whole copy lies there: what a killed attempt, or a mirror, has left."""
+    there = endpoint.remote()
+    try:
+        size = there.size(file.path)
+        whole = size == file.size and (
+            file.checksum is None or there.checksum(file.path, size) == file.checksum
+        )
+    except FileNotFoundError:
+        whole = False
+    if not whole and not endpoint.owned:
+        raise ChangedFile(
+            f"{there.url(file.path)} is not there or not what was recorded, and nothing can be "
+            "written there; nothing was noted of it."
+        )
+    return whole
+
+
+def _copied(copies: Sequence[files.Stored], endpoint: Endpoint, root: Path) -> StagedFile:
+    """Bring the first good copy of a file to an endpoint, under a temporary name."""
+    first = copies[0]
+    path = first.path
+    if Path(path).is_absolute():
+        raise ChangedFile(
+            f"{path} stays where it was ingested from, and has no path below another root; ingest "
+            "it with transfer=copy to have copies of it."
+        )
+    problems: list[Exception] = []
+    for copy in copies:
+        staged = stage(endpoint, root, path)
+        try:
+            if copy.endpoint.is_remote:
+                _fetch(copy, staged.temporary)
+            else:
+                staged.copy(copy.place(root), copy.size, copy.checksum)
+        except (ChangedFile, FileNotFoundError, BackboneError) as error:
+            staged.temporary.unlink(missing_ok=True)
+            problems.append(error)
+            continue
+        staged.send(copy.size)
+        return staged
+    raise ChangedFile(" ".join(str(problem) for problem in problems)) from problems[0]
+
+
+def _fetch(copy: files.Stored, to: Path) -> None:
+    """Fetch a file, and see that it is what was recorded of it."""
+    there = copy.endpoint.remote()
+    there.get_file(copy.path, str(to))
+    size = to.stat().st_size
+    if size != copy.size or (copy.checksum is not None and checksum(to) != copy.checksum):
+        raise ChangedFile(f"{there.url(copy.path)} is not what was recorded of it.")
+
+
+def _note(
+    connection: Any, name: str, file_ids: Sequence[int], staged: Sequence[StagedFile]
+) -> None:
+    files.add_replicas(connection, name, file_ids)
+    for file in staged:
+        file.settle()

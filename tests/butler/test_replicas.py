@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import logging
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from backbone import endpoints
+from backbone.audit import check
+from backbone.errors import ChangedFile, EndpointAway, EndpointConflict, UnknownEndpoint
+from backbone.probing import probe
+from butler import Butler
+from butler.errors import DamagedFile, NoGoodCopy
+from registry.schema.files import replica, trash
+from tests.backbone import storage_servers
+from tests.nursery import moments_to_die
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from registry.identity import DatasetRef
+    from tests.backbone.storage_servers import Storage
+    from tests.nursery import Nursery
+
+KEYS = {"instrument": "DemoCam", "detector": 1}
+VALUE = {"target": "M76", "text": "x" * 2000}
+PROGRAMS = "tests.backbone.storage_faults"
+
+
+@pytest.fixture
+def butler(tmp_path: Path, database_url: str) -> Iterator[Butler]:
+    root = tmp_path / "repo"
+    with Butler.create(root, db=database_url) as made:
+        made.register_instrument("demo")
+        made.register_dataset_type(
+            "summary", ("instrument", "detector", "target"), "StructuredDataDict"
+        )
+    with Butler(root, run="u/test") as opened:
+        yield opened
+
+
+@pytest.fixture
+def s3(butler: Butler, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
+    """A bucket that is the endpoint `far`."""
+    for name, value in storage_servers.KEYS.items():
+        monkeypatch.setenv(name, value)
+    with storage_servers.s3() as served:
+        butler.registry.database.transact(endpoints.register, "far", served.root)
+        yield served
+
+
+def far(butler: Butler) -> endpoints.Endpoint:
+    with butler.registry.read() as connection:
+        return endpoints.named(connection, "far")
+
+
+def states(butler: Butler) -> dict[str, int]:
+    with butler.registry.read() as connection:
+        counted = sa.select(replica.c.state, sa.func.count()).group_by(replica.c.state)
+        return {row[0]: row[1] for row in connection.execute(counted)}
+
+
+def local_file(butler: Butler) -> Path:
+    (found,) = butler.root.glob("u/test/**/*.yaml")
+    return found
+
+
+def put(butler: Butler, **where: str) -> DatasetRef:
+    return butler.put(VALUE, "summary", KEYS, target="M76", **where)
+
+
+@pytest.mark.usefixtures("s3")
+def test_what_is_put_at_an_endpoint_lies_there_alone(butler: Butler) -> None:
+    ref = put(butler, endpoint="far")
+    assert butler.get(ref) == VALUE
+    (path,) = far(butler).remote().list()
+    assert path.startswith("u/test/summary/")
+    assert list(butler.root.glob("u/test/**/*.*")) == []
+    report = check(butler.registry.database, butler.root, grace=0, checksums=True)
+    assert (report.n_copies, report.findings) == (1, [])
+
+
+def test_the_next_copy_is_read_when_one_is_wrong(
+    butler: Butler, s3: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    ref = put(butler)
+    assert butler.replicate([ref], "far").sent == 1
+    assert butler.replicate([ref], "far").present == 1
+    assert butler.get(ref) == VALUE
+    assert caplog.messages == []  # the near one was read
+    local_file(butler).write_text("{}")
+    with caplog.at_level(logging.WARNING, "skyspine.butler"):
+        assert butler.get(ref) == VALUE
+    assert "at 'root' cannot be read, that at 'far' was taken" in caplog.text
+    assert "has 2 bytes" in caplog.text
+    local_file(butler).unlink()
+    assert butler.get(ref) == VALUE
+    s3.stop()
+    with pytest.raises(NoGoodCopy, match="None of the 2 copies.*At 'root'.*At 'far'"):
+        butler.get(ref)
+
+
+def test_one_copy_of_another_size_is_no_dataset(butler: Butler, s3: Storage) -> None:
+    ref = put(butler, endpoint="far")
+    (path,) = far(butler).remote().list()
+    s3.seed(path, b"target: M31\n")
+    with pytest.raises(DamagedFile, match="has 12 bytes, and .* were recorded"):
+        butler.get(ref)
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_lost_copy_is_found_marked_and_made_again(butler: Butler) -> None:
+    ref = put(butler)
+    butler.replicate([ref], "far")
+    there = far(butler).remote()
+    (path,) = there.list()
+    there.remove(path)
+    report = check(butler.registry.database, butler.root, grace=0, repair=True)
+    assert [(f.problem, f.repaired) for f in report.findings] == [("missing", True)]
+    assert states(butler) == {"available": 1, "lost": 1}  # the other copy is still good
+    assert butler.replicate([ref], "far").sent == 1
+    assert states(butler) == {"available": 2}
+    assert check(butler.registry.database, butler.root, checksums=True).findings == []
+
+
+def test_an_endpoint_that_is_away_loses_nothing(
+    butler: Butler, s3: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    ref = put(butler, endpoint="far")
+    s3.stop()
+    report = check(butler.registry.database, butler.root, grace=0, repair=True)
+    assert [(f.problem, f.repaired) for f in report.findings] == [("unreachable", False)]
+    assert states(butler) == {"available": 1}
+    with pytest.raises(EndpointAway, match="'far'"):
+        butler.put(VALUE, "summary", KEYS, target="M31", endpoint="far")
+    assert not butler.exists("summary", KEYS, target="M31")
+    butler.prune([ref], purge=True)
+    assert "Files stay in the trash" in caplog.text
+    with butler.registry.read() as connection:
+        assert connection.execute(sa.select(sa.func.count(trash.c.id))).scalar() == 1
+
+
+@pytest.mark.usefixtures("s3")
+def test_what_goes_goes_at_every_endpoint(butler: Butler) -> None:
+    ref = put(butler)
+    butler.replicate([ref], "far")
+    butler.prune([ref], purge=True)
+    assert far(butler).remote().list() == {}
+    assert not list(butler.root.glob("u/test/**/*.yaml"))
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_put_that_is_undone_leaves_nothing_there(butler: Butler) -> None:
+    with pytest.raises(RuntimeError, match="changed my mind"), butler.transaction():
+        put(butler, endpoint="far")
+        raise RuntimeError("changed my mind")
+    assert far(butler).remote().list() == {}
+    assert not butler.exists("summary", KEYS, target="M76")
+
+
+def test_copies_at_what_is_only_read_are_taken_note_of(butler: Butler, tmp_path: Path) -> None:
+    ref = put(butler)
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    with storage_servers.http(mirror) as served:
+        butler.registry.database.transact(endpoints.register, "far", served.root)
+        with pytest.raises(ChangedFile, match="not there or not what was recorded"):
+            butler.replicate([ref], "far")
+        place = local_file(butler)
+        served.seed(str(place.relative_to(butler.root)), place.read_bytes())
+        assert butler.replicate([ref], "far").found == 1
+        place.unlink()
+        assert butler.get(ref) == VALUE
+        with butler.registry.read() as connection:
+            assert "is there with its recorded size" in probe(connection, far(butler), butler.root)
+
+
+def test_a_folder_is_an_endpoint_too(butler: Butler, tmp_path: Path) -> None:
+    other = tmp_path / "other disk"
+    other.mkdir()
+    butler.registry.database.transact(endpoints.register, "far", str(other))
+    with butler.registry.read() as connection:
+        assert "written, read" in probe(connection, far(butler), butler.root)
+    ref = put(butler, endpoint="far")
+    assert butler.get(ref) == VALUE
+    assert [p.suffix for p in other.glob("u/test/summary/*")] == [".yaml"]
+    butler.prune([ref], purge=True)
+    assert list(other.glob("u/test/summary/*")) == []
+
+
+def test_what_cannot_be_an_endpoint(butler: Butler, tmp_path: Path) -> None:
+    register = butler.registry.database.transact
+    for root, told in {
+        "s4://survey/x": "'s4' is no storage that can be opened.*'s3'",
+        "sftp://me:secret@host/x": "password may not stand in the URL",
+        "s3://survey?colour=red": "knows no option 'colour'",
+        "dav://host/x?timeout=soon": "timeout is a number of seconds",
+        "s3:///x": "names no server or bucket",
+        str(tmp_path / "none"): "is no folder here",
+    }.items():
+        with pytest.raises(EndpointConflict, match=f"(?i){told}"):
+            register(endpoints.register, "far", root)
+    register(endpoints.register, "far", "memory://one")
+    register(endpoints.register, "far", "memory://one")
+    with pytest.raises(EndpointConflict, match="already: memory://one"):
+        register(endpoints.register, "far", "memory://other")
+    with pytest.raises(UnknownEndpoint, match="(?i)did you mean 'far'"):
+        put(butler, endpoint="fra")
+
+
+@pytest.mark.usefixtures("s3")
+def test_programs_that_are_killed_at_s3(butler: Butler, nursery: Nursery) -> None:
+    program = f"{PROGRAMS}:puts_and_removes"
+    status, said = nursery.run(program, str(butler.root), "whole", 0)
+    assert status == 0
+    for kill, moment in enumerate(moments_to_die(int(said[-1]), kills=8)):
+        status, _ = nursery.run(program, str(butler.root), f"{kill}", moment)
+        assert status == -signal.SIGKILL
+    database = butler.registry.database
+    found = check(database, butler.root, grace=0, repair=True, checksums=True)
+    allowed = {"orphan", "unfinished", "trash"}
+    assert {f.problem for f in found.findings} <= allowed
+    assert found.unrepaired == []
+    assert check(database, butler.root, grace=0, checksums=True).findings == []
+    stored = butler.query_datasets("summary", collections="u/test")
+    assert stored
+    assert all(butler.get(ref)["target"] == ref.data_id["target"] for ref in stored)
+    where = far(butler)
+    with butler.registry.read() as connection:
+        counted = sa.select(sa.func.count()).where(replica.c.endpoint_id == where.id)
+        assert len(where.remote().list()) == connection.execute(counted).scalar_one()
