@@ -1,6 +1,6 @@
 """Log records are kept with the quantum and the data that they tell of.
 
-Revision: 0040, after 0030.
+Revision: 0014, after 0013.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql, postgresql
 
-revision = "0040"
-down_revision = "0030"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """Datasets of other repositories, and datasets that are gone, keep rows that history refers to.
 
-Revision: 0030, after 0020.  Neither counts as an orphan.  Files that are to be removed are listed
+Revision: 0013, after 0012.  Neither counts as an orphan.  Files that are to be removed are listed
 apart, so that their datasets may go at once.
 """
 
@@ -12,8 +12,8 @@ from sqlalchemy.dialects import mysql
 
 from registry.deploy import create_view
 
-revision = "0030"
-down_revision = "0020"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """What kind of error ended a quantum is a column, so that failures are counted by their cause.
 
-Revision: 0050, after 0030.  What failed before is classed by the names of the errors.
+Revision: 0015, after 0014.  What failed before is classed by the names of the errors.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0050"
-down_revision = "0030"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """What quanta are to read and make is rows, and so is why some of them cannot run.
 
-Revision: 0020, after 0011.
+Revision: 0012, after 0011.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0020"
+revision = "0012"
 down_revision = "0011"
 branch_labels = None
 depends_on = None
