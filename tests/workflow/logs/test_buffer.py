@@ -182,9 +182,12 @@ def test_a_message_that_cannot_be_made_is_told_and_stops_nothing(
     assert gate.messages == ["next"]
 
 
-def test_what_no_database_takes_is_left_out(attached: Callable[..., Background]) -> None:
+def test_what_no_database_takes_is_left_out(
+    attached: Callable[..., Background], monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate = Gate()
     handler = attached(gate)
+    monkeypatch.setattr(log, "propagate", False)  # what pytest captures must be UTF-8
     log.warning("a\0b \ud800 %s", "x" * 20_000)
     handler.finish(60)
     (message,) = gate.messages
