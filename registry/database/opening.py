@@ -36,8 +36,11 @@ T = TypeVar("T")
 
 BUSY_SECONDS = 60.0
 """How long a writer waits for another one on SQLite, unless its URL has ``?timeout=`` [s]."""
-_IDLE_SECONDS = 0.5
-"""How long a connection may have been idle without being asked whether it is alive [s]."""
+_IDLE_SECONDS = 0.05
+"""How long a connection may be idle without being asked whether it is alive [s].
+
+No server is started anew in so short a time.
+"""
 _LONGEST_SECONDS = 86_400.0
 _POLL_SECONDS = 0.0005, 0.002
 """How soon it looks again whether the other one is done [s]."""
