@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -535,7 +536,10 @@ class TestBehavioursOfTheField:
         with pytest.raises(ValueError, match="reserved"):
             CombineConfig().loadFromString("", extraLocals={"config": 1})
 
-    def test_imports_of_a_script_are_written_and_failed_ones_not(self) -> None:
+    def test_imports_of_a_script_are_written_and_failed_ones_not(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delitem(sys.modules, "colorsys", raising=False)  # another test may need it
         code = "import colorsys\ntry:\n    import no_such_module\nexcept ImportError:\n    pass\n"
         text = save_text(configure(CombineConfig, [Script(code, "o.py")]).config)
         assert "\nimport colorsys\n" in text
