@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import math
 import pickle
-import sys
 import re
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
