@@ -82,7 +82,8 @@ class Endpoint:
         if self.is_remote:
             raise NotOnDisk(
                 f"{shown(self.root, path)} lies at the endpoint '{self.name}', and its path on "
-                "this disk is needed; copy it to an endpoint here first: skyspine endpoint copy"
+                "this disk is needed; copy it here first: skyspine endpoint copy REPO "
+                f"{ROOT} DATASET_TYPE"
             )
         if not self.root:
             return Path(path)
