@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING
 
 from backbone.audit import check
@@ -29,9 +28,7 @@ def test_puts_that_are_killed(butler: Butler, nursery: Nursery) -> None:
         assert status == 0
         told += said[:-1]
     for kill, moment in enumerate(moments_to_die(int(said[-1]), kills=10)):
-        status, said = nursery.run(f"{PROGRAMS}:puts", str(butler.root), f"{kill}", moment)
-        assert status == -signal.SIGKILL
-        told += said
+        told += nursery.kill(f"{PROGRAMS}:puts", str(butler.root), f"{kill}", moment)
     refs = faults.assert_recovers(butler)
     kept = {str(ref.data_id["target"]) for ref in refs}
     assert len(kept) == len(refs)
@@ -49,8 +46,7 @@ def test_an_ingest_that_is_killed(butler: Butler, nursery: Nursery, test_data: P
     moments = moments_to_die(int(said[-1]), kills=5)
     for kill, moment in enumerate(moments):
         run = f"raw/{kill}"
-        status, _ = nursery.run(f"{PROGRAMS}:ingests", str(butler.root), run, frames, moment)
-        assert status == -signal.SIGKILL
+        nursery.kill(f"{PROGRAMS}:ingests", str(butler.root), run, frames, moment)
     refs = faults.assert_recovers(butler)
     for kill in range(5):  # what was begun is completed by doing it again
         mine = [ref for ref in refs if ref.run == f"raw/{kill}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -167,8 +166,7 @@ def test_a_removal_that_is_killed_leaves_everything_sound(butler: Butler, nurser
         history = History(butler, str(kill))
         ids = [r.id for r in history.calexp]
         before = set(butler.registry.provenance.ancestors(*ids))
-        status, _ = nursery.run(PROGRAM, str(butler.root), f"calibs{kill}", moment)
-        assert status == -signal.SIGKILL
+        nursery.kill(PROGRAM, str(butler.root), f"calibs{kill}", moment)
         found = check(butler.registry.database, butler.root, grace=0, repair=True, checksums=True)
         assert {f.problem for f in found.findings} <= {"trash"}
         assert check(butler.registry.database, butler.root, grace=0, checksums=True).findings == []

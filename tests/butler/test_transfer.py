@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -262,8 +261,7 @@ def test_a_transfer_that_is_killed_goes_on_where_it_was(pair: Pair, nursery: Nur
         assert status == 0
     for moment in moments_to_die(int(said[-1]), kills=6):
         clear(site)
-        status, _ = nursery.run(PROGRAM, str(site.root), str(lab.root), moment)
-        assert status == -signal.SIGKILL
+        nursery.kill(PROGRAM, str(site.root), str(lab.root), moment)
         found = check(site.registry.database, site.root, grace=0, repair=True, checksums=True)
         assert {f.problem for f in found.findings} <= {"orphan", "unfinished"}
         here = site.registry.get_refs([r.id for r in pair.made])

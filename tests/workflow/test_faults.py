@@ -44,10 +44,8 @@ def test_a_run_that_is_killed_at_any_moment_is_continued(
     assert status == 0, said
     for kill, last in enumerate(moments_to_die(int(said[-1]), kills)):
         output = f"killed/{kill}"
-        status, said = nursery.run(PROGRAM, root, output, jobs, last)
+        said = nursery.kill(PROGRAM, root, output, jobs, last)
         print(f"killed at moment {last}: {said}")  # noqa: T201
-        # with two processes the count of one run is not that of another
-        assert status == -signal.SIGKILL or (jobs == 2 and int(said[-1]) < last)
         faults.assert_sound(butler, repair=bool(kill % 2))
         faults.resumed(butler, output)
         faults.assert_sound(butler, repair=True)
