@@ -20,6 +20,7 @@
         │   ├── DefinitionConflict      a name is registered with another definition
         │   └── CollectionTypeError     it is of another type, or a chain would hold itself
         ├── InUse                       other rows still refer to what should go
+        ├── LookupFailed                a lookup function of a task raised, or answers wrongly
         ├── InvalidState                a state machine has no such edge, or another process took it
         ├── ReadOnly (PermissionError)
         ├── UnstorableValue (ValueError)    a text or number that no database takes
@@ -45,6 +46,7 @@ __all__ = [
     "InUse",
     "InvalidDataId",
     "InvalidState",
+    "LookupFailed",
     "MissingDataset",
     "ReadOnly",
     "RegistryError",
@@ -327,6 +329,12 @@ class InvalidState(RegistryError):
     """The row is not in a state from which this may be done."""
 
     code = "invalid-state"
+
+
+class LookupFailed(RegistryError):
+    """A lookup function of a task raised an error, or answers with what cannot be."""
+
+    code = "lookup-failed"
 
 
 class ReadOnly(RegistryError, PermissionError):

@@ -12,11 +12,14 @@ import dataclasses
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from registry.errors import did_you_mean
 from registry.identity import DIMENSIONS, DatasetType
 from workflow.errors import TaskDefinitionError
+
+if TYPE_CHECKING:
+    from registry.plans import LookupFunction
 
 __all__ = [
     "Connection",
@@ -105,12 +108,22 @@ class Input(Connection):
     """A dataset that decides which quanta exist: raw, or made by another task of the pipeline."""
 
 
+@dataclass(frozen=True)
 class Prerequisite(Connection):
     """A dataset that must exist before the pipeline runs; it is looked up for each quantum.
 
     With ``is_calibration`` it is looked up by the observation time in calibration collections, by
-    its dimensions without the temporal ones (exposure, visit, day_obs).
+    its dimensions without the temporal ones (exposure, visit, day_obs); otherwise by its keys.
+
+    Parameters
+    ----------
+    lookup : callable, optional
+        Looks it up instead of either, for all quanta of a task at once: a function of a module that
+        takes a `registry.plans.Asked` and returns by data ID of a quantum the datasets for it.
     """
+
+    _: dataclasses.KW_ONLY
+    lookup: LookupFunction | None = None
 
 
 class Output(Connection):
@@ -360,6 +373,11 @@ def _declaration_problems(
             yield f"'{name}': minimum={c.minimum} needs multiple=True."
         if not c.is_input and c.defer_load:
             yield f"'{name}': an {kind} cannot have defer_load."
+        if isinstance(c, Prerequisite) and c.lookup is not None and not _is_of_module(c.lookup):
+            yield (
+                f"'{name}': lookup is a function of a module, found there by its name, so that the "
+                f"task can travel to other processes; {c.lookup!r} is none."
+            )
         if isinstance(c, Input) and c.is_calibration:
             yield f"'{name}': calibrations are looked up by time; declare a Prerequisite, no Input."
         if c.enabled_by is None:
@@ -371,6 +389,12 @@ def _declaration_problems(
             yield f"'{name}': enabled_by='{c.enabled_by}', but there is no such field.{hint}"
         elif "." not in c.enabled_by and field.dtype is not bool:
             yield f"'{name}': enabled_by='{c.enabled_by}' must name a boolean field."
+
+
+def _is_of_module(function: Any) -> bool:
+    """Tell whether a function can be found again by its name."""
+    name = getattr(function, "__qualname__", "<>")
+    return callable(function) and "<" not in name
 
 
 def _overrides_run_quantum(task: type) -> bool:

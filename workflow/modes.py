@@ -14,7 +14,7 @@ from workflow.errors import WorkflowError
 if TYPE_CHECKING:
     from workflow.pipeline import Pipeline
 
-__all__ = ["Contradiction", "Mode", "leading_to"]
+__all__ = ["CLOBBER", "Contradiction", "Mode", "leading_to"]
 
 
 class Contradiction(WorkflowError, ValueError):
@@ -70,6 +70,13 @@ class Mode:
         return ("ready", "blocked") if self.extend else ("ready", "running", "failed", "blocked")
 
 
+CLOBBER = (
+    "There is no --clobber: a dataset is never made again in the run that has it, since what was "
+    "made from it could no longer be explained. To make everything anew, in place of the last run: "
+    "--replace. To run again what failed or was cut short: --resume. To make only what does not "
+    "exist: --skip-existing."
+)
+"""What is said to who asks for it, as pipelines elsewhere have it."""
 _WORDS = ("resume", "extend", "replace", "skip_existing")
 _NEW = "begins a new run, and"
 _EXCLUDED = {

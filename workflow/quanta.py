@@ -113,7 +113,9 @@ def _planned_task(
             for name, c in task.connections.inputs.items()
         ),
         tuple(
-            plans.LooksUp(name, kind_of(c), c.multiple, c.minimum, c.dataset_type in promised)
+            plans.LooksUp(
+                name, kind_of(c), c.multiple, c.minimum, c.dataset_type in promised, c.lookup
+            )
             for name, c in task.connections.prerequisites.items()
         ),
         tuple(

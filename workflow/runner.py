@@ -204,7 +204,7 @@ class _Runner:
         self._take_stock(report, ready=True)
         report.states.update(spared)
         stages = self.pipeline.stages()
-        tasks = initialize(self.butler, self.pipeline, run, self.inputs)
+        tasks = initialize(self.butler, self.pipeline, run, self.inputs, environment_id)
         with executor(self.butler, run, tasks, environment_id, jobs) as pool:
             for n, stage in enumerate(stages):
                 if n:

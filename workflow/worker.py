@@ -92,7 +92,7 @@ class Context:
         self._quantum = quantum
         self.metadata = Metadata()
         self.written: list[tuple[str, Any, DatasetRef]] = []
-        self.read: list[tuple[str, uuid.UUID]] = []
+        self.read = [(name, ref.id) for name, ref in task.init_refs.items()]
 
     @property
     def root(self) -> str:

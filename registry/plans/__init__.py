@@ -2,7 +2,8 @@
 
 Quanta are rows, and they are found by statements. `tasks` says what must be known of a task;
 `sources` which datasets there are with what their data IDs imply, `data_ids` how new data IDs are
-made; `grouping` finds quanta and inputs, `prerequisites` what is looked up, `outputs` what will be
+made; `grouping` finds quanta and inputs, `prerequisites` what is looked up, `lookups` by
+functions of tasks, `outputs` what will be
 made, `blocking` what cannot run, `adjusting` what tasks leave out, `pruning` what need not be run;
 `building` does all of this in order. `reading` gives quanta as objects, `walking` those that may
 begin, and `reasons` sentences for those that may not.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from registry.plans.adjusting import leave_out, ready_quanta
 from registry.plans.building import count_quanta, has_reused, keep_promises, plan, unplan
+from registry.plans.lookups import Asked, LookupFunction
 from registry.plans.pruning import drop_unwanted
 from registry.plans.reading import Planned, read_planned
 from registry.plans.reasons import Blocked, blocked_quanta
@@ -20,8 +22,10 @@ from registry.plans.tasks import LooksUp, Makes, PlannedTask, Reads, Search
 from registry.plans.walking import next_ready, settle
 
 __all__ = [
+    "Asked",
     "Blocked",
     "LooksUp",
+    "LookupFunction",
     "Makes",
     "Planned",
     "PlannedTask",

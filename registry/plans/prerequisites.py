@@ -1,7 +1,8 @@
 """Which prerequisite does each quantum have, and which quanta lack one?
 
 Calibrations are looked up for all quanta of a task by one statement, by the policy of their type:
-the same answer as `registry.calibrations.find_calibrations` gives for one. The time, the filter
+the same answer as `registry.calibrations.find_calibrations` gives for one. What has a function of
+its own is asked in `registry.plans.lookups`. The time, the filter
 and the declared keys are those of the quantum's own exposure, else of the earliest exposure among
 its inputs, else of its visit.
 """
@@ -21,6 +22,7 @@ from registry.identity import DIMENSIONS
 from registry.keys import key_type
 from registry.plans.blocking import block, count_of, is_doubtful, viable
 from registry.plans.data_ids import identity_of
+from registry.plans.lookups import look_up_by_function
 from registry.plans.sources import columns_of_data_id
 from registry.schema.dimensions import exposure, physical_filter, visit
 from registry.schema.identity import data_id, dataset, dataset_type
@@ -61,10 +63,14 @@ def look_up(
             sa.select(dataset_type.c.id).where(dataset_type.c.name == wanted.kind.name)
         ).scalar()
         rows = None
+        if wanted.function is not None:
+            names = [c.name for c in search.collections] if known is not None else []
+            look_up_by_function(connection, task, wanted, wanted.function, names)
         subject = _subject(connection, task, wanted)
-        if known is not None and wanted.kind.is_calibration:
+        by_keys = known is not None and wanted.function is None
+        if by_keys and wanted.kind.is_calibration:
             rows = _calibrations(connection, task, wanted, subject, search)
-        elif known is not None:
+        elif by_keys:
             rows = _others(connection, task, wanted, subject, search)
         if rows is not None:
             into = ["quantum_id", "dataset_id", "connection"]
@@ -266,14 +272,17 @@ def _block_without(
 ) -> None:
     """Block the quanta without a prerequisite; keep when, and between which calibrations."""
     n = count_of([wanted.name])
-    facts: dict[str, Any] = {"n_found": n, "at_tai_ns": subject.at}
-    asked = _asked(connection, task, wanted, subject) if wanted.kind.is_calibration else None
+    facts: dict[str, Any] = {"n_found": n}
+    if wanted.function is None:
+        facts["at_tai_ns"] = subject.at
+    by_time = wanted.kind.is_calibration and wanted.function is None
+    asked = _asked(connection, task, wanted, subject) if by_time else None
     base = subject.base
     if asked is not None:
         before, after = ends_around(wanted.kind, asked, search.collections)
         base = base.outerjoin(asked, asked.c.asker == quantum.c.id)
         facts |= {"before_tai_ns": before, "after_tai_ns": after}
-    what = "valid" if wanted.kind.is_calibration else "there"
+    what = "valid" if by_time else "there"
     block(
         connection,
         "no_prerequisite",

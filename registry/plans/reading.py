@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Planned", "read_planned"]
+__all__ = ["Planned", "data_ids_of", "read_planned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,17 @@ def read_planned(
     for quantum_id, name, ref in _predicted(connection, planned_output.c.quantum_id, ids):
         found[quantum_id].outputs.setdefault(name, []).append(ref)
     return [found[i] for i in ids if i in found]
+
+
+def data_ids_of(connection: sa.Connection, condition: Any) -> dict[uuid.UUID, DataId]:
+    """Read the data IDs of the quanta that fulfil a condition, by identity and in its order."""
+    rows = connection.execute(
+        sa.select(quantum.c.id, *_keys())
+        .join(data_id, data_id.c.id == quantum.c.data_id)
+        .where(condition)
+        .order_by(quantum.c.id)
+    )
+    return {key: _data_id(values) for key, *values in rows}
 
 
 def _given(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> Iterator[sa.Subquery]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from registry.collections import Collection
     from registry.identity import DatasetType
+    from registry.plans.lookups import LookupFunction
 
 __all__ = ["LooksUp", "Makes", "PlannedTask", "Reads", "Search"]
 
@@ -53,6 +54,8 @@ class LooksUp:
         What is looked up; it need not be registered.
     promised : bool
         Whether the run will certify it: it is looked up only then.
+    function : callable, optional
+        What looks it up, for all quanta at once; by keys, or by time and policy, without.
     """
 
     name: str
@@ -60,6 +63,7 @@ class LooksUp:
     multiple: bool = False
     minimum: int = 1
     promised: bool = False
+    function: LookupFunction | None = None
 
 
 @dataclass(frozen=True, slots=True)

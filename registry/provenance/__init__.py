@@ -1,11 +1,12 @@
 """What made this dataset, from what, and what was made of it?
 
-`recording` holds the verbs that record environments, configurations, tasks and quanta, and
-`recovery` what becomes of quanta whose process died; `graphs` the questions that walk from dataset
-to dataset; `questions` and `settings` those about one step: maker, configuration, software.  On
-them stand `taints` (what a withdrawn dataset spoils), `differences` (of two histories), `software`
-(what a version made) and the formats of `exports`: `prov`, `ivoa`, `openlineage` and `pictures`.
-`door` is what a `Registry` shows of it.  Tables: `registry.schema.provenance`.
+`recording` holds the verbs that record environments, configurations, tasks and quanta, `initial`
+the making of tasks, and `recovery` what becomes of quanta whose process died; `graphs` the
+questions that walk from dataset to dataset; `questions` and `settings` those about one step: maker,
+configuration, software.  On them stand `taints` (what a withdrawn dataset spoils), `differences`
+(of two histories), `software` (what a version made) and the formats of `exports`: `prov`, `ivoa`,
+`openlineage` and `pictures`.  `door` is what a `Registry` shows of it.  Tables:
+`registry.schema.provenance`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from registry.provenance.graphs import (
     reached_sql,
     walk,
 )
+from registry.provenance.initial import record_making
 from registry.provenance.questions import (
     config_history,
     makers,
@@ -66,6 +68,7 @@ __all__ = [
     "reached_sql",
     "record_config",
     "record_environment",
+    "record_making",
     "record_task",
     "reset",
     "start",

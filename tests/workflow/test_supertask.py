@@ -43,9 +43,10 @@ def ran(root: Any, pipeline: str | Pipeline, **options: Any) -> RunReport:
 
 def kinds(root: Any) -> set[tuple[str, str | None]]:
     """Tell how quanta ended: state and kind of the error."""
-    q = schema.quantum.c
+    q, t = schema.quantum, schema.task
+    asked = sa.select(q.c.state, q.c.error_kind).join(t, ~t.c.label.endswith(":init"))
     with Butler(root) as butler, butler.registry.read() as connection:
-        return {(s, k) for s, k in connection.execute(sa.select(q.state, q.error_kind))}
+        return {(s, k) for s, k in connection.execute(asked.where(t.c.id == q.c.task_id))}
 
 
 def test_what_is_known_when_tasks_are_made_is_written_once(root: Any) -> None:
@@ -64,6 +65,26 @@ def test_what_is_known_when_tasks_are_made_is_written_once(root: Any) -> None:
     forget = BOTH.replace(f"{T}.MeasureTask", f"{{class: {T}.MeasureTask, config: {{forget: 1}}}}")
     with pytest.raises(MissingOutput, match=r"did not set 'schema'"):
         ran(root, forget.replace("forget: 1", "forget: true"), output="none")
+
+
+def test_what_a_task_wrote_when_it_was_made_has_a_maker(root: Any) -> None:
+    ran(root, BOTH)
+    ran(root, BOTH, mode=Mode(resume=True))
+    with Butler(root, collections="out") as butler:
+        history = butler.registry.provenance
+        [wide, *others] = butler.query_datasets("extended")
+        [narrow], [extended] = map(butler.query_datasets, ("measure_schema", "extended_schema"))
+        assert history.makers(narrow.id)[narrow.id]["task_label"] == "measure:init"
+        above = {(e.task_label, e.input.dataset_type.name) for e in history.ancestors(extended.id)}
+        assert above == {("extend:init", "measure_schema")}
+        read = {e.input.dataset_type.name for e in history.ancestors(wide.id)}
+        assert read == {"measured", "frame", "measure_schema"}
+        told = {t.ref: t.task_label for t in history.taint(narrow.id).datasets}
+        assert told == {
+            narrow: None,  # it is what is withdrawn
+            extended: "extend:init",
+            **dict.fromkeys([wide, *others], "extend"),
+        }
 
 
 def test_a_task_that_makes_what_another_is_made_with_comes_first() -> None:

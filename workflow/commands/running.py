@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @click.option(
     "--replace", is_flag=True, help="Take the last run out of the chain, in favour of a new one."
 )
+@click.option("--clobber", is_flag=True, hidden=True)
 @click.option(
     "--skip-existing", is_flag=True, help="Do not make again what exists in the output's chain."
 )
@@ -87,6 +88,7 @@ def run(
     resume: bool,
     extend: bool,
     replace: bool,
+    clobber: bool,
     skip_existing: bool,
     only: str,
     mock: bool,
@@ -98,10 +100,12 @@ def run(
 ) -> int:
     """Run a pipeline; status 1 when a quantum failed or was blocked."""
     from workflow.commands.progress import quanta
-    from workflow.modes import Contradiction, Mode
+    from workflow.modes import CLOBBER, Contradiction, Mode
     from workflow.multinode.launching import NODES, Placement
     from workflow.runner import run_pipeline
 
+    if clobber:
+        raise click.UsageError(CLOBBER)
     if nodes is not None:
         Placement.of(nodes)
         os.environ[NODES] = nodes  # worker processes have it from there
