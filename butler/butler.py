@@ -18,7 +18,7 @@ from butler import adopting, cameras, exchange, ingest, removal, replicas, skyma
 from butler import transfer as transferring
 from butler.collections import Collections
 from butler.deferred import Deferred
-from butler.errors import NoRun
+from butler.errors import NoRun, UnmatchedName
 from butler.inputs import given_folders, record_inputs
 from butler.pending import Pending
 from butler.questions import Questions
@@ -30,7 +30,7 @@ from registry.errors import (
     UnknownDatasetType,
     UnknownDimensionValue,
 )
-from registry.identity import DataId, DatasetRef, DatasetType, uuid7
+from registry.identity import DatasetRef, DatasetType, uuid7
 from registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ class Butler(Questions):
             raise NoRun
 
         def put(kind: DatasetType) -> DatasetRef:
-            full = kind.data_id(self._completed(kind, DataId.of(data_id, **keys)))
+            full = kind.data_id(self._completed(kind, {**(data_id or {}), **keys}))
             ref = DatasetRef(uuid7(), kind, full, target)
             self.store([(obj, ref)], formatter=formatter, endpoint=endpoint)
             return ref
@@ -464,7 +464,7 @@ class Butler(Questions):
         """Tell whether a dataset is there to be read."""
         try:
             ref = self._resolved(dataset_type_or_ref, data_id, collections, keys)
-        except MissingDataset:
+        except (MissingDataset, UnmatchedName):
             return False
         for place in self._each_place():
             if ref.id in place.registry.database.ask(files.stored, [ref.id]):

@@ -10,6 +10,7 @@
         │   ├── InputNotFound (FileNotFoundError)    an input has moved, or is another one now
         │   ├── PathOutsideRepository (ValueError)   a path or template climbs out of its root
         │   └── NoRun (ValueError)                   a put without a run to put into
+        ├── UnmatchedName (LookupError)              no record has the name or number given
         ├── MissingFile (FileNotFoundError)          recorded as stored, and not there
         ├── NoGoodCopy (OSError)                     none of several copies can be read
         ├── PluginError (LookupError)                a class named by a string cannot be had
@@ -71,6 +72,7 @@ __all__ = [
     "UnknownComponent",
     "UnknownFormatter",
     "UnknownStorageClass",
+    "UnmatchedName",
     "UntrustedFormat",
     "WriteFailed",
     "WriteOnly",
@@ -135,6 +137,12 @@ class NoRun(RepositoryError, ValueError):
     """A put needs a run; open the Butler with run='...', or give run= to put."""
 
     code = "no-run"
+
+
+class UnmatchedName(ButlerError, LookupError):
+    """No exposure, visit or detector has the name or number given."""
+
+    code = "unmatched-name"
 
 
 class MissingFile(ButlerError, FileNotFoundError):

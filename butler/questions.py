@@ -10,7 +10,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from butler import cameras, gathering, searching
+from butler import cameras, gathering, naming, searching
+from butler.errors import UnmatchedName
 from butler.inputs import Place, open_inputs, recorded
 from registry import calibrations, collections, explaining
 from registry.errors import InvalidDataId, MissingDataset, RegistryError
@@ -119,7 +120,10 @@ class Questions:
         searched = self._searched(collections)
 
         def find(kind: DatasetType) -> DatasetRef | None:
-            full = self._completed(kind, DataId.of(data_id, **keys))
+            try:
+                full = self._completed(kind, {**(data_id or {}), **keys})
+            except UnmatchedName:
+                return None
             time = at
             if kind.is_calibration and time is None and "exposure" in full:
                 time = self._time_of(full)
@@ -162,6 +166,7 @@ class Questions:
             "limit": limit,
             "after": after.id if isinstance(after, DatasetRef) else after,
         }
+        options = self._translated(options)
         searched = self._searched(collections)
         if not self._has_inputs:
             return self.registry.query_datasets(self._kind(dataset_type), searched, **options)
@@ -175,7 +180,7 @@ class Questions:
         **options: Any,
     ) -> pa.Table:
         """Find datasets as a table of Arrow; see `registry.finding.table_of_datasets`."""
-        searched = self._searched(collections)
+        searched, options = self._searched(collections), self._translated(options)
         if not self._has_inputs:
             return self.registry.table_of_datasets(dataset_type, searched, **options)
         return searching.table_of_datasets(self.places, _name(dataset_type), searched, **options)
@@ -188,7 +193,7 @@ class Questions:
         **options: Any,
     ) -> Iterator[DatasetRef]:
         """Find datasets and give them while they come; see `registry.finding.stream_datasets`."""
-        searched = self._searched(collections)
+        searched, options = self._searched(collections), self._translated(options)
         if not self._has_inputs:
             return self.registry.stream_datasets(dataset_type, searched, **options)
         return searching.stream_datasets(self.places, _name(dataset_type), searched, **options)
@@ -201,7 +206,7 @@ class Questions:
         **options: Any,
     ) -> list[dict[str, Any]]:
         """Count datasets, by the values of some names; see `registry.finding.count_datasets`."""
-        searched = self._searched(collections)
+        searched, options = self._searched(collections), self._translated(options)
         if not self._has_inputs:
             return self.registry.count_datasets(dataset_type, searched, **options)
         return searching.count_datasets(self.places, _name(dataset_type), searched, **options)
@@ -214,7 +219,7 @@ class Questions:
         **options: Any,
     ) -> tuple[str, str]:
         """Show what `query_datasets` would run; see `registry.registry.Registry.show_query`."""
-        searched = self._searched(collections)
+        searched, options = self._searched(collections), self._translated(options)
         if not self._has_inputs:
             return self.registry.show_query(dataset_type, searched, **options)
         return searching.show_query(self.places, _name(dataset_type), searched, **options)
@@ -228,12 +233,14 @@ class Questions:
     ) -> str:
         """Say why `query_datasets` found nothing; see `registry.explaining.explain_no_datasets`."""
         kind, searched = self._kind(dataset_type), self._searched(collections)
+        options = self._translated(options)
         if self._has_inputs:
             return searching.explain_no_datasets(self.places, kind.name, searched, **options)
         return self.registry.database.ask(explaining.explain_no_datasets, kind, searched, **options)
 
     def explain_no_records(self, element: str, **options: Any) -> str:
         """Say why no record was found; see `registry.explaining.explain_no_records`."""
+        options = self._translated(options)
         if self._has_inputs:
             return gathering.explain_no_records(self.places, element, **options)
         return self.registry.database.ask(explaining.explain_no_records, element, **options)
@@ -283,30 +290,35 @@ class Questions:
         As a table, a stream or counts: `table_of_dimension_records`, `count_dimension_records`,
         ``butler.registry.stream_dimension_records``.
         """
+        options = self._translated(options)
         if not self._has_inputs:
             return self.registry.query_dimension_records(element, **options)
         return searching.query_dimension_records(self.places, element, **options)
 
     def table_of_dimension_records(self, element: str, **options: Any) -> pa.Table:
         """List records as a table of Arrow; see `registry.records.table_of_dimension_records`."""
+        options = self._translated(options)
         if not self._has_inputs:
             return self.registry.table_of_dimension_records(element, **options)
         return gathering.table_of_dimension_records(self.places, element, **options)
 
     def count_dimension_records(self, element: str, **options: Any) -> list[dict[str, Any]]:
         """Count records, by the values of names; see `registry.records.count_dimension_records`."""
+        options = self._translated(options)
         if not self._has_inputs:
             return self.registry.count_dimension_records(element, **options)
         return gathering.count_dimension_records(self.places, element, **options)
 
     def show_query_of_dimension_records(self, element: str, **options: Any) -> tuple[str, str]:
         """Show what `query_dimension_records` would run, and the database's plan."""
+        options = self._translated(options)
         if not self._has_inputs:
             return self.registry.show_query_of_dimension_records(element, **options)
         return gathering.show_query_of_dimension_records(self.places, element, **options)
 
     def _with_collections(self, options: dict[str, Any]) -> dict[str, Any]:
         """Search the default collections for the datasets that data IDs are to have, or not."""
+        options = self._translated(options)
         if not options.get("datasets") and not options.get("without"):
             return {k: v for k, v in options.items() if k != "collections"}
         return {**options, "collections": self._searched(options.get("collections"))}
@@ -317,13 +329,6 @@ class Questions:
             if instrument in cameras.names(place.registry):
                 return cameras.load(place.registry, instrument)
         return cameras.load(self.registry, instrument)
-
-    def _find_definition(self, instrument: str) -> InstrumentDefinition | None:
-        """Give it, or None for a camera that is known by its record alone."""
-        for place in self._each_place():
-            if instrument in cameras.names(place.registry):
-                return cameras.find(place.registry, instrument)
-        return cameras.find(self.registry, instrument)
 
     def _kind(self, dataset_type: str | DatasetType) -> DatasetType:
         if isinstance(dataset_type, DatasetType):
@@ -360,21 +365,24 @@ class Questions:
             return self.default_collections
         return [given] if isinstance(given, str) else list(given)
 
-    def _completed(self, kind: DatasetType, data_id: DataId) -> DataId:
-        """Let the camera's definition complete a data ID that lacks keys."""
-        if set(kind.dimensions) <= set(data_id) and "instrument" in data_id:
-            return data_id
-        if "instrument" not in kind.dimensions:
-            return data_id
-        name = data_id.get("instrument") or cameras.only_one(p.registry for p in self.places)
-        if name is None:
-            return data_id
-        definition = self._find_definition(str(name))
-        if definition is None:
-            return data_id
-        wanted = {*kind.dimensions, "exposure"} if kind.is_calibration else set(kind.dimensions)
-        full = definition.expand({**data_id, "instrument": name})
-        return DataId.of({k: v for k, v in full.items() if k in wanted or k in data_id})
+    def _completed(self, kind: DatasetType, given: Mapping[str, Any]) -> DataId:
+        """Complete a data ID, and translate its names; see `butler.naming.complete`."""
+        if naming.is_complete(kind, given):
+            return DataId.of(given)
+        return naming.complete(self._each_place(), self._camera(given), kind, given)
+
+    def _translated(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Translate the fixed keys of a question; see `butler.naming.translated`."""
+        given = options.get("data_id")
+        if not given:
+            return dict(options)
+        return naming.translated(self._each_place(), self._camera(given), options)
+
+    def _camera(self, given: Mapping[str, Any]) -> str | None:
+        """Name the camera that is given, or the only one that there is."""
+        if "instrument" in given:
+            return str(given["instrument"])
+        return cameras.only_one(place.registry for place in self.places)
 
     def _time_of(self, data_id: DataId) -> int | None:
         records = self.query_dimension_records(
@@ -401,7 +409,7 @@ class Questions:
         if ref is not None:
             return ref
         kind = self._kind(what)
-        full = self._completed(kind, DataId.of(data_id, **keys))
+        full = self._completed(kind, {**(data_id or {}), **keys})
         nearest = ""
         if kind.is_calibration and (at := self._time_of(full) if "exposure" in full else None):
             nearest = self._nearest(kind, full, at, searched)

@@ -15,6 +15,7 @@ from butler.instrument.expressions import Expression
 from butler.instrument.footprint import PixelFrame
 from butler.instrument.parts import (
     AUTOMATIC,
+    RECORD_FIELDS,
     AuxiliarySpec,
     Check,
     Components,
@@ -45,7 +46,7 @@ _RAW = {
     }
 }
 _STANDS_FOR = {"detector": ("detector_name",)}
-_EXPAND_SOURCES = ("value", "group", "field", "template", "expression")
+_EXPAND_SOURCES = ("value", "group", "field", "template", "expression", "column", "query")
 
 
 class Builder:
@@ -83,6 +84,7 @@ class Builder:
         self.kinds = tuple(self._kind(f, ("files", i)) for i, f in enumerate(spec["files"]))
         self.ignored = tuple(_path_pattern(p) for p in spec.get("ignore", []))
         self.checks = self._checks(spec.get("checks", []))
+        self.aliases = self._aliases(spec.get("aliases", {}))
         self.expand = self._expand(spec.get("expand", {}))
         self.templates = self._templates(spec.get("templates", {}))
         self._check_unique(
@@ -175,6 +177,20 @@ class Builder:
         }
 
     def _tables(self, specs: Mapping[str, Any]) -> dict[str, AuxiliarySpec]:
+        for name, spec in specs.items():
+            path = ("tables", str(name))
+            if spec.get("kept") and "rows" not in spec:
+                self._report(path, "is kept with the definition, which is no file: give its `rows`")
+            if "rows" in spec and not spec.get("kept"):
+                self._report(path, "has rows: write `kept: true`")
+            columns = set(spec.get("rows", [{}])[0])
+            for i, row in enumerate(spec.get("rows", [])):
+                if set(row) != columns:
+                    self._report((*path, "rows", i), "does not have the columns of the first row")
+            for column in spec["match"] if columns else ():
+                if column not in columns:
+                    hint = did_you_mean(str(column), columns)
+                    self._report((*path, "match", str(column)), f"is no column of it.{hint}")
         return {
             str(name): AuxiliarySpec(
                 spec["file"],
@@ -185,9 +201,22 @@ class Builder:
                     for column, rule in spec["match"].items()
                 },
                 spec.get("required", False),
+                tuple(spec.get("rows", ())),
             )
             for name, spec in specs.items()
         }
+
+    def _aliases(self, specs: Mapping[str, str]) -> dict[str, str]:
+        known = [*DIMENSIONS, *self.keys, *RECORD_FIELDS]
+        for name, meant in specs.items():
+            if name in DIMENSIONS or name in self.keys:
+                self._report(("aliases", str(name)), "is the name of a key already")
+            if meant not in known:
+                hint = did_you_mean(meant, known)
+                self._report(
+                    ("aliases", str(name)), f"'{meant}' is no key, nor a field of a record.{hint}"
+                )
+        return {str(name): meant for name, meant in specs.items()}
 
     def _rules(self, path: KeyPath, spec: Any, kind: str) -> Rules:
         return Rules.of(key_text(path), spec, kind)
@@ -328,6 +357,8 @@ class Builder:
             elif what == "table" and (name not in self.tables if name else len(self.tables) != 1):
                 hint = did_you_mean(name, self.tables) if name else ""
                 self._report((*path, "table"), f"name one of the tables under `tables`.{hint}")
+        if rule.source == "query" and path[0] != "expand":
+            self._report((*path, "query"), "the database is asked by rules of `expand` only")
         if rule.source == "translator" and "translator" not in self._spec:
             self._report((*path, "translator"), "the definition names no `translator`")
 
@@ -378,6 +409,11 @@ class Builder:
                         path,
                         f"uses {rule.source}, but only {allowed} are known without a file's header",
                     )
+                if rule.source == "column":
+                    self._check_rule(path, rule, self._groups)
+                    table = self.tables.get(rule.spec.get("table") or next(iter(self.tables), ""))
+                    if table is not None and not table.rows:
+                        self._report(path, f"uses {table.file}, which is not `kept`")
                 for what, group in rule.names() if rule.source == "group" else ():
                     if group not in self._groups:
                         hint = did_you_mean(group, self._groups)

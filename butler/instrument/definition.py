@@ -22,6 +22,7 @@ from butler.instrument.cards import Headers, read_headers
 from butler.instrument.errors import UnknownDetector, UnknownFilter
 from butler.instrument.expansion import Expansion
 from butler.instrument.filenames import FileNames
+from butler.instrument.kept import with_kept_tables
 from butler.instrument.observation import FileGroup, Observation
 from butler.instrument.parts import AUTOMATIC, Detector
 from butler.instrument.schema import check
@@ -31,7 +32,7 @@ from butler.instrument.translation import Translation
 from registry.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["InstrumentDefinition"]
 
@@ -57,6 +58,8 @@ class InstrumentDefinition:
         Where it stands.
     detectors, filters : tuple
         Its `Detector` and `PhysicalFilter`.
+    aliases : dict of str to str
+        Other names of keys in data IDs.
     keys : dict of str to type
         Data ID keys beyond the dimensions.
     dataset_types : dict of str to DatasetTypeSpec
@@ -92,6 +95,7 @@ class InstrumentDefinition:
         self.checks = parts.checks
         self.templates = parts.templates
         self.files = FileNames(self.name, parts.kinds, parts.ignored)
+        self.aliases = parts.aliases
         self._expansion = Expansion(self, parts.expand)
 
     @classmethod
@@ -112,7 +116,8 @@ class InstrumentDefinition:
         """
         if isinstance(source, str) and "\n" in source:
             return cls(read_document(source, "text"))
-        return cls(read_document_file(Path(source)))
+        path = Path(source)
+        return cls(with_kept_tables(read_document_file(path), path.parent))
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> InstrumentDefinition:
@@ -232,14 +237,22 @@ class InstrumentDefinition:
 
     # Data IDs and paths.
 
-    def expand(self, data_id: Mapping[str, Any]) -> dict[str, str | int]:
-        """Complete a partial data ID by the rules of the definition, without database.
+    def expand(
+        self,
+        data_id: Mapping[str, Any],
+        answer: Callable[[str, Mapping[str, Any]], list[Any]] | None = None,
+    ) -> dict[str, str | int]:
+        """Complete a partial data ID by the rules of the definition.
 
         Parameters
         ----------
         data_id : mapping
             Keys of data IDs; a detector or filter by any of its names; ``file`` (a file name);
-            keys that `expand` rules use; ``begin_tai_ns``.
+            keys that `expand` rules use; ``begin_tai_ns``.  Other names of keys, as the
+            definition's `aliases` give them, and names in another case are understood.
+        answer : callable, optional
+            Gives the values that a SELECT and what it takes find in a repository's database;
+            without it, rules that ask the database give nothing.
 
         Returns
         -------
@@ -250,11 +263,25 @@ class InstrumentDefinition:
         Raises
         ------
         InvalidDataId
-            If a key is not known here, or a value cannot be used.
+            If a key is not known here, or a value cannot be used, or could mean several things.
         InconsistentDataId
             If two values contradict each other.
         """
-        return self._expansion.expand(data_id)
+        return self._expansion.expand(data_id, answer)
+
+    def named(self, data_id: Mapping[str, Any]) -> dict[str, Any]:
+        """Call the keys of a data ID by their own names instead of aliases.
+
+        Raises
+        ------
+        InconsistentDataId
+            If two names of one key have different values.
+        """
+        return self._expansion.named(data_id)
+
+    def understands(self, key: str) -> bool:
+        """Tell whether `expand` takes a key: a dimension, or one that its rules use."""
+        return self._expansion.understands(key)
 
     def path(self, dataset_type: str, fields: Mapping[str, Any]) -> str:
         """Make the path of a dataset's file below the repository's root.
@@ -414,6 +441,14 @@ class InstrumentDefinition:
     @cached_property
     def _filter_names(self) -> dict[str, str]:
         return {n: f.name for f in self.filters for n in (" ".join(f.name.split()), *f.aliases)}
+
+    def filters_called(self, name: Any) -> list[str]:
+        """List the filters that a person may mean: as `filter_name`, else in another case."""
+        text = " ".join(text_of(name).split())
+        if text in self._filter_names:
+            return [self._filter_names[text]]
+        folded = text.casefold()
+        return sorted({f for s, f in self._filter_names.items() if s.casefold() == folded})
 
     @cached_property
     def _bands(self) -> dict[str, str | None]:

@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from butler.instrument.errors import InconsistentDataId, TranslationError
-from butler.instrument.rules import Absent, RuleFault, Rules
+from butler.instrument.kept import find_value
+from butler.instrument.rules import Absent, Ambiguous, RuleFault, Rules
 from butler.instrument.times import Instant
 from registry.errors import InvalidDataId, did_you_mean
 from registry.identity import DIMENSIONS, DataId
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from butler.instrument.definition import InstrumentDefinition
+
+    Answer = Callable[[str, Mapping[str, Any]], list[Any]]
 
 __all__ = ["Expansion"]
 
@@ -40,9 +43,17 @@ class Expansion:
     def __init__(self, definition: InstrumentDefinition, rules: Mapping[str, Rules]) -> None:
         self._definition = definition
         self._rules = rules
+        kept = [table for table in definition.tables.values() if table.rows]
+        used = [*rules.values(), *(rule for table in kept for rule in table.match.values())]
         fields = {
-            name for r in rules.values() for rule in r.alternatives for _, name in rule.names()
+            name
+            for r in used
+            for rule in r.alternatives
+            for what, name in rule.names()
+            if what != "table"
         }
+        self._folded = {n.casefold(): n for n in (*fields, *rules, *definition.keys, *DIMENSIONS)}
+        self._folded |= {n.casefold(): meant for n, meant in definition.aliases.items()}
         self._known = [
             *DIMENSIONS,
             *definition.keys,
@@ -53,8 +64,33 @@ class Expansion:
             "end_tai_ns",
         ]
 
-    def expand(self, data_id: Mapping[str, Any]) -> dict[str, str | int]:
+    def named(self, data_id: Mapping[str, Any]) -> dict[str, Any]:
+        """Call the keys of a data ID by their own names.
+
+        Raises
+        ------
+        InconsistentDataId
+            If two names of one key have different values.
+        """
+        named: dict[str, Any] = {}
+        for key, value in data_id.items():
+            name = key if key in self._known else self._folded.get(key.casefold(), key)
+            if named.setdefault(name, value) != value:
+                raise InconsistentDataId(
+                    f"The data ID says {name}={named[name]!r}, and {key}={value!r}, which is "
+                    "another name of it. Leave out one of the two."
+                )
+        return named
+
+    def understands(self, key: str) -> bool:
+        """Tell whether a key, by its own name, is a dimension or one that rules use."""
+        return key in self._known
+
+    def expand(
+        self, data_id: Mapping[str, Any], answer: Answer | None = None
+    ) -> dict[str, str | int]:
         """Complete a data ID; see `InstrumentDefinition.expand`."""
+        data_id = self.named(data_id)
         for key in data_id:
             if key not in self._known:
                 hint = did_you_mean(key, self._known)
@@ -63,13 +99,29 @@ class Expansion:
                     f"{self._definition.name} knows.{hint} A new key of data IDs is declared "
                     "there, under `keys`."
                 )
-        completion = _Completion(self._definition, self._rules, data_id)
+        completion = _Completion(self._definition, self._rules, data_id, answer)
         values = completion.complete()
         dimensions = {
             k: v for k, v in values.items() if k in DIMENSIONS or k in self._definition.keys
         }
         times = {f"{k}_tai_ns": int(values[k]) for k in _TIMES if values.get(k) is not None}
         return {**DataId.of(dimensions), **times}
+
+
+def spelled_filter(definition: InstrumentDefinition, name: Any) -> str:
+    """Find the filter that a person means, whether in upper or lower case.
+
+    Raises
+    ------
+    UnknownFilter
+        With near names.
+    InvalidDataId
+        If it could be several.
+    """
+    meant = definition.filters_called(name)
+    if len(meant) > 1:
+        raise InvalidDataId(f"{name!r} could be the filter {' or '.join(meant)}; write it so.")
+    return meant[0] if meant else definition.filter_name(name)
 
 
 class _Completion:
@@ -80,9 +132,12 @@ class _Completion:
         definition: InstrumentDefinition,
         rules: Mapping[str, Rules],
         data_id: Mapping[str, Any],
+        answer: Answer | None,
     ) -> None:
         self._definition = definition
         self._rules = rules
+        self._answer = answer
+        self._ambiguous: dict[str, Ambiguous] = {}
         self.longitude = definition.site.longitude
         self._groups: Mapping[str, str | None] = {}
         given = {k: v for k, v in data_id.items() if v is not None}
@@ -117,6 +172,12 @@ class _Completion:
                     self._values[name] = self._canonical(name, value)
                     pending.remove(name)
                     progress = True
+        for name in pending:
+            if name in self._ambiguous:
+                raise InvalidDataId(
+                    f"The data ID {self._given} could mean several: for {name}, "
+                    f"{self._ambiguous[name]} Say which, with {name}=..."
+                )
         self._imply("day_obs", self._night())
         physical_filter = self._values.get("physical_filter")
         self._imply(
@@ -127,6 +188,9 @@ class _Completion:
     def _derived(self, name: str) -> Any:
         try:
             found = self._rules[name].apply(self)
+        except Ambiguous as error:  # what other rules give may decide it
+            self._ambiguous[name] = error
+            return None
         except RuleFault as error:
             raise InvalidDataId(f"The data ID {self._given} cannot be expanded: {error}") from error
         return None if found is None else found.value
@@ -150,7 +214,7 @@ class _Completion:
             if key == "detector":
                 return self._definition.detector_number(value)
             if key == "physical_filter":
-                return self._definition.filter_name(value)
+                return spelled_filter(self._definition, value)
         except TranslationError as error:
             raise InvalidDataId(str(error)) from error
         return value
@@ -175,8 +239,24 @@ class _Completion:
         return self._values[name]
 
     def column(self, table: str, name: str) -> Any:
-        """No file is at hand, beside which a table would be."""
-        raise Absent(f"{table}.{name}")
+        """Give a column of the row of a table that is kept with the definition."""
+        spec = self._definition.tables[table or next(iter(self._definition.tables))]
+        found = {column: rules.apply(self) for column, rules in spec.match.items()}
+        wanted = {c: f.value for c, f in found.items() if f is not None and f.value is not None}
+        content = find_value(spec.file, spec.rows, wanted, name) if wanted else None
+        if content is None:
+            raise Absent(f"{table}.{name}")
+        return content
+
+    def answer(self, query: str, values: Mapping[str, Any]) -> Any:
+        """Give what the database answers."""
+        found = self._answer(query, values) if self._answer is not None else []
+        if not found:
+            raise Absent(query)
+        if len(found) > 1:
+            given = " and ".join(f"{k} {v!r}" for k, v in values.items() if k != "instrument")
+            raise Ambiguous(given or "the query", found)
+        return found[0]
 
     def translated(self, name: str) -> Any:
         """No header is at hand."""

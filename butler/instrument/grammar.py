@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from butler.instrument.expressions import Expression, template_fields
 from butler.instrument.times import check_format
 from registry.errors import did_you_mean
+from registry.selects import RefusedSelect, check_select
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,7 @@ __all__ = [
     "Record",
     "Regex",
     "Scalar",
+    "SelectText",
     "TemplateText",
     "Text",
     "TimeFormat",
@@ -165,6 +167,20 @@ class ExpressionText(Text):
         try:
             Expression(value)
         except ValueError as error:
+            return str(error)
+        return ""
+
+
+class SelectText(Text):
+    """One SELECT that only asks."""
+
+    expected = "one SELECT"
+
+    def fault(self, value: Any) -> str:
+        """Say what is wrong with the statement."""
+        try:
+            check_select(value)
+        except RefusedSelect as error:
             return str(error)
         return ""
 

@@ -14,13 +14,14 @@ from registry.identity import DatasetType
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from butler.instrument.expressions import Expression
     from butler.instrument.rules import Rules
 
 __all__ = [
     "AUTOMATIC",
+    "RECORD_FIELDS",
     "AuxiliarySpec",
     "Check",
     "Components",
@@ -30,6 +31,20 @@ __all__ = [
     "PhysicalFilter",
     "Site",
 ]
+
+RECORD_FIELDS = {
+    "obs_id": ("exposure",),
+    "seq_num": ("exposure",),
+    "target_name": ("exposure", "visit"),
+    "observation_type": ("exposure",),
+    "observation_reason": ("exposure",),
+    "science_program": ("exposure",),
+    "quality": ("exposure",),
+    "full_name": ("detector",),
+    "raft": ("detector",),
+    "purpose": ("detector",),
+}
+"""Fields of records that stand for their keys in data IDs, and of which dimensions."""
 
 AUTOMATIC = ("instrument", "file", "stem", "folder")
 """Names that stand for something without a rule: the instrument, and parts of the file's path."""
@@ -111,11 +126,15 @@ class DatasetTypeSpec:
 
 @dataclass(frozen=True, slots=True)
 class AuxiliarySpec:
-    """An auxiliary table: its file's name, columns to match, whether a row must be there."""
+    """An auxiliary table: its file's name, columns to match, whether a row must be there.
+
+    One that is kept with the definition has its rows here.
+    """
 
     file: str
     match: Mapping[str, Rules]
     required: bool
+    rows: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from butler.instrument.schema import SOURCES, UNITS
 from butler.instrument.source import text_of
 from butler.instrument.times import Instant, parse, unwrap_twelve_hours
 from registry.errors import did_you_mean
+from registry.selects import bound_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "VALUE_TYPES",
     "Absent",
+    "Ambiguous",
     "Found",
     "Origin",
     "Rule",
@@ -62,6 +64,29 @@ class RuleFault(ValueError):
 
 class Absent(LookupError):
     """Something that a rule names is not there."""
+
+
+class Ambiguous(LookupError):
+    """What is given means several things.
+
+    Parameters
+    ----------
+    given : str
+        What is given, as people write it.
+    candidates : sequence
+        What it could be.
+    hint : str
+        What would tell them apart.
+    """
+
+    def __init__(self, given: str, candidates: Sequence[Any], hint: str = "") -> None:
+        self.candidates = tuple(candidates)
+        shown = ", ".join(map(str, self.candidates[:_SHOWN]))
+        more = ", ..." if len(self.candidates) > _SHOWN else ""
+        super().__init__(f"{given} could be {shown}{more}.{hint}")
+
+
+_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +148,9 @@ class Scope(Protocol):
     def translated(self, name: str) -> Any:
         """Give a value of the external translator."""
 
+    def answer(self, query: str, values: Mapping[str, Any]) -> Any:
+        """Give what the repository's database answers; `Ambiguous` when it is several values."""
+
     def night(self, when: Instant) -> int:
         """Give the night of a moment."""
 
@@ -174,6 +202,8 @@ class Rule:
                 )
             case "expression":
                 return tuple(("name", name) for name in _expression(self.spec["expression"]).names)
+            case "query":
+                return tuple(("field", name) for name in bound_names(self.spec["query"]))
             case "column":
                 return (("table", str(self.spec.get("table", ""))),)
         return ()
@@ -243,6 +273,9 @@ class Rule:
                 content = scope.column(self.spec.get("table", ""), spec)
             case "translator":
                 content = scope.translated(spec)
+            case "query":
+                values = {name: scope.value(name) for name in bound_names(spec)}
+                content = scope.answer(spec, values)
             case "template":
                 content = render(spec, lambda name: named(scope, name))
             case _:

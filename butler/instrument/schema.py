@@ -24,6 +24,7 @@ from butler.instrument.grammar import (
     Record,
     Regex,
     Scalar,
+    SelectText,
     TemplateText,
     Text,
     TimeFormat,
@@ -61,7 +62,17 @@ CONVERTERS = {
 }
 """Named converters and what they give."""
 
-SOURCES = ("value", "card", "group", "field", "template", "expression", "column", "translator")
+SOURCES = (
+    "value",
+    "card",
+    "group",
+    "field",
+    "template",
+    "expression",
+    "column",
+    "query",
+    "translator",
+)
 """Keys of a rule that say where a value comes from; a rule has exactly one."""
 
 VALUES = {
@@ -115,6 +126,11 @@ _RULE_KEYS: dict[str, Key] = {
         ExpressionText(), "arithmetic with names: values, groups, cards; times count in seconds"
     ),
     "column": Key(Text(), "a column of an auxiliary table, in the row that matches the file"),
+    "query": Key(
+        SelectText(),
+        "in `expand`: one SELECT of one column on the repository's database; `:names` stand for "
+        "values that are known",
+    ),
     "table": Key(Text(), "with `column`: which table; may be left out when there is one"),
     "translator": Key(Text(), "a value as the `translator` gives it, for example observation_type"),
     "missing": Key(
@@ -290,6 +306,11 @@ DEFINITION = Record(
             Text(),
             "class of astro-metadata-translator that gives the values no rule gives, e.g. DECam",
         ),
+        "aliases": Key(
+            MapOf(Text(), "name"),
+            "other names of keys in data IDs: to a dimension, a key, or a field of exposure, "
+            "visit or detector records, such as obs_id or seq_num",
+        ),
         "translate": Key(_TRANSLATE, "rules: value to where it comes from"),
         "extra": Key(
             MapOf(RULES, "name"),
@@ -315,6 +336,16 @@ DEFINITION = Record(
                             Text(),
                             "name of the file, sought beside the data and upwards",
                             required=True,
+                        ),
+                        "kept": Key(
+                            Boolean(),
+                            "whether the table (CSV, ECSV, YAML) lies beside the definition and "
+                            "is kept in the repository with it (false); rules of `expand` can use "
+                            "such a table too",
+                        ),
+                        "rows": Key(
+                            ListOf(MapOf(Scalar(), "column"), minimum=1),
+                            "with `kept`: the rows themselves, instead of those of the file",
                         ),
                         "match": Key(
                             MapOf(RULES, "column"),

@@ -20,8 +20,9 @@ from butler.instrument.errors import (
 )
 from butler.instrument.filenames import plain_name
 from butler.instrument.footprint import footprint
+from butler.instrument.kept import find_value
 from butler.instrument.observation import FileGroup, Observation
-from butler.instrument.rules import VALUE_TYPES, Absent, Found, Origin, RuleFault, named
+from butler.instrument.rules import VALUE_TYPES, Absent, Ambiguous, Found, Origin, RuleFault, named
 from butler.instrument.schema import VALUES
 from butler.instrument.source import text_of
 from butler.instrument.tables import find_table, open_table
@@ -113,13 +114,18 @@ class Translation:
     def column(self, table: str, name: str) -> Any:
         """Give a column of the row of an auxiliary table that matches this file."""
         table = table or next(iter(self._definition.tables))
+        spec = self._definition.tables[table]
+        if spec.rows:
+            content = find_value(spec.file, spec.rows, self._wanted(table), name)
+            if content is None:
+                raise Absent(f"table {table}")
+            return content
         if table not in self._rows:
             self._rows[table] = self._row(table)
         row = self._rows[table]
         if row is None:
             raise Absent(f"table {table}")
         if name not in row:
-            spec = self._definition.tables[table]
             raise RuleFault(
                 f"the table {spec.file} has no column '{name}'.{did_you_mean(name, row)}"
             )
@@ -136,6 +142,10 @@ class Translation:
                 self._definition.translator, self._headers, str(self._path)
             )
         return self._translator.get(name)
+
+    def answer(self, query: str, values: Mapping[str, Any]) -> Any:
+        """No database is at hand: a definition refuses such a rule."""
+        raise Absent(f"{query} with {dict(values)}")
 
     def night(self, when: Instant) -> int:
         """Give the night of a moment."""
@@ -346,7 +356,7 @@ class Translation:
             found = rules.apply(self) if rules is not None else None
             if found is None and name in TRANSLATED and self._definition.translator is not None:
                 found = self._by_translator(name)
-        except RuleFault as error:
+        except (RuleFault, Ambiguous) as error:
             where = rules.where if rules is not None else "translator"
             raise BadValue(self._path, f"{error}", rule=where) from error
         if found is None or found.value is None:
@@ -387,18 +397,21 @@ class Translation:
                     rule=f"tables.{table}",
                 )
             return None
-        wanted = {}
-        for column, rules in spec.match.items():
-            found = rules.apply(self)
-            if found is None or found.value is None:
-                self._check_row_needed(table, path, f"{column} is not known")
-                return None
-            wanted[column] = found.value
+        wanted = self._wanted(table)
+        lacking = [column for column in spec.match if column not in wanted]
+        if lacking:
+            self._check_row_needed(table, path, f"{lacking[0]} is not known")
+            return None
         row = open_table(path, tuple(wanted)).row(wanted)
         if row is None:
             text = ", ".join(f"{k} = {v!r}" for k, v in wanted.items())
             self._check_row_needed(table, path, f"none has {text}")
         return row
+
+    def _wanted(self, table: str) -> dict[str, Any]:
+        """Give what the columns of the row of a table must hold, as far as it is known."""
+        found = {c: rules.apply(self) for c, rules in self._definition.tables[table].match.items()}
+        return {c: f.value for c, f in found.items() if f is not None and f.value is not None}
 
     def _check_row_needed(self, table: str, path: Path, why: str) -> None:
         if self._definition.tables[table].required:

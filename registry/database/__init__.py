@@ -12,7 +12,14 @@ from __future__ import annotations
 
 from registry.database.answers import many_objects, whole_columns
 from registry.database.expressions import JsonNumber, JsonText, NewUuid, joined
-from registry.database.failures import insert_new, kind_of, translated, violated
+from registry.database.failures import (
+    insert_new,
+    kind_of,
+    may_be_repeated,
+    translated,
+    violated,
+    was_lost,
+)
 from registry.database.opening import (
     has_file,
     may_write,
@@ -66,6 +73,7 @@ __all__ = [
     "kind_of",
     "lock_rows",
     "many_objects",
+    "may_be_repeated",
     "may_write",
     "open_engine",
     "parse_url",
@@ -80,6 +88,7 @@ __all__ = [
     "translated",
     "utc_now",
     "violated",
+    "was_lost",
     "whole_columns",
     "with_timestamps",
     "with_types",

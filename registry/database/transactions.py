@@ -82,6 +82,7 @@ class Database:
             if server
             else self.engine
         )
+        self._questions: sa.Engine | None = None
         self.writeable = writeable
         self.patience = patience_of(url)
         self._enlisted: ContextVar[sa.Connection | None] = ContextVar("enlisted", default=None)
@@ -96,6 +97,8 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+        if self._questions is not None:
+            self._questions.dispose()
 
     @property
     def in_transaction(self) -> bool:
@@ -162,6 +165,21 @@ class Database:
             yield current
             return
         with self._connection(self._reading) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def read_only(self) -> Iterator[sa.Connection]:
+        """Open a connection on which the database itself refuses changes.
+
+        Inside a write transaction, that one: what it has written is to be seen.
+        """
+        if self.in_transaction or not self.writeable:
+            with self.read() as connection:
+                yield connection
+            return
+        if self._questions is None:
+            self._questions = open_engine(self.url, writeable=False)
+        with self._connection(self._questions) as connection:
             yield connection
 
     @contextlib.contextmanager
