@@ -23,6 +23,7 @@ from backbone.staging import PART, checksum
 from registry.database import rows_of, utc_now
 from registry.provenance import recovery
 from registry.schema.files import endpoint, file, replica
+from registry.schema.plans import planned_output
 from registry.schema.provenance import quantum
 
 if TYPE_CHECKING:
@@ -169,9 +170,12 @@ def check(
     strays = _strays(repository, known)
     report.n_files = len(strays) + sum(place.is_relative_to(repository) for place in known)
     old = [place for place, age in strays if age >= grace]
+    away = _made_away(database) if old else set()  # before the rows: it may come home meanwhile
     recorded = {repository / path for path in _paths_at(database, ROOT)} if old else known
     for place in old:
         problem = "unfinished" if place.name.endswith(PART) else "orphan"
+        if away and not away.isdisjoint(_TAIL.findall(place.name)):
+            continue
         if place in recorded:  # by a transaction that has ended since the rows were read
             continue
         if repair:
@@ -283,6 +287,21 @@ def _paths_at(database: Database, name: str) -> set[str]:
     )
     with database.read() as connection:
         return set(connection.execute(paths).scalars())
+
+
+_TAIL = re.compile("_([0-9a-f]{12})(?=[.])")
+"""The tail of a dataset's identity, in the name of its file."""
+
+
+def _made_away(database: Database) -> set[str]:
+    """Tell the tails of what graph files make: it lies here, and its row comes home later."""
+    asked = (
+        sa.select(planned_output.c.dataset_id)
+        .join(quantum, quantum.c.id == planned_output.c.quantum_id)
+        .where(quantum.c.state == "away")
+    )
+    with database.read() as connection:
+        return {key.hex[-12:] for key in connection.execute(asked).scalars()}
 
 
 def _strays(repository: Path, known: set[Path]) -> list[tuple[Path, float]]:

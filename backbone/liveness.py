@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["is_gone"]
+__all__ = ["at_work", "is_gone"]
 
 _SLACK = 60.0
 """The system's clock may have been set since [s]."""
@@ -43,6 +44,26 @@ def is_gone(host: str | None, pid: int | None, since: dt.datetime | None = None)
     except PermissionError:
         pass
     return _is_another(pid, since)
+
+
+def at_work(quanta: Iterable[Mapping[str, Any]]) -> list[int]:
+    """List the processes of this machine, other than this one, that work on running quanta.
+
+    Parameters
+    ----------
+    quanta : iterable of mappings
+        With ``state``, ``host``, ``pid`` and ``started_at``; those that do not run are passed over.
+    """
+    return sorted(
+        {
+            q["pid"]
+            for q in quanta
+            if q["state"] == "running"
+            and q["host"] == platform.node()
+            and q["pid"] != os.getpid()
+            and not is_gone(q["host"], q["pid"], q["started_at"])
+        }
+    )
 
 
 def _is_another(pid: int, since: dt.datetime | None) -> bool:

@@ -17,6 +17,7 @@
         ├── InstrumentError                          see `butler.instrument.errors`
         ├── IngestError                              some files could not be taken in
         ├── ExchangeError (ValueError)               an export cannot be read, or expressed
+        ├── GraphFileError (ValueError)              quanta cannot go away in a file, or come home
         ├── TransferError (ValueError)               what is asked of a transfer cannot be
         ├── StorageClassError
         │   ├── UnknownStorageClass (LookupError)
@@ -53,6 +54,7 @@ __all__ = [
     "DamagedFile",
     "ExchangeError",
     "FormatterError",
+    "GraphFileError",
     "IngestError",
     "InputNotFound",
     "InvalidParameter",
@@ -173,6 +175,12 @@ class ExchangeError(ButlerError, ValueError):
     """An export of another registry cannot be read, or something cannot be exported."""
 
     code = "exchange"
+
+
+class GraphFileError(ButlerError, ValueError):
+    """Quanta cannot go away in a file, or come home from it."""
+
+    code = "graph-file"
 
 
 class TransferError(ButlerError, ValueError):

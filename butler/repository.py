@@ -1,7 +1,8 @@
 """Where is a repository, and which database does it use?
 
 A repository is a folder with ``skyspine.yaml`` in it; that file names the database, relative to the
-folder when it is SQLite inside it.
+folder when it is SQLite inside it.  A graph file is one too: its database is the file itself, and
+its folder the one that outputs are written below.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import yaml
 from backbone import endpoints
 from butler.errors import RepositoryExists, RepositoryNotFound
 from registry import plain_yaml
-from registry.errors import SkyspineError
+from registry.errors import DatabaseUnavailable, SkyspineError, WrongRevision
+from registry.plans.giving import graph_of_file
 from registry.registry import Registry
 
 __all__ = ["CONFIG", "Repository"]
@@ -36,10 +38,18 @@ class Repository:
         Its folder, absolute.
     url : str
         URL of its database.
+    file : Path, optional
+        The graph file that it is.
     """
 
     root: Path
     url: str
+    file: Path | None = None
+
+    @property
+    def address(self) -> str:
+        """What it is opened by: its folder, or the graph file."""
+        return str(self.file or self.root)
 
     @classmethod
     def create(cls, root: str | os.PathLike[str], db: str | None = None) -> Repository:
@@ -93,6 +103,8 @@ class Repository:
             If there is none.
         """
         folder = _folder(root)
+        if folder.is_file():
+            return cls._of_graph(folder)
         try:
             settings = plain_yaml.load_file(folder / CONFIG)
             url = settings["db"]
@@ -109,6 +121,26 @@ class Repository:
                 path=folder,
             ) from error
         return cls(folder, _absolute(url, folder))
+
+    @classmethod
+    def _of_graph(cls, file: Path) -> Repository:
+        url = f"sqlite:///{file}"
+        try:
+            with Registry.connect(url, writeable=False) as registry, registry.read() as connection:
+                found = graph_of_file(connection)
+        except WrongRevision as error:
+            if error.current is not None:
+                raise
+            found = None
+        except DatabaseUnavailable:
+            found = None
+        if found is None:
+            raise RepositoryNotFound(
+                f"{file} is a file, and no graph file: name the folder of a repository, or a file "
+                "that `skyspine graph export` has written.",
+                path=file,
+            )
+        return cls(Path(found.root), url, file)
 
 
 def _folder(root: str | os.PathLike[str]) -> Path:

@@ -23,10 +23,12 @@ from registry.database import (
     utc_now,
 )
 from registry.errors import CollectionTypeError, InUse
+from registry.plans.pruning import PLANNED
 from registry.provenance.graphs import reached_sql
 from registry.schema.calibrations import calibration, calibration_fact
 from registry.schema.collections import collection, collection_chain, tagged
 from registry.schema.identity import dataset, dataset_type
+from registry.schema.plans import given_quantum, graph_file, reused_dataset, task_connection
 from registry.schema.provenance import (
     config_history,
     foreign_dataset,
@@ -349,11 +351,16 @@ def _remove_quanta(connection: sa.Connection, runs: Sequence[int], kept: set[uui
             quantum_metric.c.quantum_id,
             quantum_input.c.quantum_id,
             quantum_output.c.quantum_id,
+            *PLANNED,
+            given_quantum.c.quantum_id,
             quantum.c.id,
         ):
             delete_among(connection, column, given.c.id)
     left = sa.exists().where(quantum.c.task_id == task.c.id)
     empty = connection.execute(sa.select(task.c.id).where(task.c.run_id.in_(runs), ~left))
     keys = list(empty.scalars())
-    connection.execute(sa.delete(config_history).where(config_history.c.task_id.in_(keys)))
+    for column in (config_history.c.task_id, task_connection.c.task_id, reused_dataset.c.task_id):
+        connection.execute(sa.delete(column.table).where(column.in_(keys)))
+    gave = sa.exists().where(given_quantum.c.graph_id == graph_file.c.id)
+    connection.execute(sa.delete(graph_file).where(graph_file.c.run_id.in_(runs), ~gave))
     connection.execute(sa.delete(task).where(task.c.id.in_(keys)))

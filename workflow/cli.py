@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "transfer": ("transferring", "Take datasets of another repository, with their history."),
     "remove-runs": ("transferring", "Remove runs, after telling what depends on them."),
     "run": ("running", "Run a pipeline on processes of this machine."),
+    "graph": ("graphs", "Take quanta away in a file, execute them there, bring them home."),
     "log": ("log_records", "Read what tasks logged, by run, quantum, data and level."),
     "prune-log": ("log_records", "Delete old log records."),
     "pipeline": ("pipelines", "Show, check and draw a pipeline."),

@@ -64,7 +64,7 @@ def initialize(
                 if (ref := _found(butler, task, c.dataset_type, [run, *inputs], c.minimum))
             }
             found.append(dataclasses.replace(task, init_refs=refs))
-            if task.connections.init_outputs:
+            if task.connections.init_outputs or refs:
                 _write(butler, connection, found[-1], run, environment_id)
     return tuple(found)
 
@@ -90,7 +90,7 @@ def _write(
         for name, kind in kinds.items()
         if butler.find_dataset(kind.name, {}, collections=[run]) is None
     }
-    if not lacking:
+    if kinds and not lacking:
         return
     began, cpu = time.perf_counter(), time.process_time()
     objects: dict[str, Any] = {name: butler.get(ref) for name, ref in task.init_refs.items()}

@@ -84,7 +84,7 @@ class Here:
     ) -> None:
         self._butler = butler
         self._run = run
-        self._arguments = (str(butler.root), run, tasks, environment_id)
+        self._arguments = (butler.repository.address, run, tasks, environment_id)
         self._waiting: deque[Quantum] = deque()
         self._begun: dict[uuid.UUID, Quantum] = {}
         self._stopped = False

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import os
-import platform
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from backbone.liveness import is_gone
+from backbone.liveness import at_work
 from butler import cameras
 from butler.butler import Butler
+from butler.errors import GraphFileError
 from registry import collections, datasets, plans, provenance
 from registry.errors import InvalidState, UnknownCollection
 from workflow import environment, recorded_configs
@@ -31,6 +30,7 @@ from workflow.processes import executor
 from workflow.quanta import planned_tasks
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping, Sequence
 
     import sqlalchemy as sa
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from workflow.processes import Here
     from workflow.worker import Result
 
-__all__ = ["NothingToRun", "RunReport", "WrongCamera", "run_pipeline"]
+__all__ = ["NothingToRun", "RunReport", "Runner", "WrongCamera", "run_pipeline"]
 
 
 class NothingToRun(WorkflowError):
@@ -117,6 +117,7 @@ def run_pipeline(
     resume: bool = False,
     dry_run: bool = False,
     fail_fast: bool = False,
+    plan_only: bool = False,
     progress: Callable[[str, str], None] | None = None,
 ) -> RunReport:
     """Run a pipeline on processes of this machine.
@@ -144,6 +145,8 @@ def run_pipeline(
         Only count the quanta, as if each made all its outputs; nothing is recorded.
     fail_fast : bool
         Start nothing more after a failure.
+    plan_only : bool
+        Record the run with its quanta, and what tasks know when they are made; execute none.
     progress : callable, optional
         Called with label and state whenever a quantum was built (``ready``) or ended.
 
@@ -157,6 +160,8 @@ def run_pipeline(
         If no task has a quantum.
     InvalidState
         If the run to be continued is still at work.
+    GraphFileError
+        If it is no repository, but a graph file.
     WrongCamera
         If the pipeline names a camera that the repository does not have.
     Contradiction
@@ -167,17 +172,24 @@ def run_pipeline(
     if mode.only:
         pipeline = pipeline.part(leading_to(pipeline, mode.only))
     with Butler(root, writeable=True) as butler:
+        if butler.repository.file is not None:
+            raise GraphFileError(
+                f"{root} is a graph file: it has its quanta; execute them with: skyspine graph run "
+                f"{root}"
+            )
         known = sorted({name for p in butler.places for name in cameras.names(p.registry)})
         if pipeline.instrument is not None and pipeline.instrument not in known:
             raise WrongCamera(pipeline.instrument, known)
-        runner = _Runner(
+        runner = Runner(
             butler, pipeline, list(inputs), output, where, bind, mode, fail_fast, progress
         )
-        return runner.go(jobs, dry_run=dry_run)
+        return runner.go(jobs, dry_run=dry_run, plan_only=plan_only)
 
 
 @dataclass
-class _Runner:
+class Runner:
+    """A run at work: what is planned, what has become of it, and what is to be done next."""
+
     butler: Butler
     pipeline: Pipeline
     inputs: list[str]
@@ -189,7 +201,8 @@ class _Runner:
     progress: Callable[[str, str], None] | None
     tasks: dict[int, plans.PlannedTask] = field(default_factory=dict)
 
-    def go(self, jobs: int, *, dry_run: bool) -> RunReport:
+    def go(self, jobs: int, *, dry_run: bool, plan_only: bool = False) -> RunReport:
+        """Plan the run, and execute it stage by stage; see `run_pipeline`."""
         registry = self.butler.registry
         run = self._new_run() if self.mode.is_new else self._last_run()
         asked = self.inputs
@@ -201,7 +214,7 @@ class _Runner:
         report = RunReport(run)
         environment.current()  # looks at every package: not while others wait for this one to write
         environment_id, spared = registry.database.transact(self._begin, run)
-        self._take_stock(report, ready=True)
+        self.take_stock(report, ready=True)
         report.states.update(spared)
         stages = self.pipeline.stages()
         tasks = initialize(self.butler, self.pipeline, run, self.inputs, environment_id)
@@ -210,18 +223,23 @@ class _Runner:
                 if n:
                     later = [task for stage in stages[n:] for task in stage]
                     self._keep_promises(stage, later, report)
-                self._execute(pool, stage, report)
+                if not plan_only:
+                    self.execute(pool, stage, report)
+                if self._waits(stage, run, ("away", "ready") if plan_only else ("away",)):
+                    break  # what is certified is certified when all of it is there
                 for task in stage:
                     self._certify(task, report)
                 if self.fail_fast and report.failures:
                     break
+        if plan_only:
+            report.states |= Counter(self._counts(run))
         if not report.states:
             raise NothingToRun(
                 "No quantum was found: no dataset of "
                 f"{', '.join(self.pipeline.overall_inputs())} in {', '.join(asked)} "
                 f"fulfils {self.where or 'what the tasks select'!r}."
             )
-        self._tell_blocked(report)
+        self.tell_blocked(report)
         return report
 
     @property
@@ -279,15 +297,8 @@ class _Runner:
         run = chained[self.output].children[0]
         with self.butler.registry.read() as connection:
             quanta = provenance.quanta_of_run(connection, run, states=("running",))
-        at_work = {
-            q["pid"]
-            for q in quanta
-            if q["host"] == platform.node()
-            and q["pid"] != os.getpid()
-            and not is_gone(q["host"], q["pid"], q["started_at"])
-        }
-        if at_work:
-            listed = ", ".join(map(str, sorted(at_work)))
+        if pids := at_work(quanta):
+            listed = ", ".join(map(str, pids))
             raise InvalidState(
                 f"The run '{run}' is still at work (process {listed}); wait until it has ended, or "
                 "end it, and continue it then."
@@ -403,12 +414,19 @@ class _Runner:
         report.states[label, state] += n
         self._progress(label, state, n)
 
-    def _take_stock(self, report: RunReport, *, ready: bool = False) -> None:
-        """Count what has ended and what is blocked besides what is counted already."""
+    def _counts(self, run: str) -> dict[tuple[str, str], int]:
+        """Count the quanta of the run by label and state."""
         with self.butler.registry.read() as connection:
-            run_id = collections.get_collection(connection, report.run).id
-            counts = plans.count_quanta(connection, run_id)
-        for (label, state), n in counts.items():
+            return plans.count_quanta(connection, collections.get_collection(connection, run).id)
+
+    def _waits(self, stage: Sequence[PipelineTask], run: str, states: Sequence[str]) -> bool:
+        """Tell whether quanta of a stage are in one of some states."""
+        counts = self._counts(run)
+        return any(counts.get((task.label, state)) for task in stage for state in states)
+
+    def take_stock(self, report: RunReport, *, ready: bool = False) -> None:
+        """Count what has ended and what is blocked besides what is counted already."""
+        for (label, state), n in self._counts(report.run).items():
             if state == "ready" and ready:
                 self._progress(label, state, n)
             elif state not in ("ready", "running"):
@@ -431,9 +449,9 @@ class _Runner:
             )
 
         self.butler.registry.database.transact(kept)
-        self._take_stock(report)
+        self.take_stock(report)
 
-    def _execute(self, pool: Here, stage: Sequence[PipelineTask], report: RunReport) -> None:
+    def execute(self, pool: Here, stage: Sequence[PipelineTask], report: RunReport) -> None:
         """Execute quanta as their inputs come into being; block those whose inputs do not."""
         labels = {task.label for task in stage}
         here = [key for key, t in self.tasks.items() if t.label in labels]
@@ -460,11 +478,12 @@ class _Runner:
         found, n_blocked = frontier.heirs()
         pool.submit(found, first=True)
         if n_blocked:
-            self._take_stock(report)
+            self.take_stock(report)
         if pool.is_short:
             pool.submit(frontier.next())
 
-    def _tell_blocked(self, report: RunReport) -> None:
+    def tell_blocked(self, report: RunReport) -> None:
+        """Add to a report why quanta are blocked."""
         if any(state == "blocked" for _, state in report.states):
             with self.butler.registry.read() as connection:
                 run_id = collections.get_collection(connection, report.run).id

@@ -96,8 +96,8 @@ class Context:
 
     @property
     def root(self) -> str:
-        """Folder of the repository."""
-        return str(self._butler.root)
+        """Folder of the repository, or the graph file."""
+        return self._butler.repository.address
 
     @property
     def data_id(self) -> DataId:

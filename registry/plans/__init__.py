@@ -6,7 +6,8 @@ made; `grouping` finds quanta and inputs, `prerequisites` what is looked up, `lo
 functions of tasks, `outputs` what will be
 made, `blocking` what cannot run, `adjusting` what tasks leave out, `pruning` what need not be run;
 `building` does all of this in order. `reading` gives quanta as objects, `walking` those that may
-begin, and `reasons` sentences for those that may not.
+begin, and `reasons` sentences for those that may not. `giving` lets a part go away in a file,
+`copying` says what that holds, and `homecoming` brings back what became of it.
 Tables: `registry.schema.plans`.
 """
 
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 from registry.plans.adjusting import leave_out, ready_quanta
 from registry.plans.building import count_quanta, has_reused, keep_promises, plan, unplan
+from registry.plans.copying import HOME, copy_graph
+from registry.plans.giving import GraphFile, give, graph_files, graph_of_file, take_back
 from registry.plans.lookups import Asked, LookupFunction
 from registry.plans.pruning import drop_unwanted
 from registry.plans.reading import Planned, read_planned
@@ -22,8 +25,10 @@ from registry.plans.tasks import LooksUp, Makes, PlannedTask, Reads, Search
 from registry.plans.walking import next_ready, settle
 
 __all__ = [
+    "HOME",
     "Asked",
     "Blocked",
+    "GraphFile",
     "LooksUp",
     "LookupFunction",
     "Makes",
@@ -32,8 +37,12 @@ __all__ = [
     "Reads",
     "Search",
     "blocked_quanta",
+    "copy_graph",
     "count_quanta",
     "drop_unwanted",
+    "give",
+    "graph_files",
+    "graph_of_file",
     "has_reused",
     "keep_promises",
     "leave_out",
@@ -42,5 +51,6 @@ __all__ = [
     "read_planned",
     "ready_quanta",
     "settle",
+    "take_back",
     "unplan",
 ]

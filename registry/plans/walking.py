@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from registry.plans.tasks import PlannedTask
 
-__all__ = ["heirs", "next_ready", "settle"]
+__all__ = ["TO_COME", "heirs", "next_ready", "settle"]
+
+TO_COME = ("ready", "running", "away")
+"""The states of quanta whose outputs may still be made."""
 
 
 def _is_free() -> Any:
@@ -31,7 +34,7 @@ def _is_free() -> Any:
         sa.select(planned_input.c.dataset_id)
         .join(planned_output, planned_output.c.dataset_id == planned_input.c.dataset_id)
         .join(maker, maker.c.id == planned_output.c.quantum_id)
-        .where(planned_input.c.quantum_id == quantum.c.id, maker.c.state.in_(("ready", "running")))
+        .where(planned_input.c.quantum_id == quantum.c.id, maker.c.state.in_(TO_COME))
         .correlate(quantum)
     )
     return ~awaited.exists()

@@ -42,7 +42,7 @@ class Taken:
     rows : dict of str to list of tuple
         By table, sorted by their key; every table of `TABLES` is there.
     running : int
-        Quanta that were left out since they are still at work.
+        Quanta that were left out since they are still at work, here or in a graph file.
     history : int
         Datasets that are there only since others were made from them.
     """
@@ -182,7 +182,7 @@ def _history(
         found = rows_among(connection, "quantum", "id", [i.hex for i in reached])
     quanta = packed("quantum", found)
     (state,) = TABLES["quantum"].positions(("state",))
-    ended = [row for row in quanta if row[state] != "running"]
+    ended = [row for row in quanta if row[state] not in ("running", "away")]
     taken.running = len(quanta) - len(ended)
     taken.rows["quantum"] = ended
     (key,) = TABLES["quantum"].positions(("id",))

@@ -47,7 +47,8 @@ STATES = {
     "done": "its outputs are recorded",
     "no_work": "there was nothing to do, which is no error",
     "failed": "it raised an error, or its process died",
-    "blocked": "an input that it needs was not made",
+    "blocked": "an input that it needs was not made, or it was taken back from a file",
+    "away": "it is in a file with a part of the run, and executed there",
 }
 """The states of a quantum, with what each means."""
 
@@ -60,6 +61,12 @@ TRANSITIONS = {
     ("running", "reset", "ready"),
     ("failed", "reset", "ready"),
     ("blocked", "reset", "ready"),
+    ("ready", "give", "away"),
+    ("away", "bring_home", "done"),
+    ("away", "bring_home", "no_work"),
+    ("away", "bring_home", "failed"),
+    ("away", "bring_home", "blocked"),
+    ("away", "take_back", "blocked"),
 }
 """(from, verb, to): the only ways in which a quantum's state changes."""
 

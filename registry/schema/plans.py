@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from registry.schema.dimensions import NAME
-from registry.schema.types import BigId, SmallId, table
+from registry.schema.types import BigId, SmallId, UtcDateTime, table
 
 CAUSES = (
     "too_few",
@@ -116,3 +116,60 @@ quantum_block = table(
     ),
     comment="Why a quantum is blocked, as facts.",
 )
+
+graph_file = table(
+    "graph_file",
+    sa.Column("id", sa.Uuid, primary_key=True, comment="Identity (UUIDv7), the same in the file"),
+    sa.Column(
+        "run_id",
+        SmallId,
+        sa.ForeignKey("collection.id"),
+        nullable=False,
+        comment="RUN whose quanta it holds",
+    ),
+    sa.Column(
+        "repository_id",
+        sa.Uuid,
+        nullable=False,
+        comment="Repository that they were taken from, and come home to",
+    ),
+    sa.Column("path", sa.String(1024), nullable=False, comment="Where the file was written"),
+    sa.Column(
+        "root", sa.String(1024), nullable=False, comment="Folder that outputs are written below"
+    ),
+    sa.Column(
+        "piece",
+        SmallId,
+        nullable=False,
+        comment="Its place among those that were written together, from 1",
+    ),
+    sa.Column("exported_at", UtcDateTime, nullable=False, comment="When it was written, UTC"),
+    sa.Column("exported_by", sa.String(255), nullable=False, comment="Account that wrote it"),
+    comment="Files with a part of the quanta of a run, which are executed away from this database.",
+)
+sa.Index("ix_graph_file_run", graph_file.c.run_id)
+
+given_quantum = table(
+    "given_quantum",
+    sa.Column(
+        "quantum_id", sa.Uuid, sa.ForeignKey("quantum.id"), primary_key=True, comment="Quantum"
+    ),
+    sa.Column(
+        "graph_id",
+        sa.Uuid,
+        sa.ForeignKey("graph_file.id"),
+        nullable=False,
+        comment="File that it was given to last",
+    ),
+    sa.Column(
+        "state",
+        sa.String(16),
+        nullable=False,
+        comment="away: to be executed there; leaving: on its way home (in the file only); home",
+    ),
+    sa.CheckConstraint("state IN ('away', 'leaving', 'home')", name="state"),
+    comment="Quanta that were given to a file.",
+    sqlite_with_rowid=False,
+)
+# What of this file has not come home yet?
+sa.Index("ix_given_quantum_graph", given_quantum.c.graph_id, given_quantum.c.state)

@@ -135,7 +135,7 @@ quantum = table(
         "state",
         sa.String(16),
         nullable=False,
-        comment="ready, running, done, no_work, failed or blocked",
+        comment="ready, running, done, no_work, failed, blocked or away",
     ),
     sa.Column("attempt", SmallId, nullable=False, comment="Times that it was started"),
     sa.Column(
@@ -162,7 +162,8 @@ quantum = table(
     ),
     sa.UniqueConstraint("task_id", "data_id"),
     sa.CheckConstraint(
-        "state IN ('ready', 'running', 'done', 'no_work', 'failed', 'blocked')", name="state"
+        "state IN ('ready', 'running', 'done', 'no_work', 'failed', 'blocked', 'away')",
+        name="state",
     ),
     sa.CheckConstraint(
         "(state IN ('done', 'no_work', 'failed')) = (finished_at IS NOT NULL)", name="finished"

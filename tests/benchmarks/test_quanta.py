@@ -1,5 +1,7 @@
 """How long does it take to plan a thousand, ten thousand, thirty thousand and a million quanta?
 
+And to write 30,000 of them into a file that runs without the database.
+
     python -m pytest tests/benchmarks/test_quanta.py --timed -s -p no:xdist --db postgresql
 
 prints the times, beside those of lsst-pipe-base for the same three tasks (isr and calibrate per
@@ -18,17 +20,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
+from backbone import endpoints
 from registry import Registry, collections, plans
-from registry.database import analyze
-from registry.identity import DatasetType
+from registry.database import analyze, utc_now
+from registry.identity import DatasetType, uuid7
 from registry.schema.collections import collection
 from registry.schema.identity import data_id, dataset, dataset_type
+from registry.schema.provenance import quantum
 from tests.benchmarks.quanta_tasks import KIND, PIPELINE, PIXEL
 from tests.benchmarks.test_scale import UUID_OF
 from tests.workflow.planned import prepared
 from workflow.pipeline import Pipeline
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.databases import Databases
 
 N_DETECTORS = 24
@@ -104,4 +110,40 @@ def test_planning(databases: Databases, backend: str, timed: bool, n_visits: int
         f"\n{backend}: {total} quanta in {seconds:.2f} s (load {os.getloadavg()[0]:.0f}), of the "
         f"processor {cpu:.2f} s in this process, which grew by {grown:.0f} MB; "
         f"lsst-pipe-base: {peer}"
+    )
+
+
+@pytest.mark.parametrize("n_visits", [612, 5])
+def test_export(
+    databases: Databases, backend: str, timed: bool, n_visits: int, tmp_path: Path
+) -> None:
+    if (n_visits == 612) is not timed:
+        return
+    tasks = Pipeline.from_yaml(PIPELINE).tasks
+    path = tmp_path / "graph.db"
+    with databases.migrated() as url, Registry.connect(url) as registry:
+        fill(registry, n_visits, backend)
+        with registry.begin() as connection:
+            endpoints.set_up(connection)
+            search = plans.Search(collections.flatten(connection, ["in"]))
+            plans.plan(connection, prepared(connection, tasks), search)
+        began, cpu = time.perf_counter(), time.process_time()
+        file = plans.GraphFile(uuid7(), "run", registry.id, str(path), ".", 1, utc_now(), "me")
+        with (
+            Registry.create(f"sqlite:///{path}") as there,
+            there.begin() as target,
+            registry.begin() as connection,
+        ):
+            given = plans.give(connection, [file])
+            plans.copy_graph(connection, target, file.id, ".")
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    each = n_visits * N_DETECTORS
+    assert given == {(1, "isr"): each, (1, "calibrate"): each, (1, "gather"): n_visits}
+    with Registry.connect(f"sqlite:///{path}") as there, there.read() as target:
+        n = target.execute(sa.select(sa.func.count()).select_from(quantum)).scalar()
+    assert n == sum(given.values())
+    size = path.stat().st_size
+    print(
+        f"\n{backend}: {sum(given.values())} quanta into a file of {size / 1e6:.1f} MB in "
+        f"{seconds:.2f} s (load {os.getloadavg()[0]:.0f}), of the processor {cpu:.2f} s here"
     )

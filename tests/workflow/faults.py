@@ -8,12 +8,15 @@ import sqlalchemy as sa
 
 from backbone import files
 from backbone.audit import check
+from butler import Butler
+from butler.graphs import bring_home, export_graph
 from registry import provenance
 from registry.errors import SkyspineError
 from registry.schema.identity import dataset
 from registry.schema.provenance import quantum, quantum_input, quantum_metric, quantum_output, task
 from tests.nursery import Moments
 from tests.workflow.fault_tasks import PIPELINE
+from workflow.graph_files import run_graph
 from workflow.overrides import Override, parse_override
 from workflow.pipeline import Pipeline
 from workflow.runner import RunReport, run_pipeline
@@ -21,8 +24,6 @@ from workflow.runner import RunReport, run_pipeline
 if TYPE_CHECKING:
     import uuid
     from pathlib import Path
-
-    from butler import Butler
 
 INPUT = "frames"
 MADE = ("level", "above", "found", "total")
@@ -37,7 +38,7 @@ STATES = {
     ("gather", "done"): 1,
 }
 """What becomes of the quanta of an undisturbed run."""
-UNFRUITFUL = ("ready", "running", "no_work", "failed", "blocked")
+UNFRUITFUL = ("ready", "running", "no_work", "failed", "blocked", "away")
 
 
 def fill(butler: Butler) -> None:
@@ -95,6 +96,17 @@ def program(root: str, output: str, jobs: int, last: int, held: str = "") -> int
         return 1
     print(moments.count)  # noqa: T201
     return 0 if report.succeeded else 1
+
+
+def carry(root: str, output: str, file: str, into: str, last: int) -> int:
+    """Take quanta away, execute them and bring them home; a child that dies at a moment."""
+    moments = Moments(last)
+    with Butler(root, writeable=True) as butler:
+        export_graph(butler, output, file, into=into)
+        run_graph(file)
+        bring_home(butler, file)
+    print(moments.count)  # noqa: T201
+    return 0
 
 
 def left_by(butler: Butler, output: str) -> dict[str, Any]:

@@ -73,6 +73,9 @@ if TYPE_CHECKING:
 @click.option(
     "--dry-run", is_flag=True, help="Only count what would be run, and tell what would be blocked."
 )
+@click.option(
+    "--plan", is_flag=True, help="Plan the run and execute nothing: for skyspine graph export."
+)
 @click.option("--explain", is_flag=True, help="Tell of each blocked quantum why it cannot run.")
 def run(
     repo: str,
@@ -96,6 +99,7 @@ def run(
     sleeps: tuple[str, ...],
     fail_fast: bool,
     dry_run: bool,
+    plan: bool,
     explain: bool,
 ) -> int:
     """Run a pipeline; status 1 when a quantum failed or was blocked."""
@@ -128,6 +132,7 @@ def run(
                 mode=mode,
                 fail_fast=fail_fast,
                 dry_run=dry_run,
+                plan_only=plan,
                 progress=progress,
             )
     except Contradiction as error:
@@ -136,7 +141,7 @@ def run(
         raise click.ClickException(
             "Interrupted; what was done is kept. Continue with --resume."
         ) from None
-    _tell(report, dry_run, explain)
+    tell(report, dry_run=dry_run, explain=explain)
     return 0 if report.succeeded else 1
 
 
@@ -154,7 +159,8 @@ def _mocked(
     return mocked(pipeline, behaviours)
 
 
-def _tell(report: Any, dry_run: bool, explain: bool) -> None:
+def tell(report: Any, *, dry_run: bool, explain: bool) -> None:
+    """Tell what became of a run."""
     labels = list(dict.fromkeys(label for label, _ in report.states))
     states = list(dict.fromkeys(state for _, state in report.states))
     rows = [
@@ -182,5 +188,12 @@ def _tell(report: Any, dry_run: bool, explain: bool) -> None:
         reasons = Counter((quantum.label, reason) for quantum, reason in report.blocked)
         for (label, reason), n in reasons.most_common(20):
             click.echo(f"Blocked: {n} of {label}: {reason}", err=True)
+    away = sum(n for (_, state), n in report.states.items() if state == "away")
+    if away:
+        click.echo(
+            f"{away} quanta are away in graph files (skyspine graph list); --resume goes on when "
+            "they are home.",
+            err=True,
+        )
     if not dry_run:
         click.echo(f"Outputs are in '{report.run}'.")

@@ -1,0 +1,225 @@
+"""Is a run that was executed in files the same as one that stayed at home?"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from backbone.audit import check
+from butler import Butler
+from butler.errors import GraphFileError, RepositoryNotFound
+from butler.graphs import BroughtHome, bring_home, export_graph
+from registry import plans
+from registry.schema import provenance as schema
+from tests.nursery import moments_to_die
+from tests.workflow import faults, test_faults, test_runner, test_supertask
+from workflow.cli import main
+from workflow.graph_files import run_graph
+from workflow.modes import Mode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.nursery import Nursery
+
+CARRY = "tests.workflow.faults:carry"
+butler, expected = test_faults.butler, test_faults.expected
+root = test_runner.root
+REFUSED = test_supertask.BOTH.replace(
+    "measure: tests.workflow.catalog_tasks.MeasureTask",
+    "measure: {class: tests.workflow.catalog_tasks.MeasureTask, config: {refuse: 1}}",
+)
+
+
+def plan(butler: Butler, output: str = "out", *, new: bool = True) -> dict[tuple[str, str], int]:
+    report = faults.run(butler.root, output, plan_only=True, resume=not new)
+    return dict(report.states)
+
+
+def carried(butler: Butler, file: Path, **options: Any) -> list[BroughtHome]:
+    """Export, execute and bring home."""
+    came = []
+    for written in export_graph(butler, "out", file, **options):
+        assert run_graph(written.file).succeeded
+        came.append(bring_home(butler, written.file))
+    return came
+
+
+def test_what_files_leave_is_what_a_run_at_home_leaves(
+    butler: Butler, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    planned = plan(butler)
+    assert {state for _, state in planned} == {"ready"}
+    nights = carried(butler, tmp_path / "nights.db", pieces=2)
+    assert [(c.states, c.datasets, c.away) for c in nights] == [({"done": 1}, 1, 0)] * 2
+    assert plan(butler, new=False)["level", "done"] == 2
+    [part] = carried(
+        butler, tmp_path / "part.db", where="exposure IN (1, 2)", into=tmp_path / "scratch"
+    )
+    assert part.states == {"done": 4}
+    [others] = export_graph(butler, "out", tmp_path / "rest.db", labels=["subtract"])
+    assert others.quanta == {"subtract": 4}
+    faults.run(butler.root, "out", resume=True)
+    assert run_graph(others.file, jobs=2).succeeded
+    assert bring_home(butler, others.file).states == {"done": 4}
+    report = faults.run(butler.root, "out", resume=True)
+    assert dict(report.states) == faults.STATES
+    assert faults.left_by(butler, "out") == expected
+    faults.assert_sound(butler, repair=False)
+    assert check(butler.registry.database, butler.root, grace=0).findings == []
+
+
+def test_what_is_killed_on_its_way_is_neither_lost_nor_doubled(
+    butler: Butler, nursery: Nursery, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    faults.run(butler.root, "calm/too", mode=Mode(only=("level",)))
+    plan(butler, "calm/too", new=False)
+    root, into = str(butler.root), str(tmp_path / "into")
+    status, said = nursery.run(CARRY, root, "calm/too", str(tmp_path / "calm.db"), into, 0)
+    assert status == 0, said
+    for kill, last in enumerate(moments_to_die(int(said[-1]), 4)):
+        output, file = f"killed/{kill}", tmp_path / f"{kill}.db"
+        faults.run(butler.root, output, mode=Mode(only=("level",)))
+        plan(butler, output, new=False)
+        said = nursery.kill(CARRY, root, output, str(file), into if kill % 2 else root, last)
+        print(f"killed at moment {last}: {said}")  # noqa: T201
+        faults.assert_sound(butler, repair=True)
+        if file.exists():
+            assert run_graph(file).succeeded
+            assert bring_home(butler, file).away == 0
+            assert bring_home(butler, file) == BroughtHome()
+        with butler.registry.read() as connection:
+            lost = [g.id for g, states in plans.graph_files(connection) if states.get("away")]
+        assert not (lost and file.exists())
+        for key in lost:
+            butler.registry.database.transact(plans.take_back, key)
+        faults.resumed(butler, output)
+        faults.assert_sound(butler, repair=True)
+        assert faults.left_by(butler, output) == expected
+
+
+def test_two_that_bring_the_same_home_bring_it_once(butler: Butler, tmp_path: Path) -> None:
+    plan(butler)
+    [written] = export_graph(butler, "out", tmp_path / "g.db", into=tmp_path / "into")
+    run_graph(written.file)
+    came: list[BroughtHome] = []
+
+    def bring() -> None:
+        with Butler(butler.root, writeable=True) as own:
+            came.append(bring_home(own, written.file))
+
+    both = [threading.Thread(target=bring) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert sum(c.datasets for c in came) == 2
+    assert [(c.away, c.refused) for c in came] == [(0, 0)] * 2
+    faults.assert_sound(butler, repair=False)
+
+
+def test_what_is_away_is_not_executed_here_nor_given_twice(
+    butler: Butler, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    plan(butler)
+    [written] = export_graph(butler, "out", tmp_path / "g.db")
+    with pytest.raises(GraphFileError, match="No quantum of 'out/.*' can go"):
+        export_graph(butler, "out", tmp_path / "again.db")
+    with pytest.raises(GraphFileError, match="exists already, and perhaps quanta are away in it"):
+        export_graph(butler, "out", tmp_path / "g.db")
+    report = faults.run(butler.root, "out", resume=True)
+    assert dict(report.states) == {("level", "away"): 2}
+    run_graph(written.file)
+    report_of_check = check(butler.registry.database, butler.root, grace=0, repair=True)
+    assert report_of_check.findings == []  # the outputs lie here, and their rows are to come
+    assert butler.registry.database.transact(plans.take_back, written.id) == 2
+    came = bring_home(butler, written.file)
+    assert (came.states, came.refused, came.away) == ({}, 2, 0)
+    report = faults.run(butler.root, "out", resume=True)
+    assert dict(report.states) == faults.STATES
+    findings = check(butler.registry.database, butler.root, grace=0, repair=True).findings
+    assert [f.problem for f in findings] == ["orphan"] * 2
+    assert faults.left_by(butler, "out") == expected
+    butler.remove_runs(report.run)
+    with butler.registry.read() as connection:
+        assert plans.graph_files(connection) == []
+
+
+def test_failures_and_what_was_told_come_home(root: Any, tmp_path: Path) -> None:
+    test_supertask.ran(root, REFUSED, plan_only=True)
+    with Butler(root, writeable=True) as butler:
+        [written] = export_graph(butler, "out", tmp_path / "g.db")
+        assert written.quanta == {"measure": 4, "extend": 4}
+        for attempt in (1, 2):
+            report = run_graph(written.file, jobs=attempt)
+            assert report.states["measure", "failed"] == 2
+        came = bring_home(butler, written.file)
+        assert came.states == {"done": 4, "failed": 2, "blocked": 2}
+        report = run_graph(written.file)  # what has come home is tried again there
+        assert report.failures == []
+        assert bring_home(butler, written.file).states == {}
+        q, t = schema.quantum.c, schema.task.c
+        asked = sa.select(t.label, q.state, q.attempt, q.error_kind, q.exception_message).join(
+            schema.quantum, q.task_id == t.id
+        )
+        with butler.registry.read() as connection:
+            rows = set(map(tuple, connection.execute(asked)))
+        told = butler.registry.logs.records(run=written_run(butler), level=40)
+    assert ("measure", "failed", 2, "unprocessable-data", "no star") in rows
+    assert {r["message"] for r in told} == {"Failed: UnprocessableData: no star"}
+    again = test_supertask.ran(root, REFUSED, mode=Mode(resume=True))
+    assert again.states["measure", "failed"] == 2
+    with Butler(root) as butler, butler.registry.read() as connection:
+        attempts = set(connection.execute(asked.with_only_columns(q.state, q.attempt)))
+    assert ("failed", 3) in attempts
+
+
+def written_run(butler: Butler) -> str:
+    [chain] = butler.registry.collections("out")
+    return chain.children[0]
+
+
+def test_mistakes_are_told(
+    root: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    test_supertask.ran(root, test_supertask.BOTH, plan_only=True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("no database, but a text of some length" * 9)
+    repo = str(root)
+
+    def told(*words: str) -> str:
+        with pytest.raises(SystemExit) as left:
+            main(["graph", *words])
+        said = capsys.readouterr()
+        return f"{left.value.code or 0}: {said.out}{said.err}"
+
+    assert "no name 'mesure'. Did you mean 'measure'?" in told(
+        "export", repo, "out", "g.db", "--labels", "mesure"
+    )
+    assert "detectr" in told("export", repo, "out", "g.db", "--where", "detectr = 1")
+    assert "Did you mean 'out'?" in told("export", repo, "ot", "g.db")
+    assert "There is no folder" in told("export", repo, "out", "a/g.db")
+    assert told("run", "notes.txt").startswith("1: skyspine: ")
+    assert "no graph file" in told("run", "notes.txt")
+    assert "is a directory" in told("run", repo)
+    assert told("export", repo, "out", "g.db", "--where", "detector = 1").startswith("0: ")
+    assert told("bring-home", repo, "g.db").startswith("1: ")
+    with pytest.raises(GraphFileError, match="execute them with: skyspine graph run"):
+        test_supertask.ran(tmp_path / "g.db", test_supertask.BOTH)
+    Butler.create(tmp_path / "other").close()
+    assert "bring it home there" in told("bring-home", str(tmp_path / "other"), "g.db")
+    assert told("run", "g.db", "-j", "2").startswith("0: ")
+    assert told("bring-home", repo, "g.db").startswith("0: ")
+    assert "n_home" in told("list", repo)
+    assert "'g.db' is no identity" in told("take-back", repo, "g.db")
+    with pytest.raises(RepositoryNotFound, match="no graph file"):
+        Butler(tmp_path / "notes.txt")
+    with Butler(root, collections="out") as butler:
+        assert butler.get("extended_schema") == {"columns": ["flux", "extra"]}
+        refs = butler.query_datasets("extended")
+        assert [butler.get(r)["extra"] for r in refs] == [-1.0] * 2
+        read = {e.input.dataset_type.name for e in butler.registry.provenance.ancestors(refs[0].id)}
+    assert read == {"measured", "frame", "measure_schema"}
