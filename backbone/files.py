@@ -29,7 +29,7 @@ from registry.schema.files import endpoint, file, replica, trash
 if TYPE_CHECKING:
     import datetime as dt
     import uuid
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -69,6 +69,8 @@ class NewFile:
         ``sha256:`` and hex digits.
     formatter : str
         Name of what reads it.
+    options : mapping, optional
+        With which options it was written, as far as they are not the formatter's own choice.
     """
 
     dataset_id: uuid.UUID
@@ -77,6 +79,7 @@ class NewFile:
     size: int
     checksum: str | None
     formatter: str
+    options: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,8 @@ class Stored:
         As recorded.
     endpoint : Endpoint
         Where the copy lies.
+    options : mapping, optional
+        As recorded.
     """
 
     file_id: int
@@ -107,6 +112,7 @@ class Stored:
     checksum: str | None
     formatter: str
     endpoint: Endpoint
+    options: Mapping[str, Any] | None = None
 
     def place(self, repository: Path) -> Path:
         """Give the place of the copy on this machine.
@@ -160,6 +166,7 @@ def record(connection: sa.Connection, where: str, files: Sequence[NewFile]) -> N
             "size_bytes": f.size,
             "checksum": f.checksum,
             "formatter": f.formatter,
+            "format_options": f.options or None,
         }
         for f in files
     ]
@@ -207,6 +214,7 @@ def copies_sql(ids: Any) -> sa.Select[Any]:
             file.c.size_bytes,
             file.c.checksum,
             file.c.formatter,
+            file.c.format_options,
             endpoint.c.id.label("endpoint_id"),
             endpoint.c.name,
             endpoint.c.root,
@@ -229,6 +237,7 @@ def _stored(row: Any) -> Stored:
         checksum=row.checksum,
         formatter=row.formatter,
         endpoint=Endpoint(row.endpoint_id, row.name, row.root, bool(row.owned)),
+        options=row.format_options,
     )
 
 

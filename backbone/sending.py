@@ -47,7 +47,7 @@ class SentFile(StagedFile):
         self._begun = False
         self.part = f"{folder}{slash}.{name}{PART}" if self.remote.protocol.renames else path
 
-    def send(self, size: int) -> None:
+    def send(self, size: int, *, fsync: bool = False) -> None:  # noqa: ARG002 (the server's)
         """Send the file that has its temporary name here; it has none here afterwards.
 
         Raises

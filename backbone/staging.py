@@ -19,8 +19,9 @@ from backbone.errors import ChangedFile, StorageFull
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Sequence
 
-__all__ = ["PART", "StagedFile", "checksum", "safe_name", "transfer_modes"]
+__all__ = ["PART", "StagedFile", "checksum", "safe_name", "settle", "transfer_modes"]
 
 PART = ".part"
 """Ending of the temporary names."""
@@ -57,8 +58,11 @@ class StagedFile:
         Where it shall be, below the root.
     """
 
+    fsync = False
+
     def __init__(self, root: Path, path: str) -> None:
         self.path = path
+        self.root = root
         self.final = root / path
         self.temporary = self.final.with_name(f".{self.final.name}{PART}")
         try:
@@ -195,8 +199,19 @@ class StagedFile:
             )
         return found
 
-    def send(self, size: int) -> None:
-        """Bring the file that was written to its storage; here it lies there already."""
+    def send(self, size: int, *, fsync: bool = False) -> None:  # noqa: ARG002
+        """Bring the file that was written to its storage; here it lies there already.
+
+        Parameters
+        ----------
+        size : int
+            [byte].
+        fsync : bool
+            Whether to flush it to the disk, and its name when it has one; see `settle`.
+        """
+        if fsync:
+            self.fsync = True
+            _flush(self.temporary)
 
     def settle(self) -> None:
         """Give the file its name; called inside the transaction that records it, and repeatable."""
@@ -218,6 +233,35 @@ class StagedFile:
     def size_and_checksum(self) -> tuple[int, str]:
         """Measure the file under its temporary name."""
         return self.temporary.stat().st_size, checksum(self.temporary)
+
+
+def settle(staged: Sequence[StagedFile]) -> None:
+    """Give files their names inside the transaction that records them.
+
+    Where files are flushed, so are their names: each folder once, up to the root, since any of them
+    may be new.
+    """
+    for file in staged:
+        file.settle()
+    folders: set[Path] = set()
+    for file in staged:
+        folder = file.final.parent
+        while file.fsync and folder not in folders and folder.is_relative_to(file.root):
+            folders.add(folder)
+            folder = folder.parent
+    for folder in sorted(folders, reverse=True):
+        _flush(folder)
+
+
+def _flush(path: Path) -> None:
+    """Have the disk keep what was written to a file or folder (fsync)."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        raise _refused(path, error) from error
+    finally:
+        os.close(opened)
 
 
 def _refused(path: Path, error: OSError) -> StorageFull:

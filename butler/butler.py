@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import contextlib
 from contextvars import ContextVar
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from backbone import endpoints, files
+from backbone import files
 from backbone.sending import stage_for_dataset
-from backbone.staging import safe_name
 from butler import adopting, cameras, exchange, ingest, removal, replicas, skymaps, storing
 from butler import transfer as transferring
 from butler.collections import Collections
+from butler.deciding import Policy
 from butler.deferred import Deferred
 from butler.errors import NoRun, UnmatchedName
 from butler.inputs import given_folders, record_inputs
 from butler.pending import Pending
 from butler.questions import Questions
 from butler.repository import Repository
-from butler.storage_classes import get_storage_class
+from butler.storage_classes import get_storage_class, storage_class_for
 from registry import datasets
 from registry.errors import (
     MissingDataset,
@@ -41,14 +42,12 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from backbone.staging import StagedFile
+    from butler.deciding import Format
     from butler.instrument import InstrumentDefinition
     from registry import removing
     from registry.timespan import Timespan
 
 __all__ = ["Butler", "Deferred"]
-
-_OWN = endpoints.Endpoint(0, endpoints.ROOT, ".", owned=True)
-"""The repository's own folder, which needs no look into the database."""
 
 
 class Butler(Questions):
@@ -177,6 +176,11 @@ class Butler(Questions):
         else:
             pending.after.append(action)
 
+    @cached_property
+    def policy(self) -> Policy:
+        """The verbs on the policy that decides how datasets are stored, and its decisions."""
+        return Policy(self)
+
     @property
     def collections(self) -> Collections:
         """The verbs on collections."""
@@ -229,8 +233,8 @@ class Butler(Questions):
         /,
         *,
         run: str | None = None,
-        formatter: str | None = None,
-        endpoint: str = endpoints.ROOT,
+        format: Format | None = None,  # noqa: A002 (the word that users know)
+        endpoint: str | None = None,
         **keys: Any,
     ) -> DatasetRef:
         """Store an object as a dataset.
@@ -240,17 +244,19 @@ class Butler(Questions):
         obj : object
             Of the type that the dataset type's storage class names.
         dataset_type : str or DatasetType
-            Registered.
+            Registered, or new where the policy lets a put create it: its dimensions are the keys
+            of the data ID, its storage class the first that holds the object.
         data_id : mapping, optional
             Key/value pairs; ``**keys`` win over them.
         run : str, optional
             RUN collection; the Butler's own by default.
-        formatter : str, optional
-            Name of the format, as `butler.formatters` lists them; that of the storage class by
-            default. It is recorded, and a get needs no word of it.
-        endpoint : str
-            Name of the storage, as ``skyspine endpoint list`` shows them; the repository's own
-            folder by default.
+        format : str or dict, optional
+            Name of the format, as `butler.formatters` lists them, or a mapping of its ``name`` and
+            its options; what the policy says by default. It is recorded, and a get needs no word
+            of it.
+        endpoint : str, optional
+            Name of the storage, as ``skyspine endpoint list`` shows them; what the policy says by
+            default.
 
         Returns
         -------
@@ -275,10 +281,22 @@ class Butler(Questions):
         def put(kind: DatasetType) -> DatasetRef:
             full = kind.data_id(self._completed(kind, {**(data_id or {}), **keys}))
             ref = DatasetRef(uuid7(), kind, full, target)
-            self.store([(obj, ref)], formatter=formatter, endpoint=endpoint)
+            self.store([(obj, ref)], format=format, endpoint=endpoint)
             return ref
 
-        return self._with_kind(dataset_type, put)
+        try:
+            return self._with_kind(dataset_type, put)
+        except UnknownDatasetType as error:
+            name = dataset_type if isinstance(dataset_type, str) else dataset_type.name
+            if error.name != name or not self.policy.may_create(name):
+                raise
+        with self.transaction():
+            new = dataset_type
+            if isinstance(new, str):
+                named = tuple({**(data_id or {}), **keys})
+                new = DatasetType(new, named, storage_class_for(obj).name)
+            self.registry.register_dataset_type(new)
+            return put(new)
 
     def put_as(self, obj: Any, ref: DatasetRef, provenance: Mapping[str, str]) -> DatasetRef:
         """Store an object under an identity that was chosen before; see `put`.
@@ -298,8 +316,8 @@ class Butler(Questions):
         items: Sequence[tuple[Any, DatasetRef]],
         provenance: Mapping[str, str] | None = None,
         also: Callable[[sa.Connection], None] | None = None,
-        formatter: str | None = None,
-        endpoint: str = endpoints.ROOT,
+        format: Format | None = None,  # noqa: A002 (the word that users know)
+        endpoint: str | None = None,
     ) -> None:
         """Store several objects in one transaction.
 
@@ -311,35 +329,42 @@ class Butler(Questions):
             Identifiers to be written into the files.
         also : callable, optional
             Further work in the same transaction; repeatable.
-        formatter : str, optional
-            Name of the format of all; that of each storage class by default.
-        endpoint : str
-            Name of the storage of all.
+        format : str or dict, optional
+            The format of all; what the policy says of each by default.
+        endpoint : str, optional
+            Name of the storage of all; what the policy says of each by default.
         """
         staged: list[StagedFile] = []
-        new: list[files.NewFile] = []
-        where = self._endpoint(endpoint)
+        new: dict[str, list[files.NewFile]] = {}
         with self.cleaning(staged):
             for obj, ref in items:
-                storage = get_storage_class(ref.dataset_type.storage_class)
-                storage.check(obj)
-                writer = storage.formatter(formatter)
-                file = stage_for_dataset(where, self.root, self.stem(ref), ref.id, writer.extension)
+                get_storage_class(ref.dataset_type.storage_class).check(obj)
+                how = self.policy.decide(ref, format, endpoint)
+                writer, where = how.writer, how.endpoint
+                file = stage_for_dataset(where, self.root, how.stem(ref), ref.id, writer.extension)
                 staged.append(file)
                 cards = {"SKYS_ID": str(ref.id), "SKYS_RUN": ref.run, **(provenance or {})}
                 done = writer.write(obj, file.temporary, cards)
-                file.send(done.size)
-                new.append(
-                    files.NewFile(ref.id, "", file.path, done.size, done.checksum, writer.name)
+                file.send(done.size, fsync=how.fsync)
+                new.setdefault(where.name, []).append(
+                    files.NewFile(
+                        ref.id,
+                        "",
+                        file.path,
+                        done.size,
+                        done.checksum,
+                        writer.name,
+                        dict(writer.chosen),
+                    )
                 )
             refs = [ref for _, ref in items]
             try:
-                self._record(refs, new, staged, where.name, also)
+                self._record(refs, new, staged, also)
             except (UnknownDimensionValue, UnknownDatasetType):
                 # an input may know the exposure, the patch or the type
                 if not (self._has_inputs and adopting.bring_records(self, refs)):
                     raise
-                self._record(refs, new, staged, where.name, also)
+                self._record(refs, new, staged, also)
 
     def _record(self, refs: Sequence[DatasetRef], *what: Any) -> None:
         self.registry.database.transact_once(
@@ -348,11 +373,6 @@ class Butler(Questions):
             refs,
             *what,
         )
-
-    def _endpoint(self, name: str) -> endpoints.Endpoint:
-        if name == endpoints.ROOT:
-            return _OWN
-        return self.registry.database.ask(endpoints.named, name)
 
     @contextlib.contextmanager
     def cleaning(self, staged: list[StagedFile]) -> Iterator[None]:
@@ -598,12 +618,3 @@ class Butler(Questions):
     def import_(self, path: str | os.PathLike[str], **options: Any) -> exchange.Imported:
         """Take in what a repository exported; see `butler.exchange.choosing.import_`."""
         return exchange.import_(self, path, **options)
-
-    def stem(self, ref: DatasetRef) -> str:
-        """Name the file of a dataset, below the root and without its ending."""
-        folders = [safe_name(p) for p in ref.run.split("/")]
-        values = [safe_name(str(v)) for v in ref.data_id.values()]
-        kind = safe_name(ref.dataset_type.name)
-        night = ref.data_id.get("day_obs")
-        name = safe_name("_".join([kind, *values]), 160)
-        return "/".join([*folders, kind, *([str(night)] if night else []), name])

@@ -15,6 +15,8 @@
         ├── NoGoodCopy (OSError)                     none of several copies can be read
         ├── PluginError (LookupError)                a class named by a string cannot be had
         ├── InstrumentError                          see `butler.instrument.errors`
+        ├── PolicyError (ValueError)                 a setting of a policy cannot be
+        ├── ConvertError (ValueError)                a dataset does not survive a conversion
         ├── IngestError                              some files could not be taken in
         ├── ExchangeError (ValueError)               an export cannot be read, or expressed
         ├── GraphFileError (ValueError)              quanta cannot go away in a file, or come home
@@ -26,6 +28,7 @@
         │   └── MissingComponent (LookupError)       this one dataset lacks it
         └── FormatterError
             ├── UnknownFormatter (LookupError)
+            ├── InvalidOption (ValueError)           a format is to be written as it cannot be
             ├── InvalidParameter (ValueError)        a read parameter is unknown or out of range
             ├── CannotWrite (ValueError)             the format cannot express the object
             ├── WriteFailed (OSError)                the disk or its permissions refused
@@ -51,12 +54,14 @@ if TYPE_CHECKING:
 __all__ = [
     "ButlerError",
     "CannotWrite",
+    "ConvertError",
     "DamagedFile",
     "ExchangeError",
     "FormatterError",
     "GraphFileError",
     "IngestError",
     "InputNotFound",
+    "InvalidOption",
     "InvalidParameter",
     "MissingComponent",
     "MissingFile",
@@ -64,6 +69,7 @@ __all__ = [
     "NoRun",
     "PathOutsideRepository",
     "PluginError",
+    "PolicyError",
     "ReadFailed",
     "RepositoryError",
     "RepositoryExists",
@@ -165,6 +171,18 @@ class PluginError(ButlerError, LookupError):
     code = "plugin"
 
 
+class PolicyError(ButlerError, ValueError):
+    """A policy cannot be like this."""
+
+    code = "policy"
+
+
+class ConvertError(ButlerError, ValueError):
+    """A dataset cannot be converted like this; it stays as it was."""
+
+    code = "convert"
+
+
 class IngestError(ButlerError):
     """Some files could not be ingested."""
 
@@ -229,6 +247,12 @@ class UnknownFormatter(FormatterError, LookupError):
     """There is no formatter of this name."""
 
     code = "unknown-formatter"
+
+
+class InvalidOption(FormatterError, ValueError):
+    """The format cannot be written with this option."""
+
+    code = "invalid-option"
 
 
 class InvalidParameter(FormatterError, ValueError):

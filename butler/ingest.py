@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbone import endpoints, files
-from backbone.staging import StagedFile, checksum, transfer_modes
+from backbone.staging import StagedFile, checksum, settle, transfer_modes
 from butler import cameras
 from butler.errors import IngestError, NoRun
 from butler.formatters import get_formatter
 from butler.instrument import exposure_records, visit_records
+from butler.instrument.templates import PathTemplate
 from butler.storage_classes import get_storage_class
 from registry import calibrations, collections, datasets, dimensions
 from registry.errors import (
@@ -314,6 +315,7 @@ def _stage(butler: Butler, item: _Item, transfer: str) -> None:
     spec = item.definition.dataset_types[observation.dataset_type]
     storage = get_storage_class(spec.storage_class)
     formatter = get_formatter(spec.formatter or storage.default_formatter)
+    how = butler.policy.decide(item.ref)
     components = observation.components or {"": observation.path}
     record = observation.exposure_record() if observation.exposure is not None else {}
     fields = {
@@ -334,7 +336,11 @@ def _stage(butler: Butler, item: _Item, transfer: str) -> None:
                 files.NewFile(item.ref.id, component, place, size, digest, formatter.name)
             )
             continue
-        stem = item.definition.path(observation.dataset_type, fields)
+        stem = (
+            how.path.format({**fields, "dataset_type": observation.dataset_type})
+            if isinstance(how.path, PathTemplate)
+            else item.definition.path(observation.dataset_type, fields)
+        )
         ending = "".join(
             s for s in source.suffixes[-2:] if s.lower() in (".fits", ".fit", ".fz", ".gz")
         )
@@ -343,6 +349,7 @@ def _stage(butler: Butler, item: _Item, transfer: str) -> None:
         item.staged.append(staged)
         staged.take(source, "copy" if transfer in ("auto", "move") else transfer)
         size, digest = staged.size_and_checksum()
+        staged.send(size, fsync=how.fsync)
         item.new.append(
             files.NewFile(item.ref.id, component, staged.path, size, digest, formatter.name)
         )
@@ -365,9 +372,7 @@ def _record(connection: sa.Connection, items: Sequence[_Item], where: str) -> No
             calibrations.certify(
                 connection, f"{item.observation.instrument}/calib", [item.ref], Timespan(begin, end)
             )
-    for item in items:
-        for file in item.staged:
-            file.settle()
+    settle([file for item in items for file in item.staged])
 
 
 def _insert_dimensions(connection: sa.Connection, items: Sequence[_Item]) -> None:

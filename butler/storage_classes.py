@@ -33,6 +33,7 @@ __all__ = [
     "StorageClass",
     "get_storage_class",
     "is_instance",
+    "storage_class_for",
     "storage_class_names",
 ]
 
@@ -123,11 +124,10 @@ class StorageClass:
         given = f"{type(obj).__module__}.{type(obj).__qualname__}".removeprefix("builtins.")
         remedy = next((text for kind, text in self.remedies.items() if is_instance(obj, kind)), "")
         if not remedy:
-            built_in = [get_storage_class(name) for name in _BUILT_IN]
-            others = [s.name for s in built_in if s.default_formatter and s.accepts(obj)]
+            other = _first_for(obj)
             remedy = (
-                f"a dataset type of storage class {others[0]} would hold it"
-                if others and others != ["Pickle"]
+                f"a dataset type of storage class {other.name} would hold it"
+                if other is not None
                 else f"convert it to {self.python_type.removeprefix('builtins.')} first"
             )
         raise WrongType(
@@ -259,6 +259,29 @@ def storage_class_names() -> tuple[str, ...]:
     """
     own = [name for name in _BUILT_IN if get_storage_class(name).default_formatter]
     return tuple(sorted({*own, *entry_point_references(ENTRY_POINT_GROUP)}))
+
+
+def storage_class_for(obj: object) -> StorageClass:
+    """Give the first built-in storage class that holds an object; never Pickle.
+
+    Raises
+    ------
+    UnknownStorageClass
+        None does.
+    """
+    found = _first_for(obj)
+    if found is None:
+        raise UnknownStorageClass(
+            f"No storage class holds a {type(obj).__module__}.{type(obj).__qualname__}; register "
+            "the dataset type with one that does: "
+            "butler.register_dataset_type(NAME, DIMENSIONS, STORAGE_CLASS)."
+        )
+    return found
+
+
+def _first_for(obj: object) -> StorageClass | None:
+    built_in = (get_storage_class(name) for name in _BUILT_IN if name != "Pickle")
+    return next((one for one in built_in if one.default_formatter and one.accepts(obj)), None)
 
 
 @cache

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backbone import files
+from backbone.staging import settle
 from registry import collections, datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import sqlalchemy as sa
 
@@ -21,12 +22,17 @@ __all__ = ["record"]
 def record(
     connection: sa.Connection,
     refs: Sequence[DatasetRef],
-    new: Sequence[files.NewFile],
+    new: Mapping[str, Sequence[files.NewFile]],
     staged: Sequence[StagedFile],
-    where: str,
     also: Callable[[sa.Connection], None] | None,
 ) -> Sequence[DatasetRef]:
-    """Register datasets with their files, give the files their names, and return the datasets."""
+    """Register datasets with their files, give the files their names, and return the datasets.
+
+    Parameters
+    ----------
+    new : mapping
+        By the name of the endpoint, the files there.
+    """
     grouped: dict[tuple[DatasetType, str], list[DatasetRef]] = {}
     for ref in refs:
         grouped.setdefault((ref.dataset_type, ref.run), []).append(ref)
@@ -35,9 +41,9 @@ def record(
         datasets.insert_datasets(
             connection, kind, [r.data_id for r in members], target, ids=[r.id for r in members]
         )
-    files.record(connection, where, new)
+    for where, made in new.items():
+        files.record(connection, where, made)
     if also is not None:
         also(connection)
-    for file in staged:
-        file.settle()
+    settle(staged)
     return refs

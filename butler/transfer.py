@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from backbone import endpoints, files
 from backbone.errors import ChangedFile
 from backbone.staging import StagedFile
+from butler.deciding import plain_stem
 from butler.errors import TransferError
 from registry import belongings, calibrations, collections, datasets, repositories
 from registry import transfer as rows_between
@@ -306,7 +307,9 @@ def _file(
             if (size, copy.checksum or digest) != (copy.size, digest):
                 raise ChangedFile(f"{source} is not what was recorded of it.")
         path = file.path
-    return files.NewFile(ref.id, copy.component, path, copy.size, digest, copy.formatter)
+    return files.NewFile(
+        ref.id, copy.component, path, copy.size, digest, copy.formatter, copy.options
+    )
 
 
 def _staged(butler: Butler, ref: DatasetRef, copy: files.Stored, source: Path) -> StagedFile:
@@ -315,7 +318,7 @@ def _staged(butler: Butler, ref: DatasetRef, copy: files.Stored, source: Path) -
         file = StagedFile(butler.root, copy.path)
         file.abandon(settled=False)
         return file
-    stem = butler.stem(ref) + (f"_{copy.component}" if copy.component else "")
+    stem = plain_stem(ref) + (f"_{copy.component}" if copy.component else "")
     return StagedFile.for_dataset(butler.root, stem, ref.id, "".join(source.suffixes[-2:]))
 
 

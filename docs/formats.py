@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from butler.formatters import formatter_names, get_formatter
 from butler.storage_classes import get_storage_class, storage_class_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 def formats() -> str:
-    """Make the two tables of the page."""
+    """Make the tables of the page."""
     lines = [
         "| storage class | Python type | default format | others | components |",
         "| --- | --- | --- | --- | --- |",
@@ -37,7 +37,32 @@ def formats() -> str:
             f"{_listed(sorted(one.parameters))} | {'yes' if one.keeps_provenance else ''} | "
             f"{(one.__doc__ or '').split('. ')[0].splitlines()[0].rstrip('.')}. |"
         )
+    lines += ["", "| format | option | default | what it does |", "| --- | --- | --- | --- |"]
+    for name in formatter_names():
+        for option, told in get_formatter(name).options.items():
+            check = _expected(told.check)
+            lines.append(f"| `{name}` | `{option}` | `{told.default}` | {told.doc}; {check} |")
     return "\n".join(lines)
+
+
+def policy_settings() -> str:
+    """Make the table of what a policy decides."""
+    from butler.settings import SETTINGS, shown
+
+    lines = ["| setting | default | what it decides |", "| --- | --- | --- |"]
+    for name, setting in SETTINGS.items():
+        default = "" if setting.default is None else f"`{shown(name, setting.default)}`"
+        lines.append(f"| `{name}` | {default} | {setting.doc}. |")
+    return "\n".join(lines)
+
+
+def _expected(check: Callable[[Any], Any]) -> str:
+    """Ask a check what it expects."""
+    try:
+        check(object())
+    except ValueError as error:
+        return str(error)
+    return "anything"
 
 
 def _listed(names: Iterable[str]) -> str:

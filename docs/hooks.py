@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 from dictionary import schema
-from formats import formats
+from formats import formats, policy_settings
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -118,4 +118,5 @@ PARTS = {
     "<!-- camera keys -->": camera_keys,
     "<!-- states -->": states,
     "<!-- formats -->": formats,
+    "<!-- policy settings -->": policy_settings,
 }

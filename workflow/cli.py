@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "repository": ("repositories", "Show and change what other repositories one reads."),
     "check": ("repositories", "Compare database and files both ways."),
     "endpoint": ("endpoints", "Store at S3, WebDAV, SFTP or in other folders."),
+    "policy": ("policies", "Decide in which format and where datasets are stored."),
     "db": ("databases", "Create, upgrade, inspect the schema of a database."),
     "instrument": ("cameras", "Register cameras."),
     "ingest-raws": ("cameras", "Take raw files in."),

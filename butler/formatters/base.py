@@ -8,6 +8,7 @@ turns failures into sentences; a subclass has `dump` and `load`. Names are given
 
 from __future__ import annotations
 
+import copy
 import errno
 import lzma
 import os
@@ -19,7 +20,7 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self, cast
 from urllib.parse import quote, unquote
 
 from backbone.errors import BackboneError
@@ -28,6 +29,7 @@ from butler.errors import (
     ButlerError,
     CannotWrite,
     DamagedFile,
+    InvalidOption,
     InvalidParameter,
     MissingFile,
     ReadFailed,
@@ -41,6 +43,8 @@ from registry.errors import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from butler.formatters.options import Option
 
 __all__ = ["PROVENANCE_KEY", "Formatter", "Written", "provenance_text"]
 
@@ -83,7 +87,7 @@ class Written:
 class Formatter(ABC):
     """One file format.
 
-    Instances have no state: one serves all threads. A subclass sets the class attributes and
+    Instances never change: one serves all threads. A subclass sets the class attributes and
     defines `dump` and `load`; `find_provenance` too when the format has a place for it.
 
     Attributes
@@ -102,6 +106,10 @@ class Formatter(ABC):
         Whether `write` puts the provenance into the file.
     runs_code : bool
         Whether reading runs code that lies in the file, so that the caller must trust it.
+    options : mapping of str to Option
+        What can be chosen for a write; `option` gives what was.
+    chosen : mapping of str to object
+        What was chosen, and is not the formatter's own choice; see `with_options`.
     """
 
     name: str
@@ -111,6 +119,59 @@ class Formatter(ABC):
     parameters: ClassVar[frozenset[str]] = frozenset()
     keeps_provenance: ClassVar[bool] = False
     runs_code: ClassVar[bool] = False
+    options: ClassVar[Mapping[str, Option]] = {}
+    chosen: Mapping[str, Any] = {}
+
+    def with_options(self, options: Mapping[str, Any]) -> Self:
+        """Give the formatter that writes with some options.
+
+        Parameters
+        ----------
+        options : mapping of str to object
+            Names are among `options`.
+
+        Returns
+        -------
+        Formatter
+            Another one of the same name; this one if nothing is chosen.
+
+        Raises
+        ------
+        InvalidOption
+            The format has no such option, or it does not take this value.
+        """
+        chosen = {}
+        for key, value in options.items():
+            if key not in self.options:
+                has = did_you_mean(key, self.options) or " It has none."
+                raise InvalidOption(f"The format {self.name} has no option '{key}'.{has}", name=key)
+            try:
+                chosen[key] = self.options[key].check(value)
+            except ValueError as error:
+                raise InvalidOption(
+                    f"The option '{key}' of the format {self.name} takes {error}, not {value!r}.",
+                    name=key,
+                ) from error
+        kept = {k: v for k, v in sorted(chosen.items()) if v != self.options[k].default}
+        if not kept:
+            return self
+        made = copy.copy(self)
+        made.chosen = kept
+        made.check_options()
+        return made
+
+    def option(self, name: str) -> Any:
+        """Give the value of an option: what was chosen, or the formatter's own choice."""
+        return self.chosen.get(name, self.options[name].default)
+
+    def check_options(self) -> None:  # noqa: B027 (most formats have nothing to check)
+        """Make sure that the options that were chosen go together; by default, any do.
+
+        Raises
+        ------
+        InvalidOption
+            They do not.
+        """
 
     @abstractmethod
     def dump(self, obj: Any, stream: BinaryIO, provenance: Mapping[str, str]) -> None:

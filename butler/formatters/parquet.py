@@ -11,8 +11,10 @@ import json
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
+from butler.errors import InvalidOption
 from butler.formatters.base import PROVENANCE_KEY, Formatter
 from butler.formatters.limits import require_memory
+from butler.formatters.options import Option, choice, whole
 from butler.formatters.selections import selected_names, selected_rows
 
 if TYPE_CHECKING:
@@ -27,8 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ParquetArrowFormatter", "ParquetAstropyFormatter", "ParquetFormatter"]
 
-_ROWS = 1 << 16
-"""Rows of a group, which is the least that can be read."""
+_LEVELS = {"gzip": 9, "brotli": 11, "zstd": 22}
 _HEADER = b"table_meta_yaml"
 """Where astropy, too, puts its description of a table."""
 
@@ -40,6 +41,29 @@ class _ParquetFormatter(Formatter):
     components: ClassVar[frozenset[str]] = frozenset({"columns"})
     parameters: ClassVar[frozenset[str]] = frozenset({"columns", "rows"})
     keeps_provenance: ClassVar[bool] = True
+    options: ClassVar[Mapping[str, Option]] = {
+        "compression": Option(
+            "snappy",
+            choice("none", "snappy", "gzip", "brotli", "lz4", "zstd"),
+            "How pages are compressed",
+        ),
+        "level": Option(None, whole(1, 22), "How hard gzip, brotli and zstd try"),
+        "row_group": Option(
+            1 << 16, whole(1, 1 << 30), "Rows of a group, which is the least that can be read"
+        ),
+    }
+
+    def check_options(self) -> None:
+        """Refuse a level that the compression has not."""
+        compression, level = self.option("compression"), self.option("level")
+        most = _LEVELS.get(compression, 0)
+        if level is not None and level > most:
+            told = f"levels from 1 to {most}" if most else "no levels"
+            raise InvalidOption(
+                f"The compression {compression} of the format {self.name} has {told}; choose "
+                "another one with the option 'compression', or leave 'level' out.",
+                name="level",
+            )
 
     def dump(self, obj: Any, stream: BinaryIO, provenance: Mapping[str, str]) -> None:
         """Write the table; see `Formatter.dump`."""
@@ -52,7 +76,11 @@ class _ParquetFormatter(Formatter):
             if not PROVENANCE_KEY.fullmatch(key.decode(errors="replace"))
         }
         pq.write_table(
-            table.replace_schema_metadata({**metadata, **provenance}), stream, row_group_size=_ROWS
+            table.replace_schema_metadata({**metadata, **provenance}),
+            stream,
+            row_group_size=self.option("row_group"),
+            compression=self.option("compression"),
+            compression_level=self.option("level"),
         )
 
     def load(

@@ -15,6 +15,7 @@ from butler.errors import UntrustedFormat
 from butler.formatters.arrays import named_arrays, selected_part
 from butler.formatters.base import PROVENANCE_KEY, Formatter
 from butler.formatters.limits import require_memory
+from butler.formatters.options import Option, choice, sides, whole
 from butler.formatters.selections import selected_names
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["ZarrFormatter"]
 
 _SIDE = 256
-_LINE = 1 << 16
 _METADATA = "zarr.json"
 _ABOUT = "skyspine"
 _CODECS = {"blosc", "bytes", "crc32c", "sharding_indexed", "transpose", "zstd"}
@@ -45,6 +45,13 @@ class ZarrFormatter(Formatter):
     components: ClassVar[frozenset[str]] = frozenset({"names"})
     parameters: ClassVar[frozenset[str]] = frozenset({"arrays", "bbox", "rows"})
     keeps_provenance: ClassVar[bool] = True
+    options: ClassVar[Mapping[str, Option]] = {
+        "chunk": Option(
+            [_SIDE, _SIDE], sides(1 << 15), "Rows and columns of a chunk of the last two axes"
+        ),
+        "compression": Option("zstd", choice("zstd", "lz4", "blosclz"), "How they are compressed"),
+        "level": Option(5, whole(0, 9), "How hard that tries"),
+    }
 
     def dump(self, obj: Any, stream: BinaryIO, provenance: Mapping[str, str]) -> None:
         """Write the arrays; see `Formatter.dump`."""
@@ -67,8 +74,10 @@ class ZarrFormatter(Formatter):
                 name,
                 shape=array.shape,
                 dtype=array.dtype.newbyteorder("="),
-                chunks=_chunks(array.shape),
-                compressors=BloscCodec(cname="zstd", clevel=5),
+                chunks=_chunks(array.shape, self.option("chunk")),
+                compressors=BloscCodec(
+                    cname=self.option("compression"), clevel=self.option("level")
+                ),
                 config={"write_empty_chunks": True},
             )
             if array.size:
@@ -132,11 +141,11 @@ class _Whole:
         return self.array[index]
 
 
-def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Choose squares of the last two axes; of a list, what is as large."""
+def _chunks(shape: tuple[int, ...], box: list[int]) -> tuple[int, ...]:
+    """Choose boxes of the last two axes; of a list, what is as large."""
     if len(shape) == 1:
-        return (max(1, min(shape[0], _LINE)),)
-    last = tuple(max(1, min(n, _SIDE)) for n in shape[-2:])
+        return (max(1, min(shape[0], box[0] * box[1])),)
+    last = tuple(max(1, min(n, side)) for n, side in zip(shape[-2:], box, strict=False))
     return (1,) * (len(shape) - len(last)) + last
 
 

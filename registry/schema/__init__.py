@@ -14,6 +14,7 @@ from registry.schema import (
     identity,
     logs,
     plans,
+    policies,
     provenance,
 )
 from registry.schema.types import metadata
@@ -27,5 +28,6 @@ __all__ = [
     "logs",
     "metadata",
     "plans",
+    "policies",
     "provenance",
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from registry.schema.types import BigId, SmallId, UtcDateTime, table
+from registry.schema.types import BigId, Json, SmallId, UtcDateTime, table
 
 site = table(
     "site",
@@ -67,6 +67,11 @@ file = table(
     ),
     sa.Column(
         "formatter", sa.String(255), nullable=False, comment="Formatter that reads it, by its name"
+    ),
+    sa.Column(
+        "format_options",
+        Json,
+        comment="With which options it was written, where they were not the formatter's own",
     ),
     sa.UniqueConstraint("dataset_id", "component"),
     sa.CheckConstraint("size_bytes >= 0", name="size"),

@@ -56,13 +56,13 @@ def test_other_formats_hold_the_type_and_give_the_components(name: str) -> None:
 def test_a_format_is_chosen_for_a_put_and_found_again(tmp_path: Path) -> None:
     with Butler.create(tmp_path / "repo") as butler:
         butler.register_dataset_type("settings", (), "StructuredDataDict")
-        ref = butler.put({"a": 1}, "settings", run="as-json", formatter="json")
+        ref = butler.put({"a": 1}, "settings", run="as-json", format="json")
         assert butler.get(ref) == {"a": 1}
         assert [path.suffix for path in butler.root.rglob("settings_*")] == [".json"]
         with pytest.raises(StorageClassError, match="use yaml or json"):
-            butler.put({"a": 1}, "settings", run="x", formatter="parquet")
+            butler.put({"a": 1}, "settings", run="x", format="parquet")
         with pytest.raises(UnknownFormatter, match="Did you mean 'json'"):
-            butler.put({"a": 1}, "settings", run="x", formatter="jason")
+            butler.put({"a": 1}, "settings", run="x", format="jason")
         assert len(list(butler.root.rglob("settings_*"))) == 1
 
 
