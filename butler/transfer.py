@@ -19,10 +19,9 @@ from backbone.errors import ChangedFile
 from backbone.staging import StagedFile
 from butler.deciding import plain_stem
 from butler.errors import TransferError
-from registry import belongings, calibrations, collections, datasets, repositories
+from registry import belongings, calibrations, collections, datasets, portable, repositories
 from registry import transfer as rows_between
 from registry.errors import MissingDataset, did_you_mean
-from registry.provenance import transfer as history_between
 from registry.timespan import BEGINNING, END, Timespan
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class _Batch:
     refs: list[DatasetRef]
     rows: rows_between.Rows
     behind: rows_between.Rows
-    history: history_between.History
+    history: portable.History
 
 
 def transfer_from(
@@ -142,7 +141,7 @@ def transfer_from(
             for batch in batches:
                 rows_between.check_rows(here, batch.rows)
                 rows_between.check_rows(here, batch.behind)
-                history_between.check_history(here, batch.history)
+                portable.check_history(here, batch.history)
         result.present = len(refs) - sum(len(b.refs) for b in batches)
         done = result.present
         for batch in batches:
@@ -252,13 +251,12 @@ def _lacking(butler: Butler, refs: Sequence[DatasetRef]) -> list[DatasetRef]:
 
 def _batch(connection: sa.Connection, place: Place, refs: list[DatasetRef]) -> _Batch:
     ids = {r.id for r in refs}
-    history = history_between.read_history(connection, list(ids))
+    history = portable.read_history(connection, list(ids))
     behind = list(datasets.get_refs(connection, list(history.datasets - ids)).values())
-    of_quanta = list(dict.fromkeys(row["data_id"] for row in history.quanta))
     return _Batch(
         place,
         refs,
-        rows_between.read_rows(connection, refs, data_ids=of_quanta),
+        rows_between.read_rows(connection, refs, data_ids=history.data_ids),
         rows_between.read_rows(connection, behind),
         history,
     )
@@ -335,7 +333,7 @@ def _record(
     rows_between.write_rows(connection, batch.rows, foreign=False)
     ids = [r.id for r in batch.refs]
     repositories.mark_own(connection, ids)
-    quanta = history_between.write_history(connection, batch.history)
+    quanta = portable.write_history(connection, batch.history)
     gone = files.begin_deletion(connection, ids)  # copies that were lost, or are being deleted
     files.end_deletion(connection, [copy.file_id for copy in gone])
     files.record(connection, where, new)

@@ -2,7 +2,7 @@
 
 `read_rows` takes datasets out of one database with everything that their rows refer to, by natural
 keys; `write_rows` puts them into another, whatever kind it is of, and leaves out what is there.
-Both take many at once.  What made the datasets is `registry.provenance.transfer`, where their files
+Both take many at once.  What made the datasets is `registry.portable.histories`, where their files
 are `backbone.files`.
 """
 

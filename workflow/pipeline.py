@@ -418,7 +418,7 @@ def _task_class(given: TaskDefinition) -> type[SuperTask]:
         found = import_dotted(given.class_name)
     except ImportError as error:
         raise given.error(
-            f"the class '{given.class_name}' cannot be imported: {str(error).rstrip('.')}.", "class"
+            f"the class '{given.class_name}' cannot be imported: {_ended(error)}", "class"
         ) from error
     except Exception as error:
         raise given.error(
@@ -430,6 +430,12 @@ def _task_class(given: TaskDefinition) -> type[SuperTask]:
             "class",
         )
     return found
+
+
+def _ended(error: Exception) -> str:
+    """Give the text of an error as a sentence."""
+    text = str(error).rstrip(".")
+    return text if text.endswith("?") else f"{text}."
 
 
 def _unpickled(fields: dict[str, Any]) -> PipelineTask:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from registry.identity import DataId
     from registry.portable.comparing import Incoming
 
-__all__ = ["Merged", "merge", "refs_of", "refuse_contradictions"]
+__all__ = ["Merged", "merge", "merge_history", "refs_of", "refuse_contradictions"]
 
 _BULK = 5_000
 """From this many inserted rows on, the planner's statistics are refreshed."""
@@ -123,6 +123,18 @@ def merge(connection: sa.Connection, incoming: Incoming, refs: Mapping[str, Data
     _ranges(connection, new["calibration"], refs)
     for name in ("calibration_policy", "calibration_policy_match", "calibration_fact"):
         _referring(connection, name, new)
+    merge_history(connection, new)
+    return merged
+
+
+def merge_history(connection: sa.Connection, new: Mapping[str, Sequence[Row]]) -> None:
+    """Insert quanta with their tasks, configurations and software.
+
+    Parameters
+    ----------
+    new : mapping
+        Rows that are not here, by table; their runs and datasets are.
+    """
     _plain(connection, environment, new["environment"])
     _plain(connection, config, new["config"])
     for name in ("environment_package", "config_value", "task", "config_history"):
@@ -132,7 +144,6 @@ def merge(connection: sa.Connection, incoming: Incoming, refs: Mapping[str, Data
         _referring(connection, name, new)
     if len(new["quantum"]) >= _BULK:
         analyze(connection, quantum, quantum_input)
-    return merged
 
 
 _KINDS: dict[str, type] = {"str": str, "int": int}

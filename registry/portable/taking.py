@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Row", "Taken", "packed", "take"]
+__all__ = ["Row", "Taken", "data_ids_of", "packed", "take", "take_history"]
 
 Row = tuple[Any, ...]
 """Values in the order of `Portable.columns`: UUIDs and JSON as text, times as aware datetimes."""
@@ -117,6 +117,15 @@ def take(
         cameras = _column(taken, "instrument", "name")
         _among(connection, taken, "instrument_definition", "instrument", cameras)
     return taken
+
+
+def take_history(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[str, list[Row]]:
+    """Collect the quanta that made datasets, back to the first, with all that belongs to them."""
+    taken = Taken()
+    _history(connection, ids, taken, everything=False)
+    read = dict.fromkeys(_column(taken, "quantum_input", "dataset_id"))
+    _outputs(connection, taken, [*(i.hex for i in ids), *read])
+    return taken.rows
 
 
 def _column(taken: Taken, name: str, column: str) -> list[Any]:
