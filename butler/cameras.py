@@ -13,18 +13,30 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from butler import camera_history
 from butler.instrument import InstrumentDefinition, load_shipped, shipped
 from registry import datasets, dimensions, keys
 from registry.database import account, insert_rows, lock_rows, utc_now
 from registry.errors import UnknownDimensionValue
-from registry.schema.dimensions import instrument, instrument_definition, physical_filter
+from registry.schema.dimensions import detector, instrument, instrument_definition, physical_filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from butler.camera_history import Change, Version
     from registry.registry import Registry
 
-__all__ = ["defined", "find", "load", "names", "only_one", "register"]
+__all__ = [
+    "change",
+    "defined",
+    "find",
+    "history",
+    "load",
+    "names",
+    "only_one",
+    "read_definition",
+    "register",
+]
 
 
 def register(registry: Registry, source: Any) -> InstrumentDefinition:
@@ -47,12 +59,13 @@ def register(registry: Registry, source: Any) -> InstrumentDefinition:
     InstrumentDefinition
         What is in force now.
     """
-    definition = _definition(source)
+    definition = read_definition(source)
     registry.database.transact(_store, definition)
     return definition
 
 
-def _definition(source: Any) -> InstrumentDefinition:
+def read_definition(source: Any) -> InstrumentDefinition:
+    """Read a definition, its YAML file, or a shipped one by its name; see `register`."""
     if isinstance(source, InstrumentDefinition):
         return source
     if isinstance(source, Mapping):
@@ -104,17 +117,18 @@ def _store(connection: sa.Connection, definition: InstrumentDefinition) -> None:
         ("detector", definition.detector_records()),
     ):
         dimensions.insert_dimension_records(connection, element, rows, "skip")
-    _tell_passbands(connection, definition)
+    _tell_filters(connection, definition)
+    _tell_detectors(connection, definition)
     keys.declare_keys(connection, definition.keys)
     for spec in definition.dataset_types.values():
         datasets.register_dataset_type(connection, spec.dataset_type)
 
 
-def _tell_passbands(connection: sa.Connection, definition: InstrumentDefinition) -> None:
-    """Write the passbands of filters that an older version of the definition has registered."""
-    edges = ("wavelength_min_m", "wavelength_max_m")
+def _tell_filters(connection: sa.Connection, definition: InstrumentDefinition) -> None:
+    """Write bands and passbands of filters that an older version of the definition registered."""
+    facts = ("band", "wavelength_min_m", "wavelength_max_m")
     rows = [
-        {"_name": f["name"], **{k: f[k] for k in edges}}
+        {"_name": f["name"], **{k: f[k] for k in facts}}
         for f in definition.physical_filter_records()
     ]
     mine = sa.and_(
@@ -123,8 +137,30 @@ def _tell_passbands(connection: sa.Connection, definition: InstrumentDefinition)
     )
     if rows:
         connection.execute(
-            sa.update(physical_filter).where(mine).values({k: sa.bindparam(k) for k in edges}), rows
+            sa.update(physical_filter).where(mine).values({k: sa.bindparam(k) for k in facts}), rows
         )
+
+
+def _tell_detectors(connection: sa.Connection, definition: InstrumentDefinition) -> None:
+    """Write names and sizes of detectors that an older version of the definition registered."""
+    facts = ("full_name", "purpose", "raft", "nrows", "ncols")
+    kept = sa.select(detector.c.id, *(detector.c[k] for k in facts)).where(
+        detector.c.instrument == definition.name
+    )
+    known = {row[0]: tuple(row[1:]) for row in connection.execute(kept)}
+    changed = [
+        {"_id": d["id"], **{k: d[k] for k in facts}}
+        for d in definition.detector_records()
+        if known.get(d["id"]) != tuple(d[k] for k in facts)
+    ]
+    if not changed:
+        return
+    mine = sa.and_(detector.c.instrument == definition.name, detector.c.id == sa.bindparam("_id"))
+    # two may have exchanged their names, and no two ever have the same
+    aside = [{"_id": d["_id"], "full_name": f"~{d['_id']}"} for d in changed]
+    for names_of, rows in ((facts[:1], aside), (facts, changed)):
+        values: dict[str, Any] = {k: sa.bindparam(k) for k in names_of}
+        connection.execute(sa.update(detector).where(mine).values(values), rows)
 
 
 def names(registry: Registry) -> list[str]:
@@ -167,14 +203,25 @@ def find(registry: Registry, name: str) -> InstrumentDefinition | None:
     raise UnknownDimensionValue("instrument", name, known, remedy=_REMEDY)
 
 
-def load(registry: Registry, name: str) -> InstrumentDefinition:
-    """Load the definition in force of a camera.
+def load(registry: Registry, name: str, version: int | None = None) -> InstrumentDefinition:
+    """Load a definition of a camera.
+
+    Parameters
+    ----------
+    version : int, optional
+        As registered; the one in force by default.
 
     Raises
     ------
     UnknownDimensionValue
-        If it has none.
+        If it has none, or none of this version; names those that it has.
     """
+    if version is not None:
+        texts = registry.database.ask(_texts, name)
+        if version in texts:
+            return _parsed(texts[version])
+        if texts:
+            raise UnknownDimensionValue("version", f"{version}", map(str, texts), of=name)
     definition = find(registry, name)
     if definition is None:
         raise UnknownDimensionValue("definition", name, remedy=_REMEDY)
@@ -182,6 +229,46 @@ def load(registry: Registry, name: str) -> InstrumentDefinition:
 
 
 _REMEDY = "Register its definition with: skyspine instrument register REPO FILE"
+
+
+def history(registry: Registry, name: str) -> list[Version]:
+    """List the versions of a camera's definition, with what was taken in under each.
+
+    Raises
+    ------
+    UnknownDimensionValue
+        If it has none.
+    """
+    texts = registry.database.ask(_texts, name)
+    if not texts:
+        load(registry, name)
+    kinds = {k.dataset_type for text in texts.values() for k in _parsed(text).files.kinds}
+    return registry.database.ask(camera_history.versions, name, sorted(kinds))
+
+
+def change(
+    registry: Registry, definition: InstrumentDefinition
+) -> tuple[list[Change], list[str]] | None:
+    """Say what registering a definition would change, and what that means for what is stored.
+
+    Returns
+    -------
+    tuple of list of Change and list of str, or None
+        None when the camera has no definition yet.
+    """
+    if definition.name not in names(registry):
+        return None
+    old = find(registry, definition.name)
+    if old is None:
+        return None
+    told = registry.database.ask(camera_history.effects, old, definition)
+    return camera_history.changes(old, definition), told
+
+
+def _texts(connection: sa.Connection, name: str) -> dict[int, str]:
+    d = instrument_definition
+    asked = sa.select(d.c.version, d.c.text).where(d.c.instrument == name).order_by(d.c.version)
+    return {int(row.version): str(row.text) for row in connection.execute(asked)}
 
 
 def _text_in_force(connection: sa.Connection, name: str) -> str | None:

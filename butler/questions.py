@@ -323,12 +323,18 @@ class Questions:
             return {k: v for k, v in options.items() if k != "collections"}
         return {**options, "collections": self._searched(options.get("collections"))}
 
-    def definition(self, instrument: str) -> InstrumentDefinition:
-        """Give the definition of a registered camera, in the version that is in force."""
+    def definition(self, instrument: str, version: int | None = None) -> InstrumentDefinition:
+        """Give the definition of a registered camera, in the version that is in force.
+
+        Parameters
+        ----------
+        version : int, optional
+            An older version, for what was named or translated by it.
+        """
         for place in self._each_place():
             if instrument in cameras.names(place.registry):
-                return cameras.load(place.registry, instrument)
-        return cameras.load(self.registry, instrument)
+                return cameras.load(place.registry, instrument, version)
+        return cameras.load(self.registry, instrument, version)
 
     def _kind(self, dataset_type: str | DatasetType) -> DatasetType:
         if isinstance(dataset_type, DatasetType):

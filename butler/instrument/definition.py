@@ -180,6 +180,18 @@ class InstrumentDefinition:
         OSError
             If the file cannot be read.
         """
+        return self.translation(file).observation()
+
+    def translation(self, file: str | Path | FileGroup) -> Translation:
+        """Read the headers of a file, or of the files of one dataset, for `Translation`.
+
+        Raises
+        ------
+        TranslationError
+            If it is none of this camera's files, or cannot be read as FITS.
+        OSError
+            If the file cannot be read.
+        """
         files = file if isinstance(file, FileGroup) else self.files.with_companions(Path(file))
         kind, groups = self.files.recognised(files.path)
         self.files.check_complete(kind, files)
@@ -188,7 +200,7 @@ class InstrumentDefinition:
         else:
             files.path.stat()
             headers = Headers.from_mapping({})
-        return Translation(self, kind, files, groups, headers).observation()
+        return Translation(self, kind, files, groups, headers)
 
     def translate(self, *headers: Mapping[str, Any], path: str | Path) -> Observation:
         """Translate headers that were read elsewhere; the file itself need not be there.

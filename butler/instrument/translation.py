@@ -106,7 +106,7 @@ class Translation:
         """Give another value, or an automatic one."""
         if name in self._definition.automatic:
             return self._automatic(name)
-        found = self._find(name)
+        found = self.find(name)
         if found is None or found.value is None:
             raise Absent(name)
         return found.value
@@ -331,7 +331,7 @@ class Translation:
     # Values.
 
     def _get(self, name: str, default: Any = None) -> Any:
-        found = self._find(name)
+        found = self.find(name)
         if found is not None:
             return found.value if found.value is not None else default
         if default is not None:
@@ -344,10 +344,21 @@ class Translation:
             raise self._missing(name)
         return value
 
-    def _find(self, name: str) -> Found | None:
+    def find(self, name: str) -> Found | None:
+        """Give a value with where it comes from; None when there is nothing to make it of.
+
+        Raises
+        ------
+        TranslationError
+            If there is something, and it cannot be used.
+        """
         if name not in self._found:
             self._found[name] = None
-            self._found[name] = self._worked_out(name)
+            try:
+                self._found[name] = self._worked_out(name)
+            except TranslationError:
+                del self._found[name]  # who asks again is told again
+                raise
         return self._found[name]
 
     def _worked_out(self, name: str) -> Found | None:

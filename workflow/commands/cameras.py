@@ -2,29 +2,111 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from workflow.commands.camera_checks import check
 from workflow.commands.tables import format_option, show
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from butler.camera_history import Change
 
 
 @click.group()
 def instrument() -> None:
-    """Register and list cameras."""
+    """Register, list and try cameras."""
+
+
+instrument.add_command(check)
 
 
 @instrument.command()
 @click.argument("repo")
 @click.argument("definition")
-def register(repo: str, definition: str) -> None:
-    """Register the camera of the YAML file DEFINITION, or a shipped one by its name."""
+@click.option("--dry-run", is_flag=True, help="Only tell what a new version would change.")
+def register(repo: str, definition: str, dry_run: bool) -> None:
+    """Register the camera of the YAML file DEFINITION, or a shipped one by its name.
+
+    A changed definition becomes a new version; what that means for what is stored is told.
+    """
+    from butler import Butler, cameras
+
+    with Butler(repo, writeable=not dry_run) as butler:
+        camera = cameras.read_definition(definition)
+        changed = cameras.change(butler.registry, camera)
+        if not dry_run:
+            butler.register_instrument(camera)
+    for line in _told(changed):
+        click.echo(line)
+    click.echo(
+        f"{'Would register' if dry_run else 'Registered'} {camera.name}: "
+        f"{len(camera.detector_records())} detectors, "
+        f"{len(camera.physical_filter_records())} filters."
+    )
+
+
+def _told(changed: tuple[Sequence[Change], Sequence[str]] | None) -> list[str]:
+    if changed is None:
+        return []
+    differences, effects = changed
+    if not differences:
+        return ["It is as it was; there is no new version."]
+    return [f"{len(differences)} changes:", *(f"  {c}" for c in differences), *effects]
+
+
+@instrument.command()
+@click.argument("repo")
+@click.argument("name")
+@format_option
+def history(repo: str, name: str, style: str) -> None:
+    """List the versions of the definition of camera NAME, and what was taken in under each."""
+    from butler import Butler, cameras
+
+    with Butler(repo) as butler:
+        found = cameras.history(butler.registry, name)
+    rows = [
+        {
+            "version": v.version,
+            "registered": v.registered_at,
+            "by": v.registered_by,
+            "digest": v.digest[:12],
+            "taken_in": ", ".join(f"{n} {kind}" for kind, n in sorted(v.datasets.items())),
+        }
+        for v in found
+    ]
+    show(rows, style, ("version", "registered", "by", "digest", "taken_in"))
+
+
+@instrument.command()
+@click.argument("repo")
+@click.argument("name")
+@click.argument("old", type=int)
+@click.argument("new", type=int)
+@format_option
+def diff(repo: str, name: str, old: int, new: int, style: str) -> None:
+    """Compare versions OLD and NEW of the definition of camera NAME, key by key."""
+    from butler import Butler
+    from butler.camera_history import changes
+
+    with Butler(repo) as butler:
+        found = changes(butler.definition(name, old), butler.definition(name, new))
+    rows = [{"key": c.key, "old": c.old, "new": c.new} for c in found]
+    show(rows, style, ("key", "old", "new"))
+
+
+@instrument.command("show")
+@click.argument("repo")
+@click.argument("name")
+@click.option("--version", type=int, help="An older version; the one in force by default.")
+def show_(repo: str, name: str, version: int | None) -> None:
+    """Print the definition of camera NAME as YAML, as it can be registered."""
     from butler import Butler
 
-    with Butler(repo, writeable=True) as butler:
-        camera = butler.register_instrument(definition)
-        click.echo(
-            f"Registered {camera.name}: {len(camera.detector_records())} detectors, "
-            f"{len(camera.physical_filter_records())} filters."
-        )
+    with Butler(repo) as butler:
+        click.echo(butler.definition(name, version).to_yaml(), nl=False)
 
 
 @instrument.command("list")
