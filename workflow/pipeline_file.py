@@ -245,7 +245,9 @@ class _Reader:
             text = plain_yaml.read_bytes(path).decode()
         except (OSError, UnicodeDecodeError, plain_yaml.UnreadableYaml) as error:
             reason = getattr(error, "strerror", None) or error
-            raise self.error(f"'{location}' cannot be read: {reason}.", line) from error
+            raise self.error(
+                f"'{location}' cannot be read: {_unset(location) or reason}.", line
+            ) from error
         below = _Reader(str(path), self.above).read(text)
         chosen = self.chosen(below, wish, location)
         mode = wish.get("labeledSubsetModifyMode", "EDIT")
@@ -442,7 +444,8 @@ class _Reader:
         path = Path(os.path.expandvars(file)).expanduser()
         full = path if path.is_absolute() else Path(self.file).parent / path
         if not full.is_file():
-            raise self.error(f"there is no configuration file '{full}'.", line)
+            why = f": {unset}" if (unset := _unset(file)) else ""
+            raise self.error(f"there is no configuration file '{full}'{why}.", line)
 
         def overrides(parameters: Mapping[str, Any]) -> list[Override | Script]:
             return read_overrides(full, parameters=parameters)
@@ -534,6 +537,15 @@ class _Reader:
                 raise self.error(
                     f"{what} has no key '{key}'.{did_you_mean(key, known)}", data.lines[key]
                 )
+
+
+def _unset(path: str) -> str:
+    """Say which environment variables in a path are not set; "" if all are."""
+    left = re.findall(r"\$\{?(\w+)", os.path.expandvars(path))
+    if not left:
+        return ""
+    verb = "is not set" if len(left) == 1 else "are not set"
+    return f"{' and '.join(left)} {verb} in the environment"
 
 
 def _camera(name: str | None) -> str | None:

@@ -15,10 +15,12 @@ from butler.graphs import BroughtHome, bring_home, export_graph
 from registry import plans
 from registry.schema import provenance as schema
 from tests.nursery import moments_to_die
-from tests.workflow import faults, test_faults, test_runner, test_supertask
+from tests.workflow import fault_tasks, faults, test_faults, test_runner, test_supertask
 from workflow.cli import main
 from workflow.graph_files import run_graph
 from workflow.modes import Mode
+from workflow.pipeline import Pipeline
+from workflow.runner import run_pipeline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,24 +103,52 @@ def test_what_is_killed_on_its_way_is_neither_lost_nor_doubled(
         assert faults.left_by(butler, output) == expected
 
 
-def test_two_that_bring_the_same_home_bring_it_once(butler: Butler, tmp_path: Path) -> None:
-    plan(butler)
+def test_two_bring_it_home_once_while_it_is_executed(
+    butler: Butler, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    faults.run(butler.root, "out", mode=Mode(only=("level",)))
+    plan(butler, new=False)
     [written] = export_graph(butler, "out", tmp_path / "g.db", into=tmp_path / "into")
-    run_graph(written.file)
     came: list[BroughtHome] = []
 
     def bring() -> None:
         with Butler(butler.root, writeable=True) as own:
-            came.append(bring_home(own, written.file))
+            while not came or came[-1].away:
+                came.append(bring_home(own, written.file))
 
     both = [threading.Thread(target=bring) for _ in range(2)]
     for thread in both:
         thread.start()
+    assert run_graph(written.file).succeeded
     for thread in both:
         thread.join()
-    assert sum(c.datasets for c in came) == 2
-    assert [(c.away, c.refused) for c in came] == [(0, 0)] * 2
+    assert (sum(c.datasets for c in came), sum(c.refused for c in came)) == (12, 0)
+    assert dict(faults.run(butler.root, "out", resume=True).states) == faults.STATES
+    assert faults.left_by(butler, "out") == expected
     faults.assert_sound(butler, repair=False)
+
+
+def test_tasks_come_back_as_the_pipeline_has_them(butler: Butler, tmp_path: Path) -> None:
+    text = f"""\
+tasks:
+  find:
+    class: {fault_tasks.__name__}.FindTask
+    connections: {{above: frame, found: seen}}
+  gather:
+    class: {fault_tasks.__name__}.GatherTask
+    dimensions: [instrument, detector, day_obs]
+    connections: {{found: seen, total: night_total}}
+"""
+    run_pipeline(
+        butler.root, Pipeline.from_yaml(text), inputs=["frames"], output="out", plan_only=True
+    )
+    [came] = carried(butler, tmp_path / "g.db")
+    assert came.states == {"done": 7, "no_work": 1}
+    totals = butler.query_datasets("night_total", collections="out")
+    assert [(r.data_id["day_obs"], butler.get(r)["frames"]) for r in totals] == [
+        (20250310, 3),
+        (20250311, 2),
+    ]
 
 
 def test_what_is_away_is_not_executed_here_nor_given_twice(

@@ -356,6 +356,9 @@ class TestMistakes:
         loop.write_text("imports: [other.yaml]\n")
         with pytest.raises(PipelineError, match=r"'other\.yaml' cannot be read"):
             Pipeline.from_yaml(loop)
+        loop.write_text("imports: [$UNSET_PIPE_DIR/other.yaml]\n")
+        with pytest.raises(PipelineError, match=r":1: .* UNSET_PIPE_DIR is not set in the env"):
+            Pipeline.from_yaml(loop)
         (tmp_path / "other.yaml").write_text(NIGHT)
         loop.write_text("imports:\n- location: other.yaml\n  include: [isrr]\n")
         with pytest.raises(PipelineError, match=r":3: 'other\.yaml' has no task or subset 'isrr'"):
