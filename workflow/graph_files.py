@@ -27,7 +27,7 @@ from workflow.config_values import import_dotted
 from workflow.errors import WorkflowError
 from workflow.modes import Mode
 from workflow.pipeline import Pipeline, PipelineTask
-from workflow.processes import executor
+from workflow.processes import Manner, executor
 from workflow.quanta import planned_tasks
 from workflow.runner import Runner, RunReport
 
@@ -103,7 +103,7 @@ def run_graph(
         runner.tasks = {task.id: task for task in planned}
         report = RunReport(graph.run)
         runner.take_stock(report, ready=True)
-        with executor(butler, graph.run, list(pipeline), environment_id, jobs) as pool:
+        with executor(butler, graph.run, list(pipeline), environment_id, Manner(jobs)) as pool:
             runner.execute(pool, list(pipeline), report)
         runner.tell_blocked(report)
         return report

@@ -25,6 +25,7 @@ from workflow.configuration import HistoryEntry, Override, Script, configure
 from workflow.connections import Connections, Prerequisite, check_dimensions
 from workflow.contracts import Contract, check_contracts
 from workflow.errors import PipelineError, TaskDefinitionError, UnknownLabel
+from workflow.needs import NEEDS, Needs, check_needs
 from workflow.pipeline_file import VALIDITIES, Definition, Step, TaskDefinition, read
 from workflow.shipped import pipeline_names, shipped_pipeline
 from workflow.task import SuperTask
@@ -59,6 +60,8 @@ class PipelineTask:
         of the pipeline.
     certify : mapping
         Name of an output to how long it holds: ``night``, ``until-next`` or ``forever``.
+    resources : mapping
+        What it needs instead of what its class declares, by the names of `workflow.needs.NEEDS`.
     origin : str
         File and line of its definition.
     init_refs : mapping
@@ -72,6 +75,7 @@ class PipelineTask:
     history: Mapping[str, tuple[HistoryEntry, ...]] = field(default_factory=dict)
     select: Mapping[str, str] = field(default_factory=dict)
     certify: Mapping[str, str] = field(default_factory=dict)
+    resources: Mapping[str, Any] = field(default_factory=dict)
     origin: str = ""
     init_refs: Mapping[str, DatasetRef] = field(default_factory=dict)
 
@@ -79,6 +83,12 @@ class PipelineTask:
     def dimensions(self) -> tuple[str, ...]:
         """The keys that identify one quantum."""
         return self.connections.dimensions
+
+    @property
+    def needs(self) -> Needs:
+        """What one quantum needs."""
+        declared = {name: getattr(self.task_class, name) for name in NEEDS}
+        return Needs(**{**declared, **self.resources})
 
     @property
     def class_name(self) -> str:
@@ -92,7 +102,9 @@ class PipelineTask:
     def make(self, init_inputs: Mapping[str, Any] | None = None) -> SuperTask:
         """Make the task, with the objects of its init inputs."""
         given: dict[str, Any] = {"init_inputs": init_inputs} if init_inputs else {}
-        return self.task_class(self.config, name=self.label, **given)
+        made = self.task_class(self.config, name=self.label, **given)
+        vars(made).update(self.resources)
+        return made
 
 
 class Pipeline:
@@ -243,15 +255,45 @@ class Pipeline:
     def __contains__(self, label: object) -> bool:
         return label in self._tasks
 
+    def needing(self, resources: Mapping[str, Mapping[str, Any]]) -> Pipeline:
+        """Return the same pipeline with other needs of some tasks.
+
+        Parameters
+        ----------
+        resources : mapping
+            Label to needs, by the names of `workflow.needs.NEEDS`.
+
+        Raises
+        ------
+        PipelineError
+            If there is no such label or need, or it cannot have this value.
+        """
+        tasks = {task.label: task for task in self.tasks}
+        for label, given in resources.items():
+            unknown = next((name for name in given if name not in NEEDS), None)
+            if unknown is not None:
+                hint = did_you_mean(unknown, NEEDS) or f" There are {', '.join(NEEDS)}."
+                raise PipelineError(f"a task has no need '{unknown}'.{hint}")
+            if problem := check_needs(given):
+                raise PipelineError(f"'{label}': {problem}")
+            task = self[label]
+            tasks[label] = dataclasses.replace(task, resources={**task.resources, **given})
+        return self._of(tasks.values())
+
     def part(self, labels: Iterable[str]) -> Pipeline:
         """Return the pipeline of some of its tasks."""
         chosen = set(labels)
+        return self._of([task for task in self.tasks if task.label in chosen])
+
+    def _of(self, tasks: Iterable[PipelineTask]) -> Pipeline:
+        """Return a pipeline like this one with these tasks."""
+        given = {task.label: task for task in tasks}
         return Pipeline(
-            [task for task in self.tasks if task.label in chosen],
+            given.values(),
             description=self.description,
             instrument=self.instrument,
             parameters=self.parameters,
-            subsets={k: [m for m in v if m in chosen] for k, v in self.subsets.items()},
+            subsets={k: [m for m in v if m in given] for k, v in self.subsets.items()},
             contracts=self.contracts,
             steps=self.steps,
             name=self.name,
@@ -409,6 +451,7 @@ def _made(
         history=configured.history,
         select={k: v for k, v in given.select.items() if k in connections},
         certify={k: v for k, v in given.certify.items() if k in connections},
+        resources=given.resources,
         origin=f"{given.file}:{given.line}",
     )
 

@@ -20,6 +20,7 @@ from workflow.connections import check_dimensions
 from workflow.contracts import Contract
 from workflow.errors import PipelineError
 from workflow.marked_yaml import MarkedList, MarkedMap, load
+from workflow.needs import NEEDS, check_needs
 from workflow.shipped import pipeline_names, shipped_pipeline
 
 if TYPE_CHECKING:
@@ -41,7 +42,16 @@ _TOP = (
     "contracts",
     "extra_dimensions",
 )
-_TASK = ("class", "dimensions", "connections", "select", "config", "config_files", "certify")
+_TASK = (
+    "class",
+    "dimensions",
+    "connections",
+    "select",
+    "config",
+    "config_files",
+    "certify",
+    "resources",
+)
 _IMPORT = (
     "location",
     "include",
@@ -109,6 +119,8 @@ class TaskDefinition:
         Other dimensions than the class declares.
     connections, select, certify : mapping
         By name of the connection: dataset type, expression, validity.
+    resources : mapping
+        What it needs, by the names of `workflow.needs.NEEDS`.
     config : tuple of ConfigStep
         What sets its configuration, in order.
     """
@@ -122,6 +134,7 @@ class TaskDefinition:
     connections: Mapping[str, str] = field(default_factory=dict)
     select: Mapping[str, str] = field(default_factory=dict)
     certify: Mapping[str, str] = field(default_factory=dict)
+    resources: Mapping[str, float] = field(default_factory=dict)
     config: tuple[ConfigStep, ...] = ()
 
     def overrides(
@@ -149,6 +162,7 @@ class TaskDefinition:
             connections={**self.connections, **other.connections},
             select={**self.select, **other.select},
             certify={**self.certify, **other.certify},
+            resources={**self.resources, **other.resources},
             config=(*self.config, *other.config),
         )
 
@@ -322,10 +336,21 @@ class _Reader:
             connections=self.renamings(data),
             select=self.texts(data, "select"),
             certify=self.validities(data),
+            resources=self.resources(data),
             config=tuple(self.config(label, data)),
         )
         extends = before is not None and class_name in {None, before.class_name}
         definition.tasks[label] = before.extended(new) if before is not None and extends else new
+
+    def resources(self, data: MarkedMap) -> dict[str, float]:
+        """Read what a task needs."""
+        given = self.section(data, "resources")
+        self.check_keys(given, NEEDS, "`resources`")
+        for name, value in given.items():
+            problem = check_needs({name: value})
+            if problem:
+                raise self.error(f"`resources`: {problem}", given.lines[name])
+        return dict(given)
 
     def subset(self, definition: Definition, name: str, subsets: MarkedMap) -> None:
         """Add a named group of tasks: a list, or a mapping with ``subset`` and ``description``."""

@@ -11,6 +11,7 @@ import dataclasses
 import datetime as dt
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbone.liveness import at_work
@@ -19,14 +20,14 @@ from butler.butler import Butler
 from butler.errors import GraphFileError
 from registry import collections, datasets, plans, provenance
 from registry.errors import InvalidState, UnknownCollection
-from workflow import environment, recorded_configs
+from workflow import environment, profiles, recorded_configs
 from workflow.adjusting import adjust
 from workflow.certifying import certify_run
 from workflow.errors import WorkflowError
 from workflow.frontier import PAGE, Frontier
 from workflow.initializing import initialize
-from workflow.modes import Mode, leading_to
-from workflow.processes import executor
+from workflow.modes import Contradiction, Mode, leading_to
+from workflow.processes import Manner, executor
 from workflow.quanta import planned_tasks
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class RunReport:
         Quanta that could not run (label, data_id), with the reason; the first 1000.
     certified : list of str
         One line for each type of calibration that was certified.
+    profiles : list of Path
+        Files with what tasks called: one with all, and one for each task.
     """
 
     run: str
@@ -94,6 +97,7 @@ class RunReport:
     partial: list[Result] = field(default_factory=list)
     blocked: list[tuple[plans.Blocked, str]] = field(default_factory=list)
     certified: list[str] = field(default_factory=list)
+    profiles: list[Path] = field(default_factory=list)
 
     @property
     def succeeded(self) -> bool:
@@ -113,11 +117,14 @@ def run_pipeline(
     where: str = "",
     bind: Mapping[str, Any] | None = None,
     jobs: int = 1,
+    timeout: float = 0.0,
     mode: Mode = NEW,
     resume: bool = False,
     dry_run: bool = False,
     fail_fast: bool = False,
     plan_only: bool = False,
+    profile: str | os.PathLike[str] | None = None,
+    on_error: Callable[[Exception], None] | None = None,
     progress: Callable[[str, str], None] | None = None,
 ) -> RunReport:
     """Run a pipeline on processes of this machine.
@@ -136,7 +143,12 @@ def run_pipeline(
     where, bind : str, mapping
         Expression that the input datasets fulfil.
     jobs : int
-        Processes; 1 runs everything in this one.
+        Processes; no more work at a time than cores and memory are granted (`workflow.multicore`).
+        1 runs everything in this one, unless a task has a limit of time or memory, which takes a
+        process that can be ended.
+    timeout : float
+        After how long a quantum is given up, unless the `resources` of its task say so [s]; 0 for
+        never.
     mode : Mode
         How it stands to the runs before it; a new run that makes everything by default.
     resume : bool
@@ -147,6 +159,11 @@ def run_pipeline(
         Start nothing more after a failure.
     plan_only : bool
         Record the run with its quanta, and what tasks know when they are made; execute none.
+    profile : path-like, optional
+        File that is to have what the tasks called, for `pstats`; another beside it for each task.
+    on_error : callable, optional
+        Called with each error that a task raises, in this process, before it is recorded; not with
+        several processes or a timeout.
     progress : callable, optional
         Called with label and state whenever a quantum was built (``ready``) or ended.
 
@@ -164,6 +181,8 @@ def run_pipeline(
         If it is no repository, but a graph file.
     WrongCamera
         If the pipeline names a camera that the repository does not have.
+    NotEnoughMemory
+        If a quantum of a task needs more memory than there is.
     Contradiction
         If the words of the mode exclude each other, or it asks for what the pipeline does not make.
     """
@@ -171,6 +190,14 @@ def run_pipeline(
         mode = dataclasses.replace(mode, resume=True)
     if mode.only:
         pipeline = pipeline.part(leading_to(pipeline, mode.only))
+    if on_error is not None and (jobs > 1 or timeout):
+        raise Contradiction(
+            "A quantum is looked into where it fails, in one process and without a timeout; leave "
+            "--jobs and --timeout out, or --debugger."
+        )
+    manner = Manner(jobs, timeout, profile is not None, on_error)
+    if profile is not None:
+        profiles.check(Path(profile))
     with Butler(root, writeable=True) as butler:
         if butler.repository.file is not None:
             raise GraphFileError(
@@ -183,7 +210,10 @@ def run_pipeline(
         runner = Runner(
             butler, pipeline, list(inputs), output, where, bind, mode, fail_fast, progress
         )
-        return runner.go(jobs, dry_run=dry_run, plan_only=plan_only)
+        report, counted = runner.go(manner, dry_run=dry_run, plan_only=plan_only)
+    if profile is not None and not (dry_run or plan_only):
+        report.profiles = profiles.write(Path(profile), counted)
+    return report
 
 
 @dataclass
@@ -201,15 +231,23 @@ class Runner:
     progress: Callable[[str, str], None] | None
     tasks: dict[int, plans.PlannedTask] = field(default_factory=dict)
 
-    def go(self, jobs: int, *, dry_run: bool, plan_only: bool = False) -> RunReport:
-        """Plan the run, and execute it stage by stage; see `run_pipeline`."""
+    def go(
+        self, manner: Manner, *, dry_run: bool, plan_only: bool = False
+    ) -> tuple[RunReport, list[dict[str, Any]]]:
+        """Plan the run, and execute it stage by stage; see `run_pipeline`.
+
+        Returns
+        -------
+        tuple
+            The report, and what each process counted.
+        """
         registry = self.butler.registry
         run = self._new_run() if self.mode.is_new else self._last_run()
         asked = self.inputs
         if dry_run:
             with registry.undone() as connection:
                 self.inputs = self._searchable(run)
-                return self._foresee(connection, run)
+                return self._foresee(connection, run), []
         self.inputs = self._searchable(run)
         report = RunReport(run)
         environment.current()  # looks at every package: not while others wait for this one to write
@@ -218,7 +256,7 @@ class Runner:
         report.states.update(spared)
         stages = self.pipeline.stages()
         tasks = initialize(self.butler, self.pipeline, run, self.inputs, environment_id)
-        with executor(self.butler, run, tasks, environment_id, jobs) as pool:
+        with executor(self.butler, run, tasks, environment_id, manner) as pool:
             for n, stage in enumerate(stages):
                 if n:
                     later = [task for stage in stages[n:] for task in stage]
@@ -240,7 +278,7 @@ class Runner:
                 f"fulfils {self.where or 'what the tasks select'!r}."
             )
         self.tell_blocked(report)
-        return report
+        return report, pool.profiles
 
     @property
     def _calibs(self) -> str:
@@ -401,8 +439,6 @@ class Runner:
         report.states.update(spared)
         told = plans.blocked_quanta(connection, run_id, TOLD)
         report.blocked = [(b, b.reason) for b in told]
-        for (label, state), n in report.states.items():
-            self._progress(label, state, n)
         return report
 
     def _progress(self, label: str, state: str, n: int = 1) -> None:
@@ -431,8 +467,9 @@ class Runner:
                 self._progress(label, state, n)
             elif state not in ("ready", "running"):
                 more = n - report.states[label, state]
-                if more:
-                    self._count(report, label, state, more)
+                report.states[label, state] = n
+                if not ready:
+                    self._progress(label, state, more)
 
     def _keep_promises(
         self, stage: Sequence[PipelineTask], later: Sequence[PipelineTask], report: RunReport

@@ -13,33 +13,28 @@ import logging
 import os
 import platform
 import resource
-import signal
-import threading
 import time
 import traceback
+from cProfile import Profile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from butler.butler import Butler, Deferred
 from registry import provenance
 from registry.errors import DatabaseUnavailable, InvalidState
-from workflow import environment, logs
+from workflow import logs
 from workflow.errors import InvalidQuantum, NoWorkFound, PartialOutputs, TaskError, kind_of
-from workflow.leash import end_with
 from workflow.logs.setup import TOLD
-from workflow.multicore.grants import granted, hold, use
-from workflow.task import Metadata
+from workflow.metadata import Metadata
+from workflow.multicore.grants import granted, use
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Mapping, Sequence
-    from multiprocessing.connection import Connection
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import sqlalchemy as sa
 
     from registry.identity import DataId, DatasetRef
-    from workflow.logs.settings import Settings
-    from workflow.multicore.grants import Grant
     from workflow.pipeline import PipelineTask
     from workflow.quanta import Quantum
     from workflow.task import SuperTask
@@ -214,10 +209,21 @@ class Worker:
         The tasks whose quanta it may be given.
     environment_id : int
         Key of the software environment.
+    profile : bool
+        Whether to count what the quanta of each task call.
+    on_error : callable, optional
+        Called with the error of a quantum that fails, before it is recorded.
     """
 
     def __init__(
-        self, root: str, run: str, tasks: Sequence[PipelineTask], environment_id: int
+        self,
+        root: str,
+        run: str,
+        tasks: Sequence[PipelineTask],
+        environment_id: int,
+        *,
+        profile: bool = False,
+        on_error: Callable[[Exception], None] | None = None,
     ) -> None:
         self.butler = Butler(root, run=run)
         self._run_name = run
@@ -226,6 +232,17 @@ class Worker:
         self._made: dict[str, SuperTask] = {}
         self._environment_id = environment_id
         self._by = (platform.node(), os.getpid())
+        self._counts: dict[str, Profile] | None = {} if profile else None
+        self._on_error = on_error
+
+    @property
+    def profiles(self) -> dict[str, Any]:
+        """What was counted so far, by label of the task, as `cProfile` has it."""
+        found = {}
+        for label, count in (self._counts or {}).items():
+            count.create_stats()
+            found[label] = vars(count)["stats"]
+        return found
 
     def close(self) -> None:
         """Write what was logged, and close the connections to the database."""
@@ -235,8 +252,16 @@ class Worker:
     def execute(self, quantum: Quantum) -> Result:
         """Run one quantum and record its outcome; what is logged meanwhile is kept with it."""
         about = {"quantum": quantum.id, "run": self._run_name, "label": quantum.label}
-        with self._log.quantum(**{**quantum.data_id, **about}):
+        with self._log.quantum(**{**quantum.data_id, **about}), self._counting(quantum.label):
             return self._execute(quantum)
+
+    @contextlib.contextmanager
+    def _counting(self, label: str) -> Iterator[None]:
+        if self._counts is None:
+            yield
+            return
+        with self._counts.setdefault(label, Profile()):
+            yield
 
     def _execute(self, quantum: Quantum) -> Result:
         database = self.butler.registry.database
@@ -261,6 +286,8 @@ class Worker:
             raise  # nothing can be recorded, and perhaps all was: a run that is continued finds out
         except Exception as error:  # noqa: BLE001 (whatever a task raises becomes its outcome)
             outcome = self._outcome("failed", instance, context, began, cpu, error)
+            if self._on_error is not None:
+                self._on_error(error)
             self._end(quantum, outcome)
             told = f"{type(error).__name__}: {error}"
             _log.exception("Failed: %s", told, extra={TOLD: True})
@@ -338,46 +365,3 @@ class Worker:
             exception_message=None if error is None else str(error)[:4000],
             error_kind=None if error is None else kind_of(error),
         )
-
-
-_arguments: list[tuple[str, str, Sequence[PipelineTask], int]] = []
-_here: list[Worker] = []
-
-
-def open_worker(
-    leash: Connection,
-    grant: Grant,
-    log: Settings | None,
-    root: str,
-    run: str,
-    tasks: Sequence[PipelineTask],
-    environment_id: int,
-) -> None:
-    """Prepare this process for the quanta of a run.
-
-    Parameters
-    ----------
-    leash : multiprocessing.connection.Connection
-        This process ends when its other end is closed, as it is when the process that holds it
-        dies: nobody would take the results.
-    grant : Grant
-        Its share of the cores and memory of the run.
-    log : Settings or None
-        How it logs.
-    root, run, tasks, environment_id
-        See `Worker`.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that runs the pipeline
-    threading.Thread(target=end_with, args=(leash,), daemon=True).start()
-    hold(grant)
-    if log is not None:
-        logs.configure(log)
-    _arguments.append((root, run, tasks, environment_id))
-
-
-def execute(quantum: Quantum) -> Result:
-    """Run a quantum with the worker of this process, which is made for the first one."""
-    if not _here:
-        environment.current()
-        _here.append(Worker(*_arguments[0]))
-    return _here[0].execute(quantum)

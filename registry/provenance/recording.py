@@ -123,7 +123,7 @@ class Outcome:
     error_kind : str
         What kind of error it is: ``no-work-found``, ``unprocessable-data``, ``partial-outputs``,
         ``repeatable``, ``invalid-quantum``, ``missing-output``, ``task``, ``out-of-memory``,
-        ``process-died`` or ``error``.
+        ``timeout``, ``process-died`` or ``error``.
     """
 
     state: str

@@ -20,7 +20,12 @@ __all__ = ["declare_lost"]
 
 
 def declare_lost(
-    connection: sa.Connection, lost: Sequence[tuple[uuid.UUID, str, int]], reason: str
+    connection: sa.Connection,
+    lost: Sequence[tuple[uuid.UUID, str, int]],
+    reason: str,
+    *,
+    kind: str = "process-died",
+    name: str = "ProcessDied",
 ) -> None:
     """Let running quanta fail whose process is gone.
 
@@ -30,6 +35,8 @@ def declare_lost(
         A quantum that another process has begun since is left alone.
     reason : str
         One sentence.
+    kind, name : str
+        Kind and class of the error, as `registry.provenance.recording.Outcome` has them.
     """
     q = schema.quantum
     items = [{"q": i, "host": host, "pid": pid} for i, host, pid in lost]
@@ -42,8 +49,8 @@ def declare_lost(
         .values(
             state="failed",
             finished_at=utc_now(),
-            exception_class="ProcessDied",
+            exception_class=name,
             exception_message=reason,
-            error_kind="process-died",
+            error_kind=kind,
         )
     )

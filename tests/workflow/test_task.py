@@ -33,7 +33,8 @@ from workflow.errors import (
     TaskDefinitionError,
     UnprocessableData,
 )
-from workflow.task import Metadata, Struct, SuperTask, Task, timed
+from workflow.metadata import Metadata
+from workflow.task import Struct, SuperTask, Task, timed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -30,7 +30,36 @@ if TYPE_CHECKING:
 @click.option("--output", "-o", required=True, help="CHAINED collection for what is made.")
 @click.option("--data-query", "-d", default="", help="Expression that the input data fulfil.")
 @setting_options
-@click.option("--jobs", "-j", default=1, show_default=True, help="Processes.")
+@click.option(
+    "--jobs",
+    "-j",
+    default=1,
+    show_default=True,
+    help="Processes; no more at a time than cores and memory allow.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Give a quantum up that takes longer, and go on with the others.",
+)
+@click.option(
+    "--resource",
+    "resources",
+    multiple=True,
+    metavar="LABEL:NAME=VALUE",
+    help="Instead of what a task declares: cores, ranks, memory_per_core [MiB], timeout and "
+    "walltime_guess [s].",
+)
+@click.option(
+    "--profile",
+    metavar="FILE",
+    help="Count what the tasks call, for python -m pstats: all in FILE, each task beside it.",
+)
+@click.option(
+    "--debugger", is_flag=True, help="Open the debugger where a quantum fails; in one process."
+)
 @click.option(
     "--resume", is_flag=True, help="Continue the last run of the output: run all that is not done."
 )
@@ -87,6 +116,10 @@ def run(
     config_files: tuple[str, ...],
     parameters: tuple[str, ...],
     jobs: int,
+    timeout: float,
+    resources: tuple[str, ...],
+    profile: str | None,
+    debugger: bool,
     nodes: str | None,
     resume: bool,
     extend: bool,
@@ -116,12 +149,13 @@ def run(
     wanted = tuple(name.strip() for name in only.split(",") if name.strip())
     asked = configured(pipeline, config, config_files, parameters)
     if mock or failures or sleeps:
-        asked = _mocked(asked, mock, failures, sleeps, jobs)
+        asked = _mocked(asked, mock, failures, sleeps, jobs > 1 or timeout > 0)
+    asked = asked.needing(needs_of(resources))
     try:
         mode = Mode(
             resume=resume, extend=extend, replace=replace, skip_existing=skip_existing, only=wanted
         )
-        with quanta() as progress:
+        with quanta(silent=debugger or dry_run) as progress:
             report = run_pipeline(
                 repo,
                 asked,
@@ -129,10 +163,13 @@ def run(
                 output=output,
                 where=data_query,
                 jobs=jobs,
+                timeout=timeout,
                 mode=mode,
                 fail_fast=fail_fast,
                 dry_run=dry_run,
                 plan_only=plan,
+                profile=profile,
+                on_error=_look_into if debugger else None,
                 progress=progress,
             )
     except Contradiction as error:
@@ -146,7 +183,11 @@ def run(
 
 
 def _mocked(
-    pipeline: Pipeline, mock: bool, failures: Sequence[str], sleeps: Sequence[str], jobs: int
+    pipeline: Pipeline,
+    mock: bool,
+    failures: Sequence[str],
+    sleeps: Sequence[str],
+    in_workers: bool,
 ) -> Pipeline:
     from workflow.testing.mocks import KILLED, mocked, parse_behaviour
 
@@ -154,9 +195,34 @@ def _mocked(
         raise click.UsageError("--mock-failure and --mock-sleep need --mock.")
     behaviours = [parse_behaviour(s, sleeping=True) for s in sleeps]
     behaviours += [parse_behaviour(f) for f in failures]
-    if jobs < 2 and any(b.error == KILLED for b in behaviours):
+    if not in_workers and any(b.error == KILLED for b in behaviours):
         raise click.UsageError("A worker process can be killed with --jobs 2 or more only.")
     return mocked(pipeline, behaviours)
+
+
+def needs_of(given: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read LABEL:NAME=VALUE of each, as the option --resource takes it."""
+    from workflow.marked_yaml import scalar
+
+    needs: dict[str, dict[str, Any]] = {}
+    for argument in given:
+        place, equals, value = argument.partition("=")
+        label, colon, name = place.partition(":")
+        if not (label and colon and name and equals):
+            raise click.UsageError(f"'{argument}' is not of the form LABEL:NAME=VALUE.")
+        needs.setdefault(label, {})[name] = scalar(value)
+    return needs
+
+
+def _look_into(error: Exception) -> None:
+    """Open the debugger in the frame that raised an error."""
+    import pdb  # noqa: T100 (that is what was asked for)
+
+    click.echo(
+        f"{type(error).__name__}: {error}\nThis is where it was raised; `q` goes on with the run.",
+        err=True,
+    )
+    pdb.post_mortem(error.__traceback__)
 
 
 def tell(report: Any, *, dry_run: bool, explain: bool) -> None:
@@ -195,5 +261,9 @@ def tell(report: Any, *, dry_run: bool, explain: bool) -> None:
             "they are home.",
             err=True,
         )
+    if report.profiles:
+        click.echo(f"What was called: python -m pstats {report.profiles[0]}")
+        for file in report.profiles[1:]:
+            click.echo(f"  of one task: {file}")
     if not dry_run:
         click.echo(f"Outputs are in '{report.run}'.")

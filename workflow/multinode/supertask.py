@@ -56,7 +56,7 @@ def run_by_geometry(
     """
     geometry = task.geometry(**inputs)
     chosen = placement or Placement.given() or Placement()
-    ranks = chosen.ranks or min(type(task).ranks, granted().cores)
+    ranks = chosen.ranks or min(task.ranks, granted().cores)
     ranks = max(1, min(ranks, len(geometry)))
     backend = chosen.backend if ranks > 1 else "threads"
     try:

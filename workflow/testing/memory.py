@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from registry.errors import did_you_mean
 from registry.identity import DataId, DatasetRef, uuid7
 from workflow.errors import MissingOutput, TaskError
-from workflow.task import Metadata
+from workflow.metadata import Metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
