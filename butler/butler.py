@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 from backbone import files
 from backbone.sending import stage_for_dataset
-from butler import adopting, cameras, exchange, ingest, removal, replicas, skymaps, storing
+from butler import (
+    adopting,
+    archives,
+    cameras,
+    exchange,
+    ingest,
+    removal,
+    replicas,
+    skymaps,
+    storing,
+)
 from butler import transfer as transferring
 from butler.collections import Collections
 from butler.deciding import Policy
@@ -509,6 +519,21 @@ class Butler(Questions):
             on_error=on_error,
             progress=progress,
         )
+
+    def ingest_named(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        dataset_type: str,
+        *,
+        run: str | None = None,
+        **options: Any,
+    ) -> ingest.Ingested:
+        """Take in files whose names tell what they are; see `butler.archives.ingest_named`."""
+        return archives.ingest_named(self, paths, dataset_type, run=run or self.run, **options)
+
+    def find_files(self, name: str) -> list[tuple[DatasetRef, str]]:
+        """Find the datasets of a file by its name; see `butler.archives.find_files`."""
+        return archives.find_files(self, name)
 
     def certify(self, collection: str, refs: Sequence[DatasetRef], timespan: Timespan) -> None:
         """Certify calibrations, those of inputs too; see `registry.calibrations.certify`."""

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from butler.butler import Butler
     from butler.instrument import FileGroup, InstrumentDefinition, Observation
 
-__all__ = ["Ingested", "ingest_raws"]
+__all__ = ["BATCH", "Ingested", "Item", "found_files", "ingest_raws", "take"]
 
 BATCH = 500
 """Files that are registered in one transaction."""
@@ -73,7 +73,9 @@ class Ingested:
 
 
 @dataclass(slots=True)
-class _Item:
+class Item:
+    """A dataset that is to be, and what was made of its files."""
+
     observation: Observation
     definition: InstrumentDefinition
     ref: DatasetRef
@@ -130,10 +132,10 @@ def ingest_raws(
             "skyspine instrument register REPO FILE"
         )
     result = Ingested()
-    groups = _sorted_out(_found(paths), definitions, result)
+    groups = _sorted_out(found_files(paths), definitions, result)
     total = len(groups)
     for start in range(0, total, BATCH):
-        batch: list[_Item] = []
+        batch: list[Item] = []
         for definition, group in groups[start : start + BATCH]:
             try:
                 batch.append(_translated(definition, group, run))
@@ -141,13 +143,20 @@ def ingest_raws(
                 result.errors.append((group.path, error))
                 if on_error == "stop":
                     raise
-        _take(butler, batch, transfer, on_error, result)
+        take(butler, batch, transfer, on_error, result)
         if progress is not None:
             progress(min(start + BATCH, total), total)
     return result
 
 
-def _found(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+def found_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """List files, and those in folders, each once.
+
+    Raises
+    ------
+    IngestError
+        If one is not there, or there is none.
+    """
     found: list[Path] = []
     for given in map(Path, paths):
         if given.is_dir():
@@ -181,7 +190,7 @@ def _sorted_out(
     ]
 
 
-def _translated(definition: InstrumentDefinition, group: FileGroup, run: str) -> _Item:
+def _translated(definition: InstrumentDefinition, group: FileGroup, run: str) -> Item:
     try:
         observation = definition.observe(group)
     except OSError as error:
@@ -193,17 +202,15 @@ def _translated(definition: InstrumentDefinition, group: FileGroup, run: str) ->
     ref = DatasetRef(
         uuid7(), spec.dataset_type, spec.dataset_type.data_id(observation.data_id), target
     )
-    return _Item(observation, definition, ref)
+    return Item(observation, definition, ref)
 
 
-def _take(
-    butler: Butler, batch: list[_Item], transfer: str, on_error: str, result: Ingested
-) -> None:
+def take(butler: Butler, batch: list[Item], transfer: str, on_error: str, result: Ingested) -> None:
     """Stage and register a batch."""
     batch = _without_present(butler, batch, result)
     staged: list[StagedFile] = []
     with butler.cleaning(staged):
-        ready: list[_Item] = []
+        ready: list[Item] = []
         for item in batch:
             try:
                 _stage(butler, item, transfer)
@@ -223,7 +230,7 @@ def _take(
 
 def _register(
     butler: Butler,
-    ready: list[_Item],
+    ready: list[Item],
     staged: list[StagedFile],
     result: Ingested,
     *,
@@ -269,9 +276,9 @@ def _remove(sources: Sequence[Path]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _without_present(butler: Butler, batch: list[_Item], result: Ingested) -> list[_Item]:
+def _without_present(butler: Butler, batch: list[Item], result: Ingested) -> list[Item]:
     """Leave out what is in already, and second files of the same identity."""
-    keep: list[_Item] = []
+    keep: list[Item] = []
     seen: dict[Any, Path] = {}
     for (run, kind), items in _by_run_and_type(batch).items():
         with butler.registry.read() as connection:
@@ -303,18 +310,19 @@ def _without_present(butler: Butler, batch: list[_Item], result: Ingested) -> li
     return keep
 
 
-def _by_run_and_type(batch: Sequence[_Item]) -> dict[tuple[str, Any], list[_Item]]:
-    grouped: dict[tuple[str, Any], list[_Item]] = {}
+def _by_run_and_type(batch: Sequence[Item]) -> dict[tuple[str, Any], list[Item]]:
+    grouped: dict[tuple[str, Any], list[Item]] = {}
     for item in batch:
         grouped.setdefault((item.ref.run, item.ref.dataset_type), []).append(item)
     return grouped
 
 
-def _stage(butler: Butler, item: _Item, transfer: str) -> None:
+def _stage(butler: Butler, item: Item, transfer: str) -> None:
     observation = item.observation
-    spec = item.definition.dataset_types[observation.dataset_type]
-    storage = get_storage_class(spec.storage_class)
-    formatter = get_formatter(spec.formatter or storage.default_formatter)
+    spec = item.definition.dataset_types.get(observation.dataset_type)
+    storage = get_storage_class(item.ref.dataset_type.storage_class)
+    own = spec.formatter if spec is not None else None
+    formatter = get_formatter(own or storage.format_of(observation.path.name))
     how = butler.policy.decide(item.ref)
     components = observation.components or {"": observation.path}
     record = observation.exposure_record() if observation.exposure is not None else {}
@@ -355,7 +363,7 @@ def _stage(butler: Butler, item: _Item, transfer: str) -> None:
         )
 
 
-def _record(connection: sa.Connection, items: Sequence[_Item], where: str) -> None:
+def _record(connection: sa.Connection, items: Sequence[Item], where: str) -> None:
     _insert_dimensions(connection, items)
     for (run, kind), members in _by_run_and_type(items).items():
         datasets.insert_datasets(
@@ -375,7 +383,7 @@ def _record(connection: sa.Connection, items: Sequence[_Item], where: str) -> No
     settle([file for item in items for file in item.staged])
 
 
-def _insert_dimensions(connection: sa.Connection, items: Sequence[_Item]) -> None:
+def _insert_dimensions(connection: sa.Connection, items: Sequence[Item]) -> None:
     observations = [i.observation for i in items]
     nights = {
         (o.instrument, o.day_obs): i.definition.day_obs_record(o.day_obs)

@@ -371,6 +371,17 @@ class Questions:
             return self.default_collections
         return [given] if isinstance(given, str) else list(given)
 
+    def complete_data_id(self, kind: DatasetType, given: Mapping[str, Any]) -> DataId:
+        """Complete a data ID for a dataset of one type, from whatever names are given.
+
+        Raises
+        ------
+        InvalidDataId
+            If it lacks keys all the same, or could mean several things.
+        """
+        full = self._completed(kind, given)
+        return kind.data_id({k: v for k, v in full.items() if k in kind.dimensions})
+
     def _completed(self, kind: DatasetType, given: Mapping[str, Any]) -> DataId:
         """Complete a data ID, and translate its names; see `butler.naming.complete`."""
         if naming.is_complete(kind, given):

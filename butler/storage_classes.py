@@ -162,6 +162,13 @@ class StorageClass:
             )
         return found
 
+    def format_of(self, name: str) -> str:
+        """Name the format of a file that somebody else has made, by the ending of its name."""
+        known = [one for one in (self.default_formatter, *self.others) if one]
+        endings = [(get_formatter(one).extension, one) for one in known]
+        fitting = [(len(e), one) for e, one in endings if e and name.endswith(e)]
+        return max(fitting, key=lambda f: f[0])[1] if fitting else known[0]
+
     def component_class(self, name: str) -> StorageClass:
         """Give the storage class of a component.
 

@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "db": ("databases", "Create, upgrade, inspect the schema of a database."),
     "instrument": ("cameras", "Register cameras."),
     "ingest-raws": ("cameras", "Take raw files in."),
+    "ingest-named": ("archives", "Take files in whose names tell what they are."),
+    "find-file": ("archives", "Find the dataset of a file by its name."),
     "skymap": ("skymaps", "Divide the sky into tracts and patches."),
     "load-exposures": ("logs", "Load the exposures of an observing log."),
     "certify": ("calibrations", "Declare over which time calibrations hold."),

@@ -25,8 +25,10 @@ from butler.instrument.filenames import FileNames
 from butler.instrument.kept import with_kept_tables
 from butler.instrument.observation import FileGroup, Observation
 from butler.instrument.parts import AUTOMATIC, Detector
+from butler.instrument.reverse import NameReader
 from butler.instrument.schema import check
 from butler.instrument.source import Document, read_document, read_document_file, text_of
+from butler.instrument.templates import PATH_FIELDS, PathTemplate
 from butler.instrument.times import day_obs_of, night_bounds
 from butler.instrument.translation import Translation
 from registry.errors import did_you_mean
@@ -97,6 +99,7 @@ class InstrumentDefinition:
         self.files = FileNames(self.name, parts.kinds, parts.ignored)
         self.aliases = parts.aliases
         self._expansion = Expansion(self, parts.expand)
+        self._readers: dict[tuple[str, str | None], NameReader] = {}
 
     @classmethod
     def from_yaml(cls, source: str | Path) -> InstrumentDefinition:
@@ -318,6 +321,62 @@ class InstrumentDefinition:
             if detector is not None:
                 merged = {"detector_name": detector.name, "raft": detector.raft, **merged}
         return template.format(merged)
+
+    def read_name(
+        self, path: str | Path, dataset_type: str, template: str | None = None
+    ) -> dict[str, Any]:
+        """Read out of a file's name what it is, without looking into the file.
+
+        Parameters
+        ----------
+        path : path-like
+            In whatever folder; the template must make its end.
+        dataset_type : str
+            Its template, or the default one, is taken.
+        template : str, optional
+            Another template, for names that were made elsewhere.
+
+        Returns
+        -------
+        dict
+            The fields of the template, ``instrument`` among them; see `expand`.
+
+        Raises
+        ------
+        UnmatchedFile
+            If the template makes no such name, or it can be read in two ways.
+        UnsafePath
+            If the template is none, or cannot be read back.
+        """
+        return self._reader(dataset_type, template).read(Path(path)) | {"instrument": self.name}
+
+    def name_template(self, dataset_type: str, template: str | None = None) -> str:
+        """Give the template by which `read_name` reads.
+
+        Raises
+        ------
+        UnsafePath
+            If it is none, or cannot be read back.
+        """
+        return self._reader(dataset_type, template).text
+
+    def _reader(self, dataset_type: str, template: str | None) -> NameReader:
+        key = (dataset_type, template)
+        if key not in self._readers:
+            own = self.templates.get(dataset_type) or self.templates["default"]
+            made = own if template is None else PathTemplate(template)
+            if template is not None:
+                made.check_fields([*PATH_FIELDS, *self.keys])
+            known = {"dataset_type": dataset_type, "instrument": self.name}
+            integers = [name for name, kind in self.keys.items() if kind is int]
+            choices = {
+                "detector_name": {n for d in self.detectors for n in (d.name, *d.aliases)},
+                "raft": {d.raft for d in self.detectors if d.raft},
+                "physical_filter": {n for f in self.filters for n in (f.name, *f.aliases)},
+                "band": {f.band for f in self.filters if f.band},
+            }
+            self._readers[key] = NameReader(made, known, integers, choices)
+        return self._readers[key]
 
     # Nights, detectors, filters.
 

@@ -23,7 +23,16 @@ from registry.errors import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["DEFAULT_TEMPLATE", "PATH_FIELDS", "PathTemplate", "decode", "encode"]
+__all__ = [
+    "DEFAULT_TEMPLATE",
+    "PATH_FIELDS",
+    "Field",
+    "Literal",
+    "Optional",
+    "PathTemplate",
+    "decode",
+    "encode",
+]
 
 PATH_FIELDS = (
     "run",
@@ -98,19 +107,25 @@ def decode(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Literal:
+class Literal:
+    """A text that stands in every path."""
+
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
+class Field:
+    """A field and its format."""
+
     name: str
     spec: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Optional:
-    parts: tuple[_Literal | _Field, ...]
+class Optional:
+    """What is left out when a field in it is absent."""
+
+    parts: tuple[Literal | Field, ...]
 
 
 class PathTemplate:
@@ -135,9 +150,9 @@ class PathTemplate:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._parts = _parsed(text)
-        self.fields = tuple(dict.fromkeys(f.name for f in _fields(self._parts)))
-        self.required = tuple(dict.fromkeys(p.name for p in self._parts if isinstance(p, _Field)))
+        self.parts = _parsed(text)
+        self.fields = tuple(dict.fromkeys(f.name for f in _fields(self.parts)))
+        self.required = tuple(dict.fromkeys(p.name for p in self.parts if isinstance(p, Field)))
 
     def check_fields(self, known: Iterable[str]) -> None:
         """Make sure that every field is one that a dataset can have.
@@ -185,12 +200,12 @@ class PathTemplate:
             )
         return "/".join(parts)
 
-    def _pieces(self, present: Mapping[str, Any]) -> Iterator[_Literal | _Field]:
-        for part in self._parts:
-            if isinstance(part, _Optional):
-                if all(f.name in present for f in part.parts if isinstance(f, _Field)):
+    def _pieces(self, present: Mapping[str, Any]) -> Iterator[Literal | Field]:
+        for part in self.parts:
+            if isinstance(part, Optional):
+                if all(f.name in present for f in part.parts if isinstance(f, Field)):
                     yield from part.parts
-            elif isinstance(part, _Field) and part.name not in present:
+            elif isinstance(part, Field) and part.name not in present:
                 raise UnsafePath(
                     f"The template {self.text!r} needs {part.name}, which this dataset has not; "
                     "put the field into square brackets, or give the dataset type a template of "
@@ -200,9 +215,9 @@ class PathTemplate:
                 yield part
 
 
-def _rendered(i: int, pieces: list[_Literal | _Field], present: Mapping[str, Any]) -> str:
+def _rendered(i: int, pieces: list[Literal | Field], present: Mapping[str, Any]) -> str:
     piece = pieces[i]
-    if isinstance(piece, _Literal):
+    if isinstance(piece, Literal):
         return piece.text
     text = _value_text(piece.name, piece.spec, present)
     if piece.name == "run":
@@ -220,18 +235,16 @@ def _suffix(text: str) -> str:
     return "".join(f".{encode(part)}" for part in text.split(".") if part)
 
 
-def _ambiguous_separator(
-    i: int, pieces: list[_Literal | _Field], present: Mapping[str, Any]
-) -> str:
+def _ambiguous_separator(i: int, pieces: list[Literal | Field], present: Mapping[str, Any]) -> str:
     """Give the letter that could be taken for the end of this text: what the next text follows."""
-    name = pieces[i].name if isinstance(pieces[i], _Field) else ""  # type: ignore[union-attr]
+    name = pieces[i].name if isinstance(pieces[i], Field) else ""  # type: ignore[union-attr]
     if not isinstance(present[name], str):
         return ""
-    if any(isinstance(p, _Field) and p.name == name for p in pieces[:i]):
+    if any(isinstance(p, Field) and p.name == name for p in pieces[:i]):
         return ""  # it has stood before, so that the reader knows it
     separator = ""
     for piece in pieces[i + 1 :]:
-        if isinstance(piece, _Literal):
+        if isinstance(piece, Literal):
             if "/" in piece.text:
                 return ""
             separator = separator or piece.text[0]
@@ -261,17 +274,17 @@ def _short(part: str) -> str:
     return f"{part[: _MAX_NAME - 30]}%~{digest}{part[-8:] if '.' in part[-8:] else ''}"
 
 
-def _fields(parts: Iterable[_Literal | _Field | _Optional]) -> Iterator[_Field]:
+def _fields(parts: Iterable[Literal | Field | Optional]) -> Iterator[Field]:
     for part in parts:
-        if isinstance(part, _Optional):
+        if isinstance(part, Optional):
             yield from _fields(part.parts)
-        elif isinstance(part, _Field):
+        elif isinstance(part, Field):
             yield part
 
 
-def _parsed(text: str) -> tuple[_Literal | _Field | _Optional, ...]:
-    parts: list[_Literal | _Field | _Optional] = []
-    group: list[_Literal | _Field] | None = None
+def _parsed(text: str) -> tuple[Literal | Field | Optional, ...]:
+    parts: list[Literal | Field | Optional] = []
+    group: list[Literal | Field] | None = None
     at = 0
     while at < len(text):
         match = _TOKEN.match(text, at)
@@ -287,11 +300,11 @@ def _parsed(text: str) -> tuple[_Literal | _Field | _Optional, ...]:
                 )
             group = []
         elif closing:
-            if group is None or not any(isinstance(p, _Field) for p in group):
+            if group is None or not any(isinstance(p, Field) for p in group):
                 raise UnsafePath(
                     f"The template {text!r} has a ']' without '[' and field at character {at + 1}."
                 )
-            parts.append(_Optional(tuple(group)))
+            parts.append(Optional(tuple(group)))
             group = None
         else:
             (parts if group is None else group).append(_piece(text, name, spec, literal))
@@ -299,7 +312,7 @@ def _parsed(text: str) -> tuple[_Literal | _Field | _Optional, ...]:
     if group is not None:
         raise UnsafePath(f"The template {text!r} has a '[' that is not closed.")
     _check_separated(text, list(_flat(parts)))
-    literals = "".join(p.text if isinstance(p, _Literal) else "x" for p in _flat(parts))
+    literals = "".join(p.text if isinstance(p, Literal) else "x" for p in _flat(parts))
     if literals.startswith("/") or any(part in {"", ".", ".."} for part in literals.split("/")):
         raise UnsafePath(
             f"The template {text!r} leads out of the repository: write it relative, without '..'."
@@ -307,11 +320,11 @@ def _parsed(text: str) -> tuple[_Literal | _Field | _Optional, ...]:
     return tuple(parts)
 
 
-def _check_separated(text: str, pieces: list[_Literal | _Field]) -> None:
+def _check_separated(text: str, pieces: list[Literal | Field]) -> None:
     for i, piece in enumerate(pieces[1:]):
         before = pieces[i]
-        if isinstance(piece, _Field) and (
-            isinstance(before, _Field) or (i and before.text.isdigit())
+        if isinstance(piece, Field) and (
+            isinstance(before, Field) or (i and before.text.isdigit())
         ):
             raise UnsafePath(
                 f"The template {text!r} puts {{{piece.name}}} right behind another field: two "
@@ -320,15 +333,15 @@ def _check_separated(text: str, pieces: list[_Literal | _Field]) -> None:
             )
 
 
-def _flat(parts: Iterable[_Literal | _Field | _Optional]) -> Iterator[_Literal | _Field]:
+def _flat(parts: Iterable[Literal | Field | Optional]) -> Iterator[Literal | Field]:
     for part in parts:
-        if isinstance(part, _Optional):
+        if isinstance(part, Optional):
             yield from part.parts
         else:
             yield part
 
 
-def _piece(text: str, name: str | None, spec: str | None, literal: str | None) -> _Literal | _Field:
+def _piece(text: str, name: str | None, spec: str | None, literal: str | None) -> Literal | Field:
     if name is None:
         literal = literal or ""
         bad = sorted({c for c in literal if c != "/" and (ord(c) > 126 or ord(c) not in _SAFE)})
@@ -336,9 +349,9 @@ def _piece(text: str, name: str | None, spec: str | None, literal: str | None) -
             raise UnsafePath(
                 f"The template {text!r} holds {''.join(bad)!r}, which no path should hold."
             )
-        return _Literal(literal)
+        return Literal(literal)
     if spec and not _SPEC.fullmatch(spec):
         raise UnsafePath(
             f"The template {text!r} formats {name} as {spec!r}; write for example {{{name}:02d}}."
         )
-    return _Field(name.strip(), spec or "")
+    return Field(name.strip(), spec or "")

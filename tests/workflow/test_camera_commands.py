@@ -92,3 +92,24 @@ def test_the_page_on_adding_a_camera_as_it_stands(
     assert outputs[4].startswith("2 datasets into 'MyCam/raw'; 1 were there")
     assert "filters[Johnson V].aliases: ['V'] became ['V', 'Vis']" in outputs[5]
     assert "3 raw" in outputs[7]
+
+
+def test_names_of_an_archive(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    repo, archive = tmp_path / "repo", tmp_path / "archive"
+    with Butler.create(repo) as butler:
+        butler.register_instrument("demo")
+        butler.register_dataset_type("note", ("instrument", "detector"), "StructuredDataDict")
+    archive.mkdir()
+    for n in (1, 2):
+        (archive / f"ccd-{n:03d}.json").write_text(f'{{"n": {n}}}')
+    command = ("ingest-named", repo, "note", archive, "--template", "ccd-{detector:03d}")
+    status, out, _ = run(capsys, *command, "--dry-run")
+    assert status == 0
+    assert "{instrument: 'DemoCam', detector: 2}" in out
+    assert run(capsys, *command)[0] == 2
+    status, out, err = run(capsys, *command, "--run", "arc")
+    assert (status, out, err) == (0, "2 datasets into 'arc'; 0 were there, 0 refused.\n", "")
+    status, out, _ = run(capsys, "find-file", repo, "ccd-002.json", "--format", "json")
+    (found,) = json.loads(out)
+    assert (status, found["path"]) == (0, str(archive / "ccd-002.json"))
+    assert run(capsys, "find-file", repo, "ccd-003.json")[0] == 1
