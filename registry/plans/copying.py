@@ -23,7 +23,7 @@ from registry.schema.files import endpoint, file, replica, site
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["HOME", "copy_graph"]
 
@@ -101,17 +101,28 @@ def _data_ids(given: sa.Select[Any], read: Any, quanta: Any) -> sa.CompoundSelec
     )
 
 
-def _parts(source: sa.Connection, statement: Any) -> Iterator[list[dict[str, Any]]]:
-    """Read an answer piecemeal."""
-    answer = source.execute(statement, execution_options={"yield_per": CHUNK})
-    for part in answer.mappings().partitions(CHUNK):
-        yield [dict(row) for row in part]
+_PLAIN = (sa.Integer, sa.String, sa.Float)
+"""Types whose values pass as they are."""
 
 
 def _copy(source: sa.Connection, target: sa.Connection, table: sa.Table, *conditions: Any) -> None:
+    """Copy rows of a table by the thousand, with values as the driver of SQLite takes them."""
     columns = [column for column in table.columns if column.computed is None]
-    for part in _parts(source, sa.select(*columns).where(*conditions)):
-        insert_rows(target, table, part)
+    compiled = sa.insert(table).compile(target, column_keys=[c.name for c in columns])
+    converted = [
+        (n, convert)
+        for n, column in enumerate(columns)
+        if not isinstance(column.type, _PLAIN)
+        and (convert := column.type.dialect_impl(target.dialect).bind_processor(target.dialect))
+    ]
+    answer = source.execute(
+        sa.select(*columns).where(*conditions), execution_options={"yield_per": CHUNK}
+    )
+    for part in answer.partitions(CHUNK):
+        whole = [list(values) for values in zip(*part, strict=True)]
+        for n, convert in converted:
+            whole[n] = [None if v is None else convert(v) for v in whole[n]]
+        target.exec_driver_sql(str(compiled), list(zip(*whole, strict=True)))
 
 
 def _identity(source: sa.Connection, target: sa.Connection) -> None:
