@@ -221,7 +221,13 @@ def load(registry: Registry, name: str, version: int | None = None) -> Instrumen
         if version in texts:
             return _parsed(texts[version])
         if texts:
-            raise UnknownDimensionValue("version", f"{version}", map(str, texts), of=name)
+            raise UnknownDimensionValue(
+                "version",
+                f"{version}",
+                map(str, texts),
+                of=name,
+                remedy=f"`skyspine instrument history REPO {name}` lists them.",
+            )
     definition = find(registry, name)
     if definition is None:
         raise UnknownDimensionValue("definition", name, remedy=_REMEDY)

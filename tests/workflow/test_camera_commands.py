@@ -63,6 +63,7 @@ def test_versions(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     status, _, err = run(capsys, "instrument", "show", repo, "DemoCam", "--version", 9)
     assert status == 1
     assert "There is no version '9' of DemoCam" in err
+    assert "`skyspine instrument history REPO DemoCam` lists them." in err
 
 
 def test_the_page_on_adding_a_camera_as_it_stands(
@@ -113,3 +114,7 @@ def test_names_of_an_archive(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     (found,) = json.loads(out)
     assert (status, found["path"]) == (0, str(archive / "ccd-002.json"))
     assert run(capsys, "find-file", repo, "ccd-003.json")[0] == 1
+    (archive / "ccd-077.json").write_text("{}")
+    status, _, err = run(capsys, *command, "--run", "arc")
+    assert status == 1
+    assert f"{archive / 'ccd-077.json'}: There is no detector '77' of DemoCam" in err

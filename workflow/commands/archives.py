@@ -60,8 +60,9 @@ def ingest_named(
             show(rows, "table")
             return 1 if any(row["problem"] for row in rows) else 0
         result = butler.ingest_named(paths, dataset_type, run=run, transfer=transfer, **naming)
-    for _, error in result.errors:
-        click.echo(str(error), err=True)
+    for path, error in result.errors:
+        told = str(error)
+        click.echo(told if str(path) in told else f"{path}: {told}", err=True)
     click.echo(
         f"{len(result.refs)} datasets into '{run}'; {len(result.present)} were there, "
         f"{len(result.errors)} refused."
