@@ -28,7 +28,14 @@ from registry.provenance.graphs import reached_sql
 from registry.schema.calibrations import calibration, calibration_fact
 from registry.schema.collections import collection, collection_chain, tagged
 from registry.schema.identity import dataset, dataset_type
-from registry.schema.plans import given_quantum, graph_file, reused_dataset, task_connection
+from registry.schema.plans import (
+    given_quantum,
+    graph_file,
+    planned_run,
+    reused_dataset,
+    task_connection,
+    task_need,
+)
 from registry.schema.provenance import (
     config_history,
     foreign_dataset,
@@ -359,8 +366,14 @@ def _remove_quanta(connection: sa.Connection, runs: Sequence[int], kept: set[uui
     left = sa.exists().where(quantum.c.task_id == task.c.id)
     empty = connection.execute(sa.select(task.c.id).where(task.c.run_id.in_(runs), ~left))
     keys = list(empty.scalars())
-    for column in (config_history.c.task_id, task_connection.c.task_id, reused_dataset.c.task_id):
+    for column in (
+        config_history.c.task_id,
+        task_connection.c.task_id,
+        reused_dataset.c.task_id,
+        task_need.c.task_id,
+    ):
         connection.execute(sa.delete(column.table).where(column.in_(keys)))
+    connection.execute(sa.delete(planned_run).where(planned_run.c.run_id.in_(runs)))
     gave = sa.exists().where(given_quantum.c.graph_id == graph_file.c.id)
     connection.execute(sa.delete(graph_file).where(graph_file.c.run_id.in_(runs), ~gave))
     connection.execute(sa.delete(task).where(task.c.id.in_(keys)))

@@ -46,6 +46,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "remove-runs": ("transferring", "Remove runs, after telling what depends on them."),
     "run": ("running", "Run a pipeline on processes of this machine."),
     "graph": ("graphs", "Take quanta away in a file, execute them there, bring them home."),
+    "plan": ("planning", "Tell what a planned run will take, and what may begin."),
+    "execute-quantum": ("planning", "Execute one quantum of a planned run."),
     "log": ("log_records", "Read what tasks logged, by run, quantum, data and level."),
     "prune-log": ("log_records", "Delete old log records."),
     "pipeline": ("pipelines", "Show, check and draw a pipeline."),

@@ -20,7 +20,7 @@ from butler.butler import Butler
 from butler.errors import GraphFileError
 from registry import collections, datasets, plans, provenance
 from registry.errors import InvalidState, UnknownCollection
-from workflow import environment, profiles, recorded_configs
+from workflow import environment, profiles, recorded_configs, recorded_pipelines
 from workflow.adjusting import adjust
 from workflow.certifying import certify_run
 from workflow.errors import WorkflowError
@@ -376,6 +376,15 @@ class Runner:
             plans.drop_unwanted(connection, planned, self.mode.only) if self.mode.only else {}
         )
         self.tasks = {t.id: t for t in planned}
+        recorded_pipelines.record(
+            connection,
+            run,
+            self.pipeline,
+            keys,
+            output=self.output,
+            inputs=self.inputs,
+            where=self.where,
+        )
         spared = {(label, "existing"): n for label, n in existing.items() if n}
         spared |= {(label, "unwanted"): n for label, n in unwanted.items()}
         return provenance.record_environment(connection, *environment.current()), spared

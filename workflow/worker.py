@@ -69,6 +69,10 @@ class Result:
         For failed the class and text of the error; for done what kept it from being complete.
     trace : str
         The traceback, for failed.
+    kind : str or None
+        What kind of error it was (`workflow.errors.kind_of`).
+    not_taken : bool
+        Whether another process has it, so that nothing was done here.
     """
 
     quantum: Quantum
@@ -76,6 +80,8 @@ class Result:
     made: tuple[DatasetRef, ...] = ()
     error: str = ""
     trace: str = ""
+    kind: str | None = None
+    not_taken: bool = False
 
 
 class Context:
@@ -268,7 +274,7 @@ class Worker:
         try:
             database.transact(provenance.start, quantum.id, self._environment_id, *self._by)
         except InvalidState as error:
-            return Result(quantum, "failed", error=str(error))
+            return Result(quantum, "failed", error=str(error), not_taken=True)
         task = self._tasks[quantum.label]
         context = Context(self.butler, task, quantum)
         began, cpu = time.perf_counter(), time.process_time()
@@ -291,8 +297,11 @@ class Worker:
             self._end(quantum, outcome)
             told = f"{type(error).__name__}: {error}"
             _log.exception("Failed: %s", told, extra={TOLD: True})
-            return Result(quantum, "failed", error=told, trace=traceback.format_exc())
-        return Result(quantum, "done", made, error=str(partly or ""))
+            return Result(
+                quantum, "failed", error=told, trace=traceback.format_exc(), kind=kind_of(error)
+            )
+        kind = None if partly is None else kind_of(partly)
+        return Result(quantum, "done", made, error=str(partly or ""), kind=kind)
 
     def _run(self, instance: SuperTask, context: Context) -> PartialOutputs | None:
         """Run the task; what it had put when it gave up on the rest is kept."""

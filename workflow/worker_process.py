@@ -169,11 +169,9 @@ class WorkerProcess:
         return dict(told)
 
 
-def _result(
-    quantum: Quantum, state: str, made: Sequence[uuid.UUID], error: str, trace: str
-) -> Result:
+def _result(quantum: Quantum, state: str, made: Sequence[uuid.UUID], *how: Any) -> Result:
     refs: dict[uuid.UUID, DatasetRef] = {r.id: r for o in quantum.outputs.values() for r in o}
-    return Result(quantum, state, tuple(refs[i] for i in made), error, trace)
+    return Result(quantum, state, tuple(refs[i] for i in made), *how)
 
 
 def serve(connection: Connection, order: Order) -> None:
@@ -197,7 +195,8 @@ def serve(connection: Connection, order: Order) -> None:
                     done = worker.execute(quantum)
                 made = [ref.id for ref in done.made]
                 took = time.perf_counter() - began
-                connection.send((done.state, made, done.error, done.trace, took))
+                told = (done.state, made, done.error, done.trace, done.kind, done.not_taken)
+                connection.send((*told, took))
         connection.send(worker.profiles)
     except EOFError:  # the process that gave the quanta is gone
         os._exit(1)

@@ -8,6 +8,7 @@ made, `blocking` what cannot run, `adjusting` what tasks leave out, `pruning` wh
 `building` does all of this in order. `reading` gives quanta as objects, `walking` those that may
 begin, and `reasons` sentences for those that may not. `giving` lets a part go away in a file,
 `copying` says what that holds, and `homecoming` brings back what became of it.
+`requests` keeps with what a run was planned, and `foreseeing` tells what it will take.
 Tables: `registry.schema.plans`.
 """
 
@@ -16,13 +17,23 @@ from __future__ import annotations
 from registry.plans.adjusting import leave_out, ready_quanta
 from registry.plans.building import count_quanta, has_reused, keep_promises, plan, unplan
 from registry.plans.copying import HOME, copy_graph
+from registry.plans.foreseeing import inputs_by_endpoint, to_stage, work_to_do
 from registry.plans.giving import GraphFile, give, graph_files, graph_of_file, take_back
 from registry.plans.lookups import Asked, LookupFunction
 from registry.plans.pruning import drop_unwanted
 from registry.plans.reading import Planned, read_planned
 from registry.plans.reasons import Blocked, blocked_quanta
+from registry.plans.requests import (
+    NotPlanned,
+    Request,
+    end_stage,
+    record_request,
+    request_of,
+    run_of,
+    task_keys,
+)
 from registry.plans.tasks import LooksUp, Makes, PlannedTask, Reads, Search
-from registry.plans.walking import next_ready, settle
+from registry.plans.walking import block_stranded, is_free, is_over, next_ready, settle
 
 __all__ = [
     "HOME",
@@ -32,25 +43,38 @@ __all__ = [
     "LooksUp",
     "LookupFunction",
     "Makes",
+    "NotPlanned",
     "Planned",
     "PlannedTask",
     "Reads",
+    "Request",
     "Search",
+    "block_stranded",
     "blocked_quanta",
     "copy_graph",
     "count_quanta",
     "drop_unwanted",
+    "end_stage",
     "give",
     "graph_files",
     "graph_of_file",
     "has_reused",
+    "inputs_by_endpoint",
+    "is_free",
+    "is_over",
     "keep_promises",
     "leave_out",
     "next_ready",
     "plan",
     "read_planned",
     "ready_quanta",
+    "record_request",
+    "request_of",
+    "run_of",
     "settle",
     "take_back",
+    "task_keys",
+    "to_stage",
     "unplan",
+    "work_to_do",
 ]

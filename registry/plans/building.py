@@ -70,7 +70,13 @@ def unplan(connection: sa.Connection, tasks: Sequence[PlannedTask], states: Sequ
     connection.execute(
         sa.update(quantum)
         .where(q.task_id.in_(ids), q.state.in_(others))
-        .values(state="ready", finished_at=None, exception_class=None, exception_message=None)
+        .values(
+            state="ready",
+            finished_at=None,
+            exception_class=None,
+            exception_message=None,
+            error_kind=None,
+        )
     )
 
 

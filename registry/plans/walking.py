@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from registry.plans.tasks import PlannedTask
 
-__all__ = ["TO_COME", "heirs", "next_ready", "settle"]
+__all__ = ["TO_COME", "block_stranded", "heirs", "is_free", "is_over", "next_ready", "settle"]
 
 TO_COME = ("ready", "running", "away")
 """The states of quanta whose outputs may still be made."""
@@ -59,6 +59,38 @@ def next_ready(
     """List the next quanta of a task, by identity, that may begin now."""
     asked = {"task": task_id, "after": after, "limit": limit}
     return list(connection.execute(_NEXT, asked).scalars())
+
+
+def is_free(connection: sa.Connection, quantum_id: uuid.UUID) -> bool:
+    """Tell whether a quantum waits for no other."""
+    found = connection.execute(
+        sa.select(quantum.c.id).where(quantum.c.id == quantum_id, _is_free())
+    )
+    return found.first() is not None
+
+
+def is_over(connection: sa.Connection, task_ids: Sequence[int]) -> bool:
+    """Tell whether all quanta of some tasks have ended or are blocked."""
+    left = sa.select(quantum.c.id).where(
+        quantum.c.task_id.in_(task_ids), quantum.c.state.in_(TO_COME)
+    )
+    return connection.execute(left.limit(1)).first() is None
+
+
+def block_stranded(connection: sa.Connection, tasks: Sequence[PlannedTask]) -> int:
+    """Block the quanta that wait for nothing any more and have too little; tell how many.
+
+    Parameters
+    ----------
+    tasks : sequence of PlannedTask
+        Each after those whose outputs it reads.
+    """
+    return sum(
+        block_unmade(connection, task, reads, _is_free())
+        for task in tasks
+        for reads in task.reads
+        if reads.maker is not None
+    )
 
 
 def heirs(connection: sa.Connection, ended: Sequence[uuid.UUID]) -> dict[uuid.UUID, int]:

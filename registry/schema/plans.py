@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from registry.schema.dimensions import NAME
-from registry.schema.types import BigId, SmallId, UtcDateTime, table
+from registry.schema.types import BigId, Json, LongText, SmallId, UtcDateTime, table
 
 CAUSES = (
     "too_few",
@@ -173,3 +173,58 @@ given_quantum = table(
 )
 # What of this file has not come home yet?
 sa.Index("ix_given_quantum_graph", given_quantum.c.graph_id, given_quantum.c.state)
+
+planned_run = table(
+    "planned_run",
+    sa.Column(
+        "run_id",
+        SmallId,
+        sa.ForeignKey("collection.id"),
+        primary_key=True,
+        comment="RUN collection",
+    ),
+    sa.Column("output", sa.String(255), nullable=False, comment="CHAINED collection that has it"),
+    sa.Column("inputs", Json, nullable=False, comment="Collections that are searched, in order"),
+    sa.Column("selection", sa.Text, nullable=False, comment="Expression that the inputs fulfil"),
+    sa.Column(
+        "pipeline", LongText, nullable=False, comment="The tasks as they were resolved, as JSON"
+    ),
+    sa.Column("n_stages", SmallId, nullable=False, comment="Stages: each certifies for the next"),
+    sa.Column(
+        "n_stages_done", SmallId, nullable=False, comment="Stages whose calibrations are certified"
+    ),
+    sa.Column("planned_at", UtcDateTime, nullable=False, comment="When it was planned last, UTC"),
+    sa.Column("planned_by", sa.String(255), nullable=False, comment="Account that planned it"),
+    sa.CheckConstraint("n_stages_done BETWEEN 0 AND n_stages", name="stages"),
+    comment="With what a run was planned, so that any engine can execute it.",
+)
+
+task_need = table(
+    "task_need",
+    sa.Column("task_id", SmallId, sa.ForeignKey("task.id"), primary_key=True, comment="Task"),
+    sa.Column("ranks", SmallId, nullable=False, comment="Ranks that a quantum can make use of"),
+    sa.Column("cores", SmallId, nullable=False, comment="Cores of each rank"),
+    sa.Column(
+        "memory_per_core_mib",
+        SmallId,
+        nullable=False,
+        comment="What it may use for each core [MiB]; 0: nobody said",
+    ),
+    sa.Column(
+        "walltime_guess_s",
+        sa.Double,
+        nullable=False,
+        comment="How long a usual quantum takes [s]; 0: nobody said",
+    ),
+    sa.Column(
+        "timeout_s",
+        sa.Double,
+        nullable=False,
+        comment="After how long it is given up [s]; 0: never",
+    ),
+    sa.CheckConstraint("ranks >= 1 AND cores >= 1", name="cores"),
+    sa.CheckConstraint(
+        "memory_per_core_mib >= 0 AND walltime_guess_s >= 0 AND timeout_s >= 0", name="limits"
+    ),
+    comment="What one quantum of a task of a run needs of the machine.",
+)

@@ -409,6 +409,7 @@ class Repository:
                      "host": "node1" if n % 2 else "node2", "pid": 1000 + n,
                      "exception_class": "ValueError" if failed else None,
                      "exception_message": "no source above the threshold" if failed else None,
+                     "error_kind": "error" if failed else None,
                      "metadata": None}
                 )  # fmt: skip
                 inputs += [

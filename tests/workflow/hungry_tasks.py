@@ -55,7 +55,7 @@ class BreakTask(HangTask):
     def run(self, frame: dict[str, Any]) -> Struct:
         """Give the frame, or raise."""
         key = "brightness" if frame["exposure"] == self.config.at else "value"
-        return Struct(result={"of": frame[key]})
+        return Struct(result={**frame, "of": frame[key]})
 
 
 class MeetConfig(Config):

@@ -103,7 +103,9 @@ if TYPE_CHECKING:
     "--dry-run", is_flag=True, help="Only count what would be run, and tell what would be blocked."
 )
 @click.option(
-    "--plan", is_flag=True, help="Plan the run and execute nothing: for skyspine graph export."
+    "--plan",
+    is_flag=True,
+    help="Plan the run and execute nothing: for skyspine plan and graph.",
 )
 @click.option("--explain", is_flag=True, help="Tell of each blocked quantum why it cannot run.")
 def run(
