@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from backbone import endpoints, files, remote_audit
+from backbone import endpoints, files, remote_audit, row_audit
 from backbone.endpoints import ROOT, Endpoint
 from backbone.errors import BackboneError
 from backbone.liveness import is_gone
@@ -139,6 +139,9 @@ def check(
     far: dict[Endpoint, _Far] = {where: _Far() for where in _remote_endpoints(database)}
     for row in rows:
         where = Endpoint(row.endpoint_id, row.name, row.root, bool(row.owned))
+        if where.in_tables:
+            report.n_copies += 1
+            continue
         if where.is_remote:
             far[where].rows.append(row)
             continue
@@ -191,6 +194,7 @@ def check(
         if repair:
             deleting += recorded_there.deleting
             emptied += [item.id for item in recorded_there.trash]
+    lost += _check_tables(database, report, repair, checksums)
     gone = [(r.id, r.host, r.pid) for r in running if is_gone(r.host, r.pid, r.started_at)]
     report.findings += [Finding("abandoned", f"quantum {i}", repair) for i, _, _ in gone]
     if repair:
@@ -260,6 +264,23 @@ def _check_far(
             there.remove(path)
         problem = "unfinished" if path.endswith(PART) else "orphan"
         report.findings.append(Finding(problem, there.url(path), repair))
+
+
+def _check_tables(
+    database: Database, report: Report, repair: bool, checksums: bool
+) -> list[tuple[int, int, str]]:
+    """Compare rows with what is recorded of them, and give what is lost of them."""
+    with database.snapshot() as connection:
+        different = row_audit.compare(connection, checksums=checksums)
+        orphans = row_audit.orphans(connection)
+    report.findings += [Finding(d.problem, d.what, repair) for d in different]
+    report.findings += [Finding("orphan", f"{name}/{key.hex}", repair) for name, key in orphans]
+    if repair and orphans:
+        database.transact(row_audit.remove_orphans, orphans)
+    return [
+        (d.file_id, d.endpoint_id, "lost" if d.problem == "missing" else "corrupt")
+        for d in different
+    ]
 
 
 def _age(since: dt.datetime) -> float:

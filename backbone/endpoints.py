@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DIRECT",
+    "IN_TABLES",
     "ROOT",
+    "TABLES",
     "Endpoint",
     "add",
     "key_of",
@@ -37,6 +39,10 @@ __all__ = [
 
 ROOT = "root"
 DIRECT = "direct"
+TABLES = "tables"
+"""The database itself: what is stored there lies as rows, see `backbone.rows`."""
+IN_TABLES = "table:"
+"""Its root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,11 @@ class Endpoint:
         """Whether it lies behind a URL."""
         return is_url(self.root)
 
+    @property
+    def in_tables(self) -> bool:
+        """Whether what it holds are rows in the database, and no files."""
+        return self.root == IN_TABLES
+
     def remote(self) -> Remote:
         """Open its URL."""
         return remote(self.name, self.root)
@@ -75,10 +86,16 @@ class Endpoint:
         Raises
         ------
         NotOnDisk
-            If it lies behind a URL.
+            If it lies behind a URL, or in a table of the database.
         """
         from pathlib import Path
 
+        if self.in_tables:
+            raise NotOnDisk(
+                f"{path.partition('/')[0]} is a table of the database, and a file is needed; what "
+                "lies there is had by a get, and goes to others as a file by an export or a "
+                "transfer."
+            )
         if self.is_remote:
             raise NotOnDisk(
                 f"{shown(self.root, path)} lies at the endpoint '{self.name}', and its path on "
@@ -131,6 +148,10 @@ def register(connection: sa.Connection, name: str, root: str, *, owned: bool = T
     if not name.isidentifier() and not name.replace("-", "_").replace(".", "_").isidentifier():
         raise EndpointConflict(
             f"'{name}' is no name for an endpoint; take letters, digits, '_', '-' and '.'."
+        )
+    if name == TABLES:
+        raise EndpointConflict(
+            f"'{TABLES}' is the database itself, where datasets lie as rows; take another name."
         )
     root = root.removeprefix("file://") if root.startswith("file:///") else root
     if is_url(root):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from backbone import endpoints
-from backbone.endpoints import Endpoint
+from backbone.endpoints import IN_TABLES, Endpoint
+from backbone.rows import forget as forget_rows
 from registry.database import (
     CHUNK,
     delete_among,
@@ -128,6 +129,8 @@ class Stored:
         """Write where the copy lies, for messages."""
         if self.endpoint.is_remote:
             return self.endpoint.remote().url(self.path)
+        if self.endpoint.in_tables:
+            return f"the table {self.path.partition('/')[0]}"
         return str(self.place(repository))
 
 
@@ -361,8 +364,7 @@ def end_deletion(connection: sa.Connection, file_ids: Sequence[int]) -> None:
     """Forget files whose copies are gone from storage."""
     given = rows_of(connection, [{"k": k} for k in file_ids], {"k": sa.BigInteger})
     delete_among(connection, replica.c.file_id, given.c.k, replica.c.state == "deleting")
-    kept = sa.select(replica.c.file_id).where(replica.c.file_id == file.c.id).exists()
-    delete_among(connection, file.c.id, given.c.k, ~kept)
+    _forget_without_copy(connection, given)
 
 
 def end_deletion_at(connection: sa.Connection, where: int, file_ids: Sequence[int]) -> None:
@@ -370,8 +372,17 @@ def end_deletion_at(connection: sa.Connection, where: int, file_ids: Sequence[in
     given = rows_of(connection, [{"k": k} for k in file_ids], {"k": sa.BigInteger})
     here = replica.c.endpoint_id == where
     delete_among(connection, replica.c.file_id, given.c.k, replica.c.state == "deleting", here)
+    _forget_without_copy(connection, given)
+
+
+def _forget_without_copy(connection: sa.Connection, given: sa.Subquery) -> None:
+    """Forget those of some files that have no copy, with the rows that they are."""
     kept = sa.select(replica.c.file_id).where(replica.c.file_id == file.c.id).exists()
-    delete_among(connection, file.c.id, given.c.k, ~kept)
+    left = sa.select(file.c.id).join_from(given, file, file.c.id == given.c.k).where(~kept)
+    keys = [{"k": k} for k in connection.execute(in_written_order(left)).scalars()]
+    gone = rows_of(connection, keys, {"k": sa.BigInteger})
+    forget_rows(connection, gone)
+    delete_among(connection, file.c.id, gone.c.k)
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,13 +432,14 @@ def discard(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> uuid.UUID:
             .join_from(given, file, file.c.dataset_id == given.c.id)
             .join(replica, replica.c.file_id == file.c.id)
             .join(endpoint, endpoint.c.id == replica.c.endpoint_id)
-            .where(endpoint.c.owned)
+            .where(endpoint.c.owned, endpoint.c.root != IN_TABLES)
         )
         columns = ["endpoint_id", "path", "batch", "since"]
         connection.execute(sa.insert(trash).from_select(columns, in_written_order(own)))
         asked = sa.select(file.c.id).join_from(given, file, file.c.dataset_id == given.c.id)
         keys = [{"k": k} for k in connection.execute(in_written_order(asked)).scalars()]
         gone = rows_of(connection, keys, {"k": sa.BigInteger})
+        forget_rows(connection, gone)
         delete_among(connection, replica.c.file_id, gone.c.k)
         delete_among(connection, file.c.id, gone.c.k)
     return batch

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from backbone import files
-from backbone.sending import stage_for_dataset
 from butler import (
     adopting,
     archives,
@@ -35,7 +34,7 @@ from butler.pending import Pending
 from butler.questions import Questions
 from butler.repository import Repository
 from butler.storage_classes import get_storage_class, storage_class_for
-from registry import datasets
+from registry import datasets, row_tables, site_migrations
 from registry.errors import (
     MissingDataset,
     UnknownDatasetType,
@@ -53,8 +52,10 @@ if TYPE_CHECKING:
 
     from backbone.staging import StagedFile
     from butler.deciding import Format
+    from butler.inputs import Place
     from butler.instrument import InstrumentDefinition
     from registry import removing
+    from registry.row_tables import RowTable
     from registry.timespan import Timespan
 
 __all__ = ["Butler", "Deferred"]
@@ -86,6 +87,8 @@ class Butler(Questions):
         If the folder holds no repository.
     WrongRevision
         If its database is behind or ahead of this code.
+    SiteBehind
+        If the repository has migrations of its own that were not run.
 
     Examples
     --------
@@ -119,6 +122,9 @@ class Butler(Questions):
         )
         self.run = run
         self.trusted = trusted
+        site = self.root / site_migrations.FOLDER
+        if site.is_dir():
+            self._require_tables(site)
         self._pending: ContextVar[Pending | None] = ContextVar("pending", default=None)
         if self._given_inputs and self.registry.database.writeable:
             try:
@@ -128,6 +134,14 @@ class Butler(Questions):
                 raise
         if run is not None and self.registry.database.writeable:
             self.registry.register_collection(run, "RUN")
+
+    def _require_tables(self, site: Path) -> None:
+        try:
+            with self.registry.read() as connection:
+                site_migrations.require_newest(connection, site, self.root)
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def create(cls, root: str | os.PathLike[str], db: str | None = None) -> Self:
@@ -344,37 +358,23 @@ class Butler(Questions):
         endpoint : str, optional
             Name of the storage of all; what the policy says of each by default.
         """
-        staged: list[StagedFile] = []
-        new: dict[str, list[files.NewFile]] = {}
-        with self.cleaning(staged):
+        content = storing.Content()
+        with self.cleaning(content.staged):
             for obj, ref in items:
-                get_storage_class(ref.dataset_type.storage_class).check(obj)
-                how = self.policy.decide(ref, format, endpoint)
-                writer, where = how.writer, how.endpoint
-                file = stage_for_dataset(where, self.root, how.stem(ref), ref.id, writer.extension)
-                staged.append(file)
-                cards = {"SKYS_ID": str(ref.id), "SKYS_RUN": ref.run, **(provenance or {})}
-                done = writer.write(obj, file.temporary, cards)
-                file.send(done.size, fsync=how.fsync)
-                new.setdefault(where.name, []).append(
-                    files.NewFile(
-                        ref.id,
-                        "",
-                        file.path,
-                        done.size,
-                        done.checksum,
-                        writer.name,
-                        dict(writer.chosen),
-                    )
-                )
+                content.add(self, obj, ref, provenance or {}, format, endpoint)
             refs = [ref for _, ref in items]
             try:
-                self._record(refs, new, staged, also)
+                self._record(refs, content, also)
             except (UnknownDimensionValue, UnknownDatasetType):
                 # an input may know the exposure, the patch or the type
                 if not (self._has_inputs and adopting.bring_records(self, refs)):
                     raise
-                self._record(refs, new, staged, also)
+                self._record(refs, content, also)
+
+    @cached_property
+    def row_tables(self) -> dict[str, RowTable]:
+        """The tables of this repository that hold rows of datasets, by name."""
+        return self.registry.database.ask(row_tables.described)
 
     def _record(self, refs: Sequence[DatasetRef], *what: Any) -> None:
         self.registry.database.transact_once(
@@ -447,7 +447,7 @@ class Butler(Questions):
         for place in self._each_place():
             copies = place.registry.database.ask(files.copies, ref.id)
             if copies:
-                return self._read(ref, place.root, copies, component, parameters)
+                return self._read(ref, place, copies, component, parameters)
         raise MissingDataset(
             ref.dataset_type.name, ref.data_id, [ref.run], nearest=removal.why_unreadable(self, ref)
         )
@@ -455,17 +455,17 @@ class Butler(Questions):
     def _read(
         self,
         ref: DatasetRef,
-        root: Path,
+        place: Place,
         copies: Mapping[str, Sequence[files.Stored]],
         component: str | None,
         parameters: Mapping[str, Any] | None,
     ) -> Any:
         # what an input holds is not trusted because this repository is
-        trusted = self.trusted and root == self.root
+        trusted = self.trusted and place.root == self.root
 
         def reader(of_one: Sequence[files.Stored]) -> Callable[[str | None], Any]:
             return lambda wanted: replicas.read_first_good(
-                of_one, root, wanted, parameters, trusted=trusted
+                of_one, place, wanted, parameters, trusted=trusted
             )
 
         parts = {name: reader(of_one) for name, of_one in copies.items()}

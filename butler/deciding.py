@@ -1,9 +1,10 @@
 """How is this dataset to be stored, and which layer of the policy says so?
 
 Layers, the first giving way to the next: what the storage class says; the site; the repository; the
-camera, its definition before what was set for it; the dataset type; the call.  Within a layer, what
-was set for a storage class wins over what was set for all.  Answers are kept for a second, after
-which one short question tells whether anything has changed.
+camera's definition; a table that is declared for the dataset type; what was set for the camera; the
+dataset type; the call.  Within a layer, what was set for a storage class wins over what was set for
+all.  Answers are kept for a second, after which one short question tells whether anything has
+changed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from butler.errors import PolicyError
 from butler.instrument.templates import PathTemplate
 from butler.policies import Scope
 from butler.storage_classes import get_storage_class
+from registry import row_tables
 from registry.errors import SkyspineError, UnknownDatasetType, UnknownDimensionValue
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from butler.instrument import InstrumentDefinition
     from butler.policies import Rule
     from registry.identity import DatasetRef
+    from registry.row_tables import RowTable
 
 __all__ = ["Decision", "Policy", "Reason", "plain_stem"]
 
@@ -56,12 +59,15 @@ class Decision:
         What names its file; see `stem`.
     fsync : bool
         Whether its file is flushed to the disk.
+    table : RowTable or None
+        The table in which it lies as rows, in place of all that.
     """
 
     writer: Formatter
     endpoint: Endpoint
     path: PathTemplate | InstrumentDefinition | None
     fsync: bool
+    table: RowTable | None = None
 
     def stem(self, ref: DatasetRef) -> str:
         """Give the path of a dataset's file below the endpoint's root, without its ending.
@@ -111,6 +117,7 @@ class Policy:
     def __init__(self, butler: Butler) -> None:
         self._database = butler.registry.database
         self._registry = butler.registry
+        self._butler = butler
         self._until = 0.0
         self._version: tuple[Any, ...] | None = None
         self._rules: list[Rule] = []
@@ -264,10 +271,12 @@ class Policy:
         found = self._decided.get(key)
         if found is None:
             found = self._decided[key] = self._decision(*key)
+        if endpoint == endpoints.TABLES:
+            return replace(found, table=self._table(kind.name, kind.storage_class))
         if given is not None:
-            found = replace(found, writer=_writer(kind.storage_class, given))
+            found = replace(found, writer=_writer(kind.storage_class, given), table=None)
         if endpoint is not None:
-            found = replace(found, endpoint=self._endpoint(endpoint))
+            found = replace(found, endpoint=self._endpoint(endpoint), table=None)
         return found
 
     def _refresh(self) -> None:
@@ -282,12 +291,24 @@ class Policy:
 
     def _decision(self, kind: str, storage_class: str, camera: str) -> Decision:
         values, _ = self._reasons(kind, storage_class, camera)
+        in_table = values["endpoint"] == endpoints.TABLES
         return Decision(
             _writer(storage_class, values["format"]),
-            self._endpoint(values["endpoint"]),
+            self._endpoint(endpoints.ROOT if in_table else values["endpoint"]),
             values["path"],
             values["fsync"],
+            self._table(kind, storage_class) if in_table else None,
         )
+
+    def _table(self, kind: str, storage_class: str) -> RowTable:
+        """Find the table that is declared for a dataset type, else for its storage class."""
+        table = row_tables.table_of(self._butler.row_tables, kind, storage_class)
+        if table is None:
+            raise PolicyError(
+                f"Datasets of '{kind}' should lie in a table, and none is declared for it; declare "
+                "one, and make it: skyspine table add REPO FILE, skyspine db upgrade REPO."
+            )
+        return table
 
     def _endpoint(self, name: str) -> Endpoint:
         return _OWN if name == endpoints.ROOT else self._database.ask(endpoints.named, name)
@@ -311,8 +332,17 @@ class Policy:
         self._take([r for r in held if r.scope.rank[:2] < of_camera], values, told)
         if camera:
             self._take_definition(kind, camera, values, told)
+        self._take_table(kind, storage_class, values, told)
         self._take([r for r in held if r.scope.rank[:2] >= of_camera], values, told)
         return values, told
+
+    def _take_table(
+        self, kind: str, storage_class: str, values: dict[str, Any], told: dict[str, Reason]
+    ) -> None:
+        table = row_tables.table_of(self._butler.row_tables, kind, storage_class)
+        if table is not None:
+            values["endpoint"] = endpoints.TABLES
+            told["endpoint"] = Reason("endpoint", endpoints.TABLES, f"table {table.name}")
 
     def _take(self, rules: Sequence[Rule], values: dict[str, Any], told: dict[str, Reason]) -> None:
         for rule in rules:

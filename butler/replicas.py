@@ -17,6 +17,7 @@ from backbone import endpoints, files
 from backbone.errors import BackboneError, ChangedFile
 from backbone.sending import stage
 from backbone.staging import checksum
+from butler import in_tables
 from butler.errors import DamagedFile, MissingFile, NoGoodCopy, ReadFailed
 from butler.formatters import get_formatter
 from butler.formatters.source import Source
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from backbone.endpoints import Endpoint
     from backbone.staging import StagedFile
     from butler.butler import Butler
+    from butler.inputs import Place
 
 __all__ = ["Replicated", "read_first_good", "replicate"]
 
@@ -39,7 +41,7 @@ _OF_THE_COPY = (MissingFile, DamagedFile, ReadFailed, BackboneError)
 
 def read_first_good(
     copies: Sequence[files.Stored],
-    root: Path,
+    place: Place,
     component: str | None,
     parameters: Mapping[str, Any] | None,
     *,
@@ -51,8 +53,8 @@ def read_first_good(
     ----------
     copies : sequence of Stored
         Of one file, the nearest first.
-    root : Path
-        Of the repository.
+    place : Place
+        The repository.
 
     Raises
     ------
@@ -62,10 +64,13 @@ def read_first_good(
     failed: list[tuple[files.Stored, Exception]] = []
     for copy in copies:
         try:
-            source = _source(copy, root)
-            found = get_formatter(copy.formatter).read(
-                source, component, parameters, trusted=trusted
-            )
+            if copy.endpoint.in_tables:
+                found = in_tables.read(place.registry.database, copy, component, parameters)
+            else:
+                source = _source(copy, place.root)
+                found = get_formatter(copy.formatter).read(
+                    source, component, parameters, trusted=trusted
+                )
         except _OF_THE_COPY as error:
             if len(copies) == 1:
                 raise
@@ -170,6 +175,11 @@ def _copied(copies: Sequence[files.Stored], endpoint: Endpoint, root: Path) -> S
     """Bring the first good copy of a file to an endpoint, under a temporary name."""
     first = copies[0]
     path = first.path
+    if first.endpoint.in_tables:
+        raise ChangedFile(
+            f"The dataset {first.dataset_id} lies in {first.shown(root)}, and its copies are those "
+            "of the database; to have it as a file, export it, or put it with format='parquet'."
+        )
     if Path(path).is_absolute():
         raise ChangedFile(
             f"{path} stays where it was ingested from, and has no path below another root; ingest "

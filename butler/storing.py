@@ -1,11 +1,16 @@
-"""How do datasets, their files and what belongs to them get their rows together?"""
+"""Where is a dataset stored, and how do datasets, files and rows get recorded together?"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from backbone import files
+from backbone import files, rows
+from backbone.endpoints import TABLES
+from backbone.sending import stage_for_dataset
 from backbone.staging import settle
+from butler.in_tables import as_rows
+from butler.storage_classes import get_storage_class
 from registry import collections, datasets
 
 if TYPE_CHECKING:
@@ -14,25 +19,94 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from backbone.staging import StagedFile
+    from butler.butler import Butler
+    from butler.deciding import Format
     from registry.identity import DatasetRef, DatasetType
 
-__all__ = ["record"]
+__all__ = ["Content", "record"]
+
+
+@dataclass(slots=True)
+class Content:
+    """What is recorded of the datasets of one put.
+
+    Parameters
+    ----------
+    new : dict of list of NewFile
+        By the name of the endpoint, the files there.
+    staged : list of StagedFile
+        The same, under temporary names.
+    in_tables : list of (NewFile, NewRows)
+        What lies in tables instead.
+    """
+
+    new: dict[str, list[files.NewFile]] = field(default_factory=dict)
+    staged: list[StagedFile] = field(default_factory=list)
+    in_tables: list[tuple[files.NewFile, rows.NewRows]] = field(default_factory=list)
+
+    def add(
+        self,
+        butler: Butler,
+        obj: Any,
+        ref: DatasetRef,
+        provenance: Mapping[str, str],
+        format: Format | None = None,  # noqa: A002 (the word that users know)
+        endpoint: str | None = None,
+    ) -> None:
+        """Make a file or rows of an object, as the policy says; `record` makes them known.
+
+        Parameters
+        ----------
+        provenance : mapping of str to str
+            Identifiers to be written into the file, beside the dataset's own.
+        format, endpoint : optional
+            What the call asks for.
+        """
+        storage = get_storage_class(ref.dataset_type.storage_class)
+        storage.check(obj)
+        how = butler.policy.decide(ref, format, endpoint)
+        if how.table is not None:
+            self.in_tables.append(as_rows(obj, ref.id, how.table, storage.python_type))
+            return
+        writer, where = how.writer, how.endpoint
+        file = stage_for_dataset(where, butler.root, how.stem(ref), ref.id, writer.extension)
+        self.staged.append(file)
+        cards = {"SKYS_ID": str(ref.id), "SKYS_RUN": ref.run, **provenance}
+        done = writer.write(obj, file.temporary, cards)
+        file.send(done.size, fsync=how.fsync)
+        self.new.setdefault(where.name, []).append(
+            files.NewFile(
+                ref.id,
+                "",
+                file.path,
+                done.size,
+                done.checksum,
+                writer.name,
+                dict(writer.chosen),
+            )
+        )
+
+    def record(self, connection: sa.Connection) -> None:
+        """Record files and rows, in a transaction; the files get their names by `settle`."""
+        for where, made in self.new.items():
+            files.record(connection, where, made)
+        if self.in_tables:
+            rows.require_endpoint(connection)
+            files.record(connection, TABLES, [file for file, _ in self.in_tables])
+            rows.record(connection, [new for _, new in self.in_tables])
+
+    def settle(self) -> None:
+        """Give the files their names, at the end of the transaction."""
+        settle(self.staged)
 
 
 def record(
     connection: sa.Connection,
     refs: Sequence[DatasetRef],
-    new: Mapping[str, Sequence[files.NewFile]],
-    staged: Sequence[StagedFile],
+    content: Content,
     also: Callable[[sa.Connection], None] | None,
 ) -> Sequence[DatasetRef]:
-    """Register datasets with their files, give the files their names, and return the datasets.
-
-    Parameters
-    ----------
-    new : mapping
-        By the name of the endpoint, the files there.
-    """
+    """Register datasets with their files and rows, and give the files their names."""
     grouped: dict[tuple[DatasetType, str], list[DatasetRef]] = {}
     for ref in refs:
         grouped.setdefault((ref.dataset_type, ref.run), []).append(ref)
@@ -41,9 +115,8 @@ def record(
         datasets.insert_datasets(
             connection, kind, [r.data_id for r in members], target, ids=[r.id for r in members]
         )
-    for where, made in new.items():
-        files.record(connection, where, made)
+    content.record(connection)
     if also is not None:
         also(connection)
-    settle(staged)
+    content.settle()
     return refs

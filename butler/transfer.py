@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from backbone import endpoints, files
 from backbone.errors import ChangedFile
 from backbone.staging import StagedFile
+from butler import in_tables
 from butler.deciding import plain_stem
 from butler.errors import TransferError
+from butler.storing import Content
 from registry import belongings, calibrations, collections, datasets, portable, repositories
 from registry import transfer as rows_between
 from registry.errors import MissingDataset, did_you_mean
@@ -266,19 +268,39 @@ def _take(butler: Butler, batch: _Batch, transfer: str, result: Transferred) -> 
     """Stage the files of a batch, and record everything in one transaction."""
     with batch.place.registry.read() as connection:
         located = files.locate(connection, [r.id for r in batch.refs])
-    staged: list[StagedFile] = []
-    with butler.cleaning(staged):
-        new = [
-            _file(butler, batch.place, ref, copy, transfer, staged)
-            for ref in batch.refs
-            for copy in located.get(ref.id, ())
-        ]
-        where = endpoints.DIRECT if transfer == "direct" else endpoints.ROOT
-        quanta = butler.registry.database.transact(_record, batch, where, new, staged)
+    content = Content()
+    where = endpoints.DIRECT if transfer == "direct" else endpoints.ROOT
+    with butler.cleaning(content.staged):
+        for ref in batch.refs:
+            for copy in located.get(ref.id, ()):
+                if copy.endpoint.in_tables:
+                    _rows(butler, batch.place, ref, copy, transfer, content)
+                else:
+                    new = _file(butler, batch.place, ref, copy, transfer, content.staged)
+                    content.new.setdefault(where, []).append(new)
+        quanta = butler.registry.database.transact(_record, batch, content)
     result.refs += batch.refs
-    result.files += len(new)
+    result.files += sum(map(len, content.new.values())) + len(content.in_tables)
     result.quanta += quanta
     result.without_file += [r for r in batch.refs if r.id not in located]
+
+
+def _rows(
+    butler: Butler,
+    place: Place,
+    ref: DatasetRef,
+    copy: files.Stored,
+    transfer: str,
+    content: Content,
+) -> None:
+    """Take what lies in a table there: into a table here where one is declared, else as a file."""
+    if transfer == "direct":
+        raise TransferError(
+            f"{ref.dataset_type.name} lies in {copy.shown(place.root)} there, which cannot stay "
+            "where it is; take it with transfer='copy'."
+        )
+    found = in_tables.read(place.registry.database, copy)
+    content.add(butler, found, ref, {})
 
 
 def _file(
@@ -323,9 +345,7 @@ def _staged(butler: Butler, ref: DatasetRef, copy: files.Stored, source: Path) -
 def _record(
     connection: sa.Connection,
     batch: _Batch,
-    where: str,
-    new: Sequence[files.NewFile],
-    staged: Sequence[StagedFile],
+    content: Content,
 ) -> int:
     rows_between.write_rows(
         connection, batch.behind, foreign=True, doc=f"Known of the repository {batch.place.id}."
@@ -336,7 +356,6 @@ def _record(
     quanta = portable.write_history(connection, batch.history)
     gone = files.begin_deletion(connection, ids)  # copies that were lost, or are being deleted
     files.end_deletion(connection, [copy.file_id for copy in gone])
-    files.record(connection, where, new)
-    for file in staged:
-        file.settle()
+    content.record(connection)
+    content.settle()
     return quanta

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FAMILIES = (
     *("dimensions", "identity", "collections", "calibrations", "files", "provenance"),
-    *("plans", "policies", "logs"),
+    *("plans", "policies", "logs", "row_tables"),
 )
 
 

@@ -20,6 +20,7 @@ def run(connection: sa.Connection | None) -> None:
         "include_object": is_ours,
         "compare_type": True,
         "transaction_per_migration": True,
+        "version_table": context.config.attributes.get("version_table", "alembic_version"),
     }
     if connection is None:
         context.configure(

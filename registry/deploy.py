@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from registry import views
+from registry import site_migrations, views
 from registry.database import (
     has_file,
     open_engine,
@@ -51,7 +51,9 @@ __all__ = [
     "comment_view",
     "create_view",
     "current",
+    "current_site",
     "downgrade",
+    "downgrade_site",
     "drop_view",
     "head",
     "make_roles",
@@ -71,11 +73,15 @@ def _home(name: str) -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / name
 
 
-def _config(**attributes: Any) -> Config:
+def _config(site: Path | None = None, **attributes: Any) -> Config:
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(_home("migrations")).replace("%", "%%"))
+    if site is not None:
+        config.set_main_option("path_separator", "newline")
+        config.set_main_option("version_locations", str(site).replace("%", "%%"))
+        attributes["version_table"] = site_migrations.VERSION_TABLE
     config.attributes.update(attributes)
     return config
 
@@ -95,6 +101,14 @@ def _revisions() -> set[str]:
     from alembic.script import ScriptDirectory
 
     return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def _before(revision: str) -> set[str]:
+    """List the revisions that come before one."""
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(_config())
+    return {script.revision for script in scripts.walk_revisions("base", revision)} - {revision}
 
 
 def _require_step(connection: sa.Connection, url: str, target: str, *, up: bool) -> None:
@@ -173,8 +187,13 @@ def require_head(connection: sa.Connection, url: str) -> None:
         )
 
 
-def upgrade(url: str, revision: str = "head") -> None:
+def upgrade(url: str, revision: str = "head", *, site: Path | None = None) -> None:
     """Bring a database up to a revision, and give it its identity when it has none.
+
+    Parameters
+    ----------
+    site : Path, optional
+        Folder of a site's own migrations, all of which are run after the newest of ours.
 
     Raises
     ------
@@ -196,6 +215,9 @@ def upgrade(url: str, revision: str = "head") -> None:
             command.upgrade(_config(connection=connection), revision)
         if _stamped(connection) == head():
             _give_identity(connection)
+            if site is not None and site_migrations.revisions(site):
+                connection.commit()
+                command.upgrade(_config(site, connection=connection), "head")
         connection.commit()
 
 
@@ -216,9 +238,44 @@ def downgrade(url: str, revision: str) -> None:
 
     with _connected(url) as connection:
         _require_step(connection, url, revision, up=False)
+        if revision == "base":
+            site_migrations.drop_all(connection)
+            connection.commit()
+        elif revision in _before(_ROWS_SINCE):
+            site_migrations.require_none(connection, url)
         connection.rollback()
         command.downgrade(_config(connection=connection), revision)
         connection.commit()
+
+
+def downgrade_site(url: str, revision: str, site: Path) -> None:
+    """Take the tables of a site down to one of its own revisions; ``base`` drops them all.
+
+    Raises
+    ------
+    UnknownRevision
+        If the site has none of this number.
+    Conflict
+        If datasets lie in a table that would go.
+    """
+    from alembic import command
+
+    site_migrations.require_known(site, revision, end="base")
+    with _connected(url) as connection:
+        command.downgrade(_config(site, connection=connection), revision)
+        connection.commit()
+
+
+def current_site(url: str) -> str | None:
+    """Tell which of a site's own migrations was run last in a database."""
+    if not has_file(url):
+        return None
+    with _connected(url) as connection:
+        return site_migrations.stamped(connection)
+
+
+_ROWS_SINCE = "0016"
+"""Revision since which tables of rows are described."""
 
 
 def check(url: str) -> list[str]:
@@ -239,15 +296,22 @@ def check(url: str) -> list[str]:
         context = MigrationContext.configure(
             connection, opts={"compare_type": True, "include_object": is_ours}
         )
-        return [_difference(item) for item in compare_metadata(context, metadata)]
+        found = compare_metadata(context, metadata)
+        found += site_migrations.differences(connection)
+        return [_difference(item) for item in found]
 
 
 NATIVE = {"no_overlap_calibration", "valid_begin_shadow", "valid_end_shadow"}
 """What a revision makes on one database only, by means that the metadata cannot express."""
 
 
-def is_ours(_item: Any, name: str | None, _kind: str, reflected: bool, other: Any) -> bool:
-    """Tell Alembic which parts of a database to compare: all but what is native to one kind."""
+def is_ours(_item: Any, name: str | None, kind: str, reflected: bool, other: Any) -> bool:
+    """Tell Alembic which parts of a database to compare.
+
+    All but what is native to one kind of database, and what a site's own migrations make.
+    """
+    if kind == "table" and reflected and other is None:
+        return not site_migrations.is_of_site(str(name))
     return not (reflected and other is None and name in NATIVE)
 
 

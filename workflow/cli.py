@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("repositories", "Compare database and files both ways."),
     "endpoint": ("endpoints", "Store at S3, WebDAV, SFTP or in other folders."),
     "policy": ("policies", "Decide in which format and where datasets are stored."),
+    "table": ("row_tables", "Keep catalogues as rows of tables in the database."),
     "db": ("databases", "Create, upgrade, inspect the schema of a database."),
     "instrument": ("cameras", "Register cameras."),
     "ingest-raws": ("cameras", "Take raw files in."),

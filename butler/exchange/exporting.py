@@ -19,6 +19,7 @@ from butler.exchange.document import Document, write_document
 from butler.exchange.formats import formatter_there
 from butler.exchange.importing import EXPORT_FILE, innermost_first
 from butler.exchange.universe import CARRIED, COLUMNS, required, to_records
+from butler.rows_as_files import as_files
 from registry import belongings, carried, collections
 from registry.timespan import BEGINNING, END, Timespan
 
@@ -193,7 +194,14 @@ class YamlExport:
 
     def placed(self, connection: sa.Connection) -> dict[uuid.UUID, tuple[str, str]]:
         """Bring the files to the export, and give their paths in it with their formatters."""
-        copies = files.locate(connection, [ref.id for ref in self.refs])
+        located = files.locate(connection, [ref.id for ref in self.refs])
+        folder = self.target.parent
+        with as_files(self.butler, self.refs, located, folder, self.transfer) as copies:
+            return self._placed(copies)
+
+    def _placed(
+        self, copies: Mapping[uuid.UUID, Sequence[files.Stored]]
+    ) -> dict[uuid.UUID, tuple[str, str]]:
         placed: dict[uuid.UUID, tuple[str, str]] = {}
         for key, stored in copies.items():
             if len(stored) > 1 or stored[0].component:

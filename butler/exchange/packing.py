@@ -17,6 +17,7 @@ from butler.errors import ExchangeError, MissingFile
 from butler.exchange import bundle
 from butler.exchange.columnar import to_parquet
 from butler.exchange.exporting import Exported
+from butler.rows_as_files import as_files
 from registry import deploy, portable
 from registry.portable.tables import ELEMENTS
 
@@ -49,12 +50,14 @@ def pack(
         taken = portable.take(
             connection, ids, also=also, everything=everything, with_history=history
         )
-        copies = files.locate(connection, ids)
+        located = files.locate(connection, ids)
     packing = _Zip(target) if target.suffix == ".zip" else _Folder(target)
-    made = Exported(target, datasets=len(ids), files=len(copies), quanta=len(taken.rows["quantum"]))
+    made = Exported(target, datasets=len(ids), quanta=len(taken.rows["quantum"]))
     packing.begin()
     try:
-        taken.rows["file"] = _files(butler, packing, copies, transfer, progress)
+        with as_files(butler, refs, located, target.parent, transfer) as copies:
+            made.files = len(copies)
+            taken.rows["file"] = _files(butler, packing, copies, transfer, progress)
         manifest = bundle.Manifest(
             str(butler.registry.id),
             deploy.head(),
@@ -72,7 +75,7 @@ def pack(
         packing.abandon()
         raise
     made.records = {name: len(taken.rows[name]) for name in ELEMENTS if taken.rows[name]}
-    made.notes = _notes(taken, len(ids) - len(copies))
+    made.notes = _notes(taken, len(ids) - made.files)
     return made
 
 

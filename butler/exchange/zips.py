@@ -21,11 +21,14 @@ from butler.exchange.document import UNIVERSE, UNIVERSE_VERSION, Document, Encod
 from butler.exchange.exporting import Exported, YamlExport, in_order
 from butler.exchange.formats import formatter_there
 from butler.exchange.importing import Imported, take_in
+from butler.rows_as_files import as_files
 from registry.timespan import Timespan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    import sqlalchemy as sa
 
     from butler.butler import Butler
     from registry.identity import DatasetRef
@@ -211,22 +214,35 @@ def export(
         raise ExchangeError(f"{path} exists already; name another file.", path=path)
     made = YamlExport(butler, path, in_order(refs), "copy")
     with butler.registry.database.snapshot() as connection:
-        copies = files.locate(connection, [ref.id for ref in made.refs])
-        there = {
-            key: (stored[0], name)
-            for key, stored in copies.items()
-            if len(stored) == 1
-            and not stored[0].component
-            and (name := formatter_there(stored[0].formatter)) is not None
-        }
-        without = len(made.refs) - len(there)
-        made.refs = [ref for ref in made.refs if ref.id in there]
-        if not made.refs:
-            raise ExchangeError(
-                "None of the datasets has a file in a format that lsst-daf-butler reads; nothing "
-                "was exported."
-            )
-        records = {p["element"]: p["records"] for p in made.records(connection, everything=False)}
+        located = files.locate(connection, [ref.id for ref in made.refs])
+        with as_files(butler, made.refs, located, path.parent, "copy") as copies:
+            return _archived(connection, butler, path, made, copies, progress)
+
+
+def _archived(
+    connection: sa.Connection,
+    butler: Butler,
+    path: Path,
+    made: YamlExport,
+    copies: Mapping[uuid.UUID, Sequence[files.Stored]],
+    progress: Callable[[int, int], None] | None,
+) -> Exported:
+    """Write the archive, of copies that are files."""
+    there = {
+        key: (stored[0], name)
+        for key, stored in copies.items()
+        if len(stored) == 1
+        and not stored[0].component
+        and (name := formatter_there(stored[0].formatter)) is not None
+    }
+    without = len(made.refs) - len(there)
+    made.refs = [ref for ref in made.refs if ref.id in there]
+    if not made.refs:
+        raise ExchangeError(
+            "None of the datasets has a file in a format that lsst-daf-butler reads; nothing "
+            "was exported."
+        )
+    records = {p["element"]: p["records"] for p in made.records(connection, everything=False)}
     if without:
         text = "datasets without a file that lsst-daf-butler reads were left out"
         made.notes[text] += without

@@ -20,6 +20,7 @@ from registry.database.failures import (
     violated,
     was_lost,
 )
+from registry.database.loading import load_batches
 from registry.database.opening import (
     has_file,
     may_write,
@@ -71,6 +72,7 @@ __all__ = [
     "joined",
     "json_field",
     "kind_of",
+    "load_batches",
     "lock_rows",
     "many_objects",
     "may_be_repeated",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import sqlalchemy as sa
 
 from registry.database.answers import take_whole
+from registry.database.loading import send_stream
 from registry.database.statements import STALE, canonical_json
 from registry.database.waiting import SAY_AFTER, say, writer_of
 from registry.errors import DatabaseUnavailable, RegistryError
@@ -133,6 +134,7 @@ def open_engine(url: str | sa.URL, *, writeable: bool = True) -> sa.Engine:
     if not writeable:
         sa.event.listen(engine, "connect", _refuse_changes(backend))
     sa.event.listen(engine, "do_execute", take_whole)
+    sa.event.listen(engine, "do_execute", send_stream)
     for rolled_back in ("rollback", "rollback_savepoint"):
         sa.event.listen(engine, rolled_back, _forget_remembered)
     return engine

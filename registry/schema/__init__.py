@@ -16,6 +16,7 @@ from registry.schema import (
     plans,
     policies,
     provenance,
+    row_tables,
 )
 from registry.schema.types import metadata
 
@@ -30,4 +31,5 @@ __all__ = [
     "plans",
     "policies",
     "provenance",
+    "row_tables",
 ]

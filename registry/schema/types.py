@@ -19,6 +19,7 @@ __all__ = [
     "BigId",
     "IdentityKey",
     "Json",
+    "LongBinary",
     "LongText",
     "SmallId",
     "UtcDateTime",
@@ -51,6 +52,8 @@ SmallId = sa.Integer()
 
 Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 """A document that is only ever read whole or by key."""
+
+LongBinary = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 
 LongText = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 
 @click.group()
 def db() -> None:
-    """Create, upgrade, inspect the schema of the database at a URL."""
+    """Create, upgrade, inspect the schema of the database at a URL.
+
+    In place of a URL, the folder of a repository may be given; tables of its own are upgraded too.
+    """
+
+
+def _place(given: str) -> tuple[str, Path | None]:
+    """Take a URL, or the folder of a repository: its URL, and where its own migrations are."""
+    if "://" in given or not Path(given).is_dir():
+        return given, None
+    from butler.repository import Repository
+    from registry.site_migrations import FOLDER
+
+    found = Repository.open(given)
+    return found.url, found.root / FOLDER
 
 
 @db.command()
@@ -28,9 +44,13 @@ def upgrade(url: str, revision: str) -> None:
     """Bring the schema up to REVISION, the newest by default."""
     from registry import deploy
 
-    before = deploy.current(url)
-    deploy.upgrade(url, revision)
+    url, site = _place(url)
+    before, own_before = deploy.current(url), deploy.current_site(url)
+    deploy.upgrade(url, revision, site=site)
     click.echo(f"The schema was at revision {before} and is at {deploy.current(url)}.")
+    own = deploy.current_site(url)
+    if own is not None:
+        click.echo(f"The site's own tables were at revision {own_before} and are at {own}.")
     _tell_absent_roles(url)
 
 
@@ -38,14 +58,22 @@ def upgrade(url: str, revision: str) -> None:
 @click.argument("url")
 @click.argument("revision")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def downgrade(url: str, revision: str, yes: bool) -> None:
+@click.option("--site", "own", is_flag=True, help="Take a repository's own tables down instead.")
+def downgrade(url: str, revision: str, yes: bool, own: bool) -> None:
     """Take the schema down to REVISION; ``base`` removes it with all data."""
     from registry import deploy
 
+    url, site = _place(url)
+    if own and site is None:
+        raise click.UsageError("--site needs the folder of a repository in place of a URL.")
     if not yes:
         click.confirm(
             f"Data that revision {revision} has no place for are lost. Go on?", abort=True
         )
+    if own and site is not None:
+        deploy.downgrade_site(url, revision, site)
+        click.echo(f"The site's own tables are at revision {deploy.current_site(url)}.")
+        return
     deploy.downgrade(url, revision)
     click.echo(f"The schema is at revision {deploy.current(url)}.")
 
@@ -55,8 +83,12 @@ def downgrade(url: str, revision: str, yes: bool) -> None:
 def current(url: str) -> None:
     """Print the revision of the schema, and the newest one."""
     from registry import deploy
+    from registry.site_migrations import newest
 
+    url, site = _place(url)
     click.echo(f"{deploy.current(url)} (newest: {deploy.head()})")
+    if site is not None and (last := newest(site)) is not None:
+        click.echo(f"The site's own tables: {deploy.current_site(url)} (newest: {last})")
 
 
 @db.command()
@@ -65,7 +97,7 @@ def check(url: str) -> int:
     """Compare the schema with what this version declares; status 1 when they differ."""
     from registry import deploy
 
-    differences = deploy.check(url)
+    differences = deploy.check(_place(url)[0])
     for line in differences:
         click.echo(line)
     if not differences:

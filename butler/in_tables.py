@@ -1,0 +1,218 @@
+"""How does an object become rows of a table, and rows an object?
+
+By way of Arrow: the conversions are those of Parquet (`butler.formatters.parquet`), so that
+indexes, units, masks and metadata come back.  What the table cannot hold as it is, is refused, with
+the name of the column.  Where the rows lie is `backbone.rows`; which dataset types lie in tables is
+`butler.storing`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from backbone import row_values, rows
+from backbone.files import NewFile
+from butler.columns_as_declared import as_declared
+from butler.errors import CannotWrite, DamagedFile, InvalidParameter, UnknownComponent
+from butler.formatters.parquet import (
+    ParquetArrowFormatter,
+    ParquetAstropyFormatter,
+    ParquetFormatter,
+)
+from butler.formatters.selections import selected_names, selected_rows
+from butler.times_in_columns import as_numbers, as_times
+from registry.errors import did_you_mean
+from registry.expressions import compile_where
+from registry.names import UnknownField
+from registry.row_tables import ROW_NUMBER, core_table, described
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
+    import sqlalchemy as sa
+
+    from backbone.files import Stored
+    from registry.database import Database
+    from registry.row_tables import RowTable
+
+__all__ = ["FORMS", "as_rows", "form_of", "read"]
+
+FORMS = {
+    "rows-pandas": ParquetFormatter(),
+    "rows-arrow": ParquetArrowFormatter(),
+    "rows-astropy": ParquetAstropyFormatter(),
+}
+"""What the database records as the formatter of rows, and the conversion that it names."""
+PARAMETERS = ("columns", "rows", "where", "bind")
+_LAYOUT_LIMIT = 64 << 20
+
+
+def form_of(python_type: str) -> str | None:
+    """Name the conversion for objects of a type; None if they are no tables."""
+    return next((name for name, form in FORMS.items() if python_type in form.python_types), None)
+
+
+def as_rows(
+    obj: Any, dataset_id: uuid.UUID, table: RowTable, python_type: str, component: str = ""
+) -> tuple[NewFile, rows.NewRows]:
+    """Make rows of an object, and what is recorded of them.
+
+    Raises
+    ------
+    CannotWrite
+        If the table cannot hold it; names the column and what to do.
+    """
+    form = form_of(python_type)
+    if form is None:
+        raise CannotWrite(
+            f"The table {table.name} holds tables, and a {python_type} is none; put it as a file: "
+            "endpoint='root'.",
+            name=table.name,
+        )
+    told: dict[bytes, bytes] = {}
+    if form == "rows-astropy":
+        obj, told = as_numbers(obj, table)
+    given: pa.Table = FORMS[form].to_arrow(obj)
+    given = given.replace_schema_metadata({**(given.schema.metadata or {}), **told})
+    content, schema = as_declared(given, table, form)
+    size, digest = row_values.size_and_checksum(table, content)
+    layout = zlib.compress(schema.serialize().to_pybytes())
+    path = f"{table.name}/{dataset_id.hex}"
+    return (
+        NewFile(dataset_id, component, path, size, digest, form),
+        rows.NewRows(dataset_id, component, table, content, layout),
+    )
+
+
+def read(
+    database: Database,
+    copy: Stored,
+    component: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> Any:
+    """Read an object, or a part of it, from its rows.
+
+    Parameters
+    ----------
+    component : str, optional
+        ``columns``, or ``meta`` of an astropy Table.
+    parameters : mapping, optional
+        ``columns``, ``rows`` (begin and end, or a slice), ``where`` with ``bind``: all are
+        selected by the database.
+
+    Raises
+    ------
+    InvalidParameter, UnknownComponent
+        With what there is.
+    ChangedFile
+        If the rows are not those that were recorded.
+    """
+    return database.ask(_read, copy, component, parameters)
+
+
+def _read(
+    connection: sa.Connection,
+    copy: Stored,
+    component: str | None,
+    parameters: Mapping[str, Any] | None,
+) -> Any:
+    form = FORMS[copy.formatter]
+    what = rows.placed(connection, [copy.file_id])[copy.file_id]
+    table = described(connection)[what.table]
+    schema = _schema(what.layout, table.name)
+    if component is not None:
+        if component not in form.components:
+            raise UnknownComponent(
+                f"A dataset in the table {table.name} has no component '{component}'."
+                f"{did_you_mean(component, form.components)}",
+                name=component,
+            )
+        return form.component(schema, component)
+    given = {key: value for key, value in (parameters or {}).items() if value is not None}
+    _require_known(given, table)
+    shown = f"the dataset in {table.name}"
+    wanted = None
+    if "columns" in given:
+        wanted = selected_names(given["columns"], form.names(schema), shown)
+    span = None
+    if "rows" in given:
+        span = selected_rows(_begin_end(given["rows"], what.n_rows), what.n_rows, shown)
+    condition = None
+    if "where" in given:
+        condition = compile_where(given["where"], _Columns(table), given.get("bind"))
+    names = schema.names if wanted is None else form.stored(schema, wanted)
+    found = rows.read(connection, table, what, names, span, condition)
+    made = form.from_arrow(_as_put(found, schema, names), wanted, span)
+    if copy.formatter == "rows-astropy":
+        made = as_times(made, schema.metadata or {})
+    return made
+
+
+def _require_known(given: Mapping[str, Any], table: RowTable) -> None:
+    for key in given:
+        if key not in PARAMETERS:
+            raise InvalidParameter(
+                f"A dataset in the table {table.name} cannot be read with the parameter '{key}'."
+                f"{did_you_mean(key, PARAMETERS)}",
+                name=key,
+            )
+
+
+def _begin_end(wanted: Any, n_rows: int) -> Any:
+    """Take a slice as the range that it means, which a pair is already."""
+    if not isinstance(wanted, slice):
+        return wanted
+    begin, end, step = wanted.indices(n_rows)
+    if step != 1:
+        raise InvalidParameter(
+            f"rows is {wanted}; give a slice without a step, or one of 1.", name="rows"
+        )
+    return begin, max(begin, end)
+
+
+def _schema(layout: bytes | None, name: str) -> pa.Schema:
+    import pyarrow as pa
+
+    try:
+        unpacked = zlib.decompressobj().decompress(layout or b"", _LAYOUT_LIMIT)
+        return pa.ipc.read_schema(pa.py_buffer(unpacked))
+    except (zlib.error, pa.ArrowException, OSError) as error:
+        raise DamagedFile(
+            f"What is recorded of the rows in {name} cannot be understood: {error}."
+        ) from error
+
+
+def _as_put(found: pa.Table, schema: pa.Schema, names: Sequence[str]) -> pa.Table:
+    """Give the columns the order, types and metadata that they were put with."""
+    import pyarrow as pa
+
+    fields = [field for field in schema if field.name in names]
+    arrays = [found[field.name].cast(field.type) for field in fields]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, schema.metadata))
+
+
+class _Columns:
+    """The names that a condition on the rows of a table may use."""
+
+    def __init__(self, table: RowTable) -> None:
+        core = core_table(table)
+        self._known = {column.name: core.c[column.name] for column in table.columns}
+        self._known[ROW_NUMBER] = core.c[ROW_NUMBER]
+
+    def column(self, name: str, position: int) -> Any:
+        """Give the column of a name; see `registry.expressions.Resolver`."""
+        del position
+        if name not in self._known:
+            raise UnknownField(name, self._known)
+        return self._known[name]
+
+    def known_names(self) -> Sequence[str]:
+        """List the columns."""
+        return list(self._known)
+
+    def values(self, name: str) -> None:
+        """Leave it open what a column may be equal to."""
+        del name

@@ -1,0 +1,95 @@
+"""How do datasets that lie in tables go where files are expected?
+
+As Parquet files, which hold all that the rows say, in a temporary folder for as long as they are
+copied from.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backbone.endpoints import Endpoint
+from backbone.staging import StagedFile
+from butler import in_tables
+from butler.deciding import plain_stem
+from butler.errors import ExchangeError
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from backbone.files import Stored
+    from butler.butler import Butler
+    from registry.identity import DatasetRef
+
+__all__ = ["as_files"]
+
+
+@contextmanager
+def as_files(
+    butler: Butler,
+    refs: Sequence[DatasetRef],
+    copies: Mapping[uuid.UUID, Sequence[Stored]],
+    folder: Path,
+    transfer: str | None,
+) -> Iterator[dict[uuid.UUID, list[Stored]]]:
+    """Give copies all of which are files.
+
+    Parameters
+    ----------
+    copies : mapping
+        By dataset; what lies in a table is read, and replaced by a file.
+    folder : Path
+        Where the temporary folder is made, if one is needed.
+    transfer : str or None
+        With ``direct``, or without files (None), what lies in a table is left out.
+
+    Raises
+    ------
+    ExchangeError
+        With ``symlink``, if something lies in a table.
+    """
+    named = {ref.id: ref for ref in refs}
+    if not any(copy.endpoint.in_tables for each in copies.values() for copy in each):
+        yield {key: list(each) for key, each in copies.items()}
+        return
+    if transfer == "symlink":
+        raise ExchangeError(
+            "Some datasets lie in tables of the database, where no symbolic link leads; export "
+            "them with transfer='copy'."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".skyspine-", dir=folder) as temporary:
+        made: dict[uuid.UUID, list[Stored]] = {}
+        for key, each in copies.items():
+            kept = [copy for copy in each if not copy.endpoint.in_tables]
+            if transfer not in (None, "direct"):
+                kept += [
+                    _written(butler, named[key], copy, Path(temporary))
+                    for copy in each
+                    if copy.endpoint.in_tables
+                ]
+            if kept:
+                made[key] = kept
+        yield made
+
+
+def _written(butler: Butler, ref: DatasetRef, copy: Stored, folder: Path) -> Stored:
+    """Write rows as a file, named as the Butler would name it."""
+    form = in_tables.FORMS[copy.formatter]
+    found = in_tables.read(butler.registry.database, copy)
+    path = StagedFile.path_for(plain_stem(ref), ref.id, form.extension)
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    done = form.write(found, folder / path, {"SKYS_ID": str(ref.id), "SKYS_RUN": ref.run})
+    return replace(
+        copy,
+        path=path,
+        size=done.size,
+        checksum=done.checksum,
+        formatter=form.name,
+        endpoint=Endpoint(copy.endpoint.id, "files", str(folder), owned=True),
+    )
