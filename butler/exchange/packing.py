@@ -19,6 +19,7 @@ from butler.exchange.columnar import to_parquet
 from butler.exchange.exporting import Exported
 from butler.rows_as_files import as_files
 from registry import deploy, portable
+from registry.database import canonical_json
 from registry.portable.tables import ELEMENTS
 
 if TYPE_CHECKING:
@@ -110,7 +111,9 @@ def _files(
             packing.take(copy, source, path, transfer)
         if digest is None and transfer is not None:
             digest = checksum(copy.place(butler.root))
-        rows.append((str(copy.dataset_id), copy.component, path, copy.size, digest, copy.formatter))
+        options = canonical_json(copy.options) if copy.options else None
+        of_file = (str(copy.dataset_id), copy.component, path, copy.size, digest)
+        rows.append((*of_file, copy.formatter, options))
         if progress is not None:
             progress(n + 1, len(listed))
     return sorted(rows)

@@ -7,6 +7,7 @@ import that was killed is repeated: files that are here whole are not brought ag
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -131,9 +132,15 @@ def _stage(
         made = bring(butler.root, base, file, transfer)
         if made.staged is not None:
             staged.append(made.staged)
-        identity, component, *_, formatter = row
+        identity, component, *_, formatter, options = row
         record = files.NewFile(
-            file.dataset_id, component, made.path, made.size, made.digest, formatter
+            file.dataset_id,
+            component,
+            made.path,
+            made.size,
+            made.digest,
+            formatter,
+            None if options is None else json.loads(options),
         )
         content.files[identity, component] = (record, made.staged)
         if progress is not None:
@@ -143,7 +150,7 @@ def _stage(
 
 def _wanted(content: _Content, row: Row, base: Archive, transfer: str) -> Wanted:
     """Decide where a file of the export comes from, and whether it may."""
-    identity, _, path, size, digest, _ = row
+    identity, _, path, size, digest, *_ = row
     outside = Path(path).is_absolute()
     source = path if outside else bundle.inside(path)
     if transfer == "move" and outside:
