@@ -17,6 +17,7 @@ from backbone.endpoints import IN_TABLES, Endpoint
 from backbone.rows import forget as forget_rows
 from registry.database import (
     CHUNK,
+    analyze,
     delete_among,
     in_written_order,
     insert_rows,
@@ -50,6 +51,9 @@ __all__ = [
     "stored",
     "trashed",
 ]
+
+_BULK = 1_000
+"""So many new files make a planner that does not know of them go through all for each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +138,22 @@ class Stored:
         return str(self.place(repository))
 
 
+_AT = (
+    sa.select(endpoint.c.id)
+    .where(endpoint.c.name == sa.bindparam("at", type_=sa.String))
+    .scalar_subquery()
+)
 _RECORD_ONE = sa.insert(replica).from_select(
     ["file_id", "endpoint_id", "state", "since"],
     sa.select(
         file.c.id,
-        sa.bindparam("at", type_=sa.Integer),
-        sa.literal("available"),
+        _AT,
+        sa.literal_column("'available'"),
         sa.bindparam("now", type_=replica.c.since.type),
     ).where(
         file.c.dataset_id == sa.bindparam("dataset", type_=file.c.dataset_id.type),
-        file.c.component == sa.bindparam("component"),
+        file.c.component == sa.bindparam("component", type_=sa.String),
+        _AT.is_not(None),
     ),
 )
 
@@ -174,27 +184,30 @@ def record(connection: sa.Connection, where: str, files: Sequence[NewFile]) -> N
         for f in files
     ]
     insert_rows(connection, file, rows)
-    endpoint_id = endpoints.key_of(connection, where)
     now = utc_now()
     if len(rows) == 1:
-        values = {"at": endpoint_id, "now": now, "dataset": files[0].dataset_id}
-        connection.execute(_RECORD_ONE, {**values, "component": files[0].component})
-        return
+        (new,) = files
+        values = {"at": where, "now": now, "dataset": new.dataset_id, "component": new.component}
+        if connection.execute(_RECORD_ONE, values).rowcount == 1:
+            return
+    endpoint_id = endpoints.key_of(connection, where)
     for start in range(0, len(rows), CHUNK):
         keys = rows_of(
             connection,
             [{"d": r["dataset_id"], "c": r["component"]} for r in rows[start : start + CHUNK]],
             {"d": sa.Uuid, "c": sa.String},
         )
-        new = sa.select(
+        copies_of = sa.select(
             file.c.id,
             sa.literal(endpoint_id),
             sa.literal("available"),
             sa.literal(now, replica.c.since.type),
         ).join_from(keys, file, (file.c.dataset_id == keys.c.d) & (file.c.component == keys.c.c))
         connection.execute(
-            sa.insert(replica).from_select(["file_id", "endpoint_id", "state", "since"], new)
+            sa.insert(replica).from_select(["file_id", "endpoint_id", "state", "since"], copies_of)
         )
+    if len(rows) >= _BULK:
+        analyze(connection, file, replica)
 
 
 _FAR = sa.case((endpoint.c.root.contains("://"), 1), else_=0)

@@ -1,7 +1,8 @@
 """The access client: get, put, list and exists for any dataset.
 
 `Butler` is the door.  `butler.instrument` reads camera definitions, `butler.formatters` files,
-`butler.storage_classes` says which Python type a dataset is; `butler.ingest` takes raw files in.
+`butler.storage_classes` says which Python type a dataset is; `butler.ingest` takes raw files in,
+`butler.ingest_files` others.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from butler.butler import Butler, Deferred
+    from butler.butler import Butler, Deferred, FileDataset
 
-__all__ = ["Butler", "Deferred"]
+__all__ = ["Butler", "Deferred", "FileDataset"]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,7 @@ from butler import (
     cameras,
     exchange,
     ingest,
+    ingest_files,
     removal,
     replicas,
     skymaps,
@@ -29,6 +30,7 @@ from butler.collections import Collections
 from butler.deciding import Policy
 from butler.deferred import Deferred
 from butler.errors import NoRun, UnmatchedName
+from butler.ingest_files import FileDataset
 from butler.inputs import given_folders, record_inputs
 from butler.pending import Pending
 from butler.questions import Questions
@@ -52,13 +54,14 @@ if TYPE_CHECKING:
 
     from backbone.staging import StagedFile
     from butler.deciding import Format
+    from butler.ingest import Ingested
     from butler.inputs import Place
     from butler.instrument import InstrumentDefinition
     from registry import removing
     from registry.row_tables import RowTable
     from registry.timespan import Timespan
 
-__all__ = ["Butler", "Deferred"]
+__all__ = ["Butler", "Deferred", "FileDataset"]
 
 
 class Butler(Questions):
@@ -501,6 +504,12 @@ class Butler(Questions):
                 return True
         return False
 
+    def ingest(
+        self, files: Iterable[FileDataset], *, run: str | None = None, **options: Any
+    ) -> Ingested:
+        """Take in files of which it is known what they are; see `butler.ingest_files`."""
+        return ingest_files.ingest_files(self, files, run=run or self.run, **options)
+
     def ingest_raws(
         self,
         paths: Iterable[str | os.PathLike[str]],
@@ -509,7 +518,7 @@ class Butler(Questions):
         transfer: str = "copy",
         on_error: str = "skip",
         progress: Any = None,
-    ) -> ingest.Ingested:
+    ) -> Ingested:
         """Take raw files in; see `butler.ingest.ingest_raws`."""
         return ingest.ingest_raws(
             self,
@@ -527,7 +536,7 @@ class Butler(Questions):
         *,
         run: str | None = None,
         **options: Any,
-    ) -> ingest.Ingested:
+    ) -> Ingested:
         """Take in files whose names tell what they are; see `butler.archives.ingest_named`."""
         return archives.ingest_named(self, paths, dataset_type, run=run or self.run, **options)
 

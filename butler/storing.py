@@ -12,6 +12,7 @@ from backbone.staging import settle
 from butler.in_tables import as_rows
 from butler.storage_classes import get_storage_class
 from registry import collections, datasets
+from registry.one_dataset import insert_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -111,6 +112,8 @@ def record(
     for ref in refs:
         grouped.setdefault((ref.dataset_type, ref.run), []).append(ref)
     for (kind, run), members in grouped.items():
+        if len(members) == 1 and insert_dataset(connection, members[0]):
+            continue
         target = collections.ensure(connection, run)
         datasets.insert_datasets(
             connection, kind, [r.data_id for r in members], target, ids=[r.id for r in members]

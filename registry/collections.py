@@ -322,9 +322,26 @@ class Search:
     """
 
     def __init__(self, *about: Callable[[Any], Any]) -> None:
+        one = collection.c.name == sa.bindparam("name", type_=sa.String)
+        several = collection.c.name.in_(sa.bindparam("names", expanding=True))
+        self._of_one, self._of_several = _Steps(one, about), _Steps(several, about)
+
+    def of(self, names: Sequence[str]) -> tuple[_Steps, dict[str, Any]]:
+        """Give the statements that begin with some collections, and the values for these."""
+        if len(names) == 1:  # nearly always, and a list is written into its statement each time
+            return self._of_one, {"name": names[0]}
+        return self._of_several, {"names": list(names)}
+
+
+class _Steps:
+    """The three statements of a `Search` that begins with collections on which a term holds."""
+
+    def __init__(self, named: Any, about: Sequence[Callable[[Any], Any]]) -> None:
         child, link = collection.alias("child"), collection_chain
-        named = collection.c.name.in_(sa.bindparam("names", expanding=True))
-        no_parent = (sa.cast(None, sa.Integer).label("parent_id"), sa.literal(0).label("position"))
+        no_parent: Any = (
+            sa.cast(None, sa.Integer).label("parent_id"),
+            sa.literal_column("0").label("position"),
+        )
 
         def columns(table: Any) -> list[Any]:
             return [table.c.id, table.c.name, table.c.type]
@@ -355,7 +372,8 @@ _PLAINLY = Search()
 
 def _below(connection: sa.Connection, names: Sequence[str]) -> set[str]:
     """Name everything at and below some collections."""
-    return {row.name for row in connection.execute(_PLAINLY.below, {"names": list(names)})}
+    steps, values = _PLAINLY.of(names)
+    return {row.name for row in connection.execute(steps.below, values)}
 
 
 def flatten(connection: sa.Connection, names: str | Iterable[str]) -> list[Collection]:
@@ -409,13 +427,14 @@ def search(
                 )
             )
         )
-    values = {**parameters, "names": asked}
-    rows = list(connection.execute(how.named, values))
+    steps, values = how.of(asked)
+    values |= parameters
+    rows = list(connection.execute(steps.named, values))
     if any(row.type == "CHAINED" for row in rows):
-        linked = connection.execute(how.children, values).all()
+        linked = connection.execute(steps.children, values).all()
         rows += linked
         if any(row.type == "CHAINED" for row in linked):
-            rows = list(connection.execute(how.below, values))
+            rows = list(connection.execute(steps.below, values))
     children: dict[int, set[tuple[int, str]]] = {}
     for row in rows:
         if row.parent_id is not None:

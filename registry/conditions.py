@@ -81,7 +81,7 @@ def conditions_on(
     if "instrument" in inner.dimensions and "instrument" not in rows.dimensions:
         # no condition, but a way into indexes, which begin with the instrument
         inside.append(inner.dimensions["instrument"].in_(sa.select(schema.instrument.c.name)))
-    found = sa.select(sa.literal(1)).select_from(inner.base)
+    found: Any = sa.select(sa.literal_column("1")).select_from(inner.base)
     found = found.where(*(here == there for here, there in met), *inside)
     return [*own, found.correlate_except(*inner.tables).exists()]
 

@@ -116,7 +116,9 @@ def query_data_ids_sql(
             same = [_same(c, v) for c, v in zip(columns, last, strict=True)]
             # of several values, those count that fulfil the expression
             same += [] if once else asked
-            own = sa.select(*keys, sa.literal(1)).select_from(names.base).where(*held, *same)
+            own = (
+                sa.select(*keys, sa.literal_column("1")).select_from(names.base).where(*held, *same)
+            )
             row = connection.execute(own if once else own.group_by(*columns)).first()
             if row is None:
                 raise InvalidDataId(

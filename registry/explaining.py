@@ -204,7 +204,9 @@ def _lost(where: str, count: Callable[[str], int]) -> str:
 
 def _without_records(connection: sa.Connection, elements: Sequence[str]) -> str:
     for element in elements:
-        if connection.execute(sa.select(sa.literal(1)).select_from(ELEMENTS[element])).first():
+        if connection.execute(
+            sa.select(sa.literal_column("1")).select_from(ELEMENTS[element])
+        ).first():
             continue
         return f"There is no record of {element} yet."
     return ""

@@ -119,7 +119,9 @@ def query_datasets_sql(
         selected = sa.select(*(ranked.c[c.name] for c in columns)).where(ranked.c.nth == 1)
         id_ = ranked.c.id
     if after is not None:
-        own = sa.select(*(key for key, _ in sorting), sa.literal(1)).select_from(names.base)
+        own = sa.select(*(key for key, _ in sorting), sa.literal_column("1")).select_from(
+            names.base
+        )
         own = own.where(dataset.c.id == after, *members.conditions).limit(1)
         row = connection.execute(own).first() if connection is not None else None
         if row is None:

@@ -73,7 +73,7 @@ def query_dimension_records_sql(
     if after is not None:
         values = _key_of(element, [c.name for c in ends], after)
         same = [c == v for c, v in zip(ends, values, strict=True)]
-        own = sa.select(*keys, sa.literal(1)).select_from(names.base).where(*same)
+        own = sa.select(*keys, sa.literal_column("1")).select_from(names.base).where(*same)
         row = connection.execute(own).first()
         if row is None:
             raise InvalidDataId(

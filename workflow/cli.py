@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ingest-raws": ("cameras", "Take raw files in."),
     "ingest-named": ("archives", "Take files in whose names tell what they are."),
     "find-file": ("archives", "Find the dataset of a file by its name."),
+    "ingest-files": ("ingesting", "Take in files of which a table says what they are."),
     "skymap": ("skymaps", "Divide the sky into tracts and patches."),
     "load-exposures": ("logs", "Load the exposures of an observing log."),
     "certify": ("calibrations", "Declare over which time calibrations hold."),

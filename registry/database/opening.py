@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from registry.database.answers import take_whole
 from registry.database.loading import send_stream
+from registry.database.prepared import Preparing, threshold_of
 from registry.database.statements import STALE, canonical_json
 from registry.database.waiting import SAY_AFTER, say, writer_of
 from registry.errors import DatabaseUnavailable, RegistryError
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
+    "ALONE",
     "BUSY_SECONDS",
+    "TOGETHER",
     "busy_seconds",
     "has_file",
     "may_write",
@@ -35,6 +38,12 @@ __all__ = [
 
 T = TypeVar("T")
 
+ALONE = "each alone"
+"""Option ``questions`` of an engine for single statements, each of which sees what was committed
+when it began: a server needs no transaction around it, which would only be begun and ended.  On
+SQLite it keeps several questions together."""
+TOGETHER = "together"
+"""Option ``questions`` of an engine for several that see the database as at the first of them."""
 BUSY_SECONDS = 60.0
 """How long a writer waits for another one on SQLite, unless its URL has ``?timeout=`` [s]."""
 _IDLE_SECONDS = 0.05
@@ -105,10 +114,12 @@ def open_engine(url: str | sa.URL, *, writeable: bool = True) -> sa.Engine:
         if not may_write(parsed):
             options["poolclass"] = sa.NullPool
     else:
-        parsed = parsed.difference_update_query(["timeout"])  # ours; see patience_of
-        options["isolation_level"] = "READ COMMITTED"
+        threshold = threshold_of(parsed)
+        parsed = parsed.difference_update_query(["timeout", "prepare_threshold"])  # ours
     if backend == "postgresql":
         options["executemany_mode"] = "values_plus_batch"
+    elif backend != "sqlite":
+        options["isolation_level"] = "READ COMMITTED"
     try:
         engine = sa.create_engine(parsed, **options)
     except ModuleNotFoundError as error:
@@ -126,15 +137,19 @@ def open_engine(url: str | sa.URL, *, writeable: bool = True) -> sa.Engine:
             sa.event.listen(engine, "do_connect", _read_only)
     else:
         _ask_whether_alive(engine)
-        prepare = _plan_without_compiling if backend == "postgresql" else _walk_to_the_end
-        sa.event.listen(engine, "connect", prepare)
-        if backend != "postgresql":
+        if backend == "postgresql":
+            _set_up_postgresql(engine)
+        else:
+            sa.event.listen(engine, "connect", _walk_to_the_end)
+            sa.event.listen(engine, "engine_connect", _isolate)
             sa.event.listen(engine, "before_execute", _require_characters)
             sa.event.listen(engine, "before_cursor_execute", _require_more_characters)
     if not writeable:
         sa.event.listen(engine, "connect", _refuse_changes(backend))
     sa.event.listen(engine, "do_execute", take_whole)
     sa.event.listen(engine, "do_execute", send_stream)
+    if backend == "postgresql" and threshold is not None:
+        sa.event.listen(engine, "do_execute", Preparing(threshold).do_execute)
     for rolled_back in ("rollback", "rollback_savepoint"):
         sa.event.listen(engine, rolled_back, _forget_remembered)
     return engine
@@ -191,15 +206,50 @@ def _ask_whether_alive(engine: sa.Engine) -> None:
             raise sa.exc.DisconnectionError("the server does not answer")
 
 
-def _plan_without_compiling(connection: Any, _record: Any) -> None:
-    """Run statements as they are planned: compiled first, a walk of 1 ms takes PostgreSQL 130 ms.
+def _set_up_postgresql(engine: sa.Engine) -> None:
+    """Prepare connections, and switch them between questions and verbs.
 
-    It cannot know how few rows a list or a recursion has, and compiles for a million.
+    Statements run as they are planned: compiled first, a walk of 1 ms takes 130 ms, since the
+    server cannot know how few rows a list or a recursion has, and compiles for a million.  How far
+    transactions see each other is set in the server, because psycopg2 sets what it was told anew
+    with each switch.
     """
-    cursor = connection.cursor()
-    cursor.execute("SET jit = off")
-    cursor.close()
-    connection.commit()  # or a rollback would undo it
+
+    @sa.event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("SET jit = off; SET default_transaction_isolation = 'read committed'")
+        cursor.close()
+        connection.commit()  # or a rollback would undo it
+
+    @sa.event.listens_for(engine, "engine_connect")
+    def taken(connection: sa.Connection) -> None:
+        if connection.get_execution_options().get("questions") == ALONE:
+            _driver(connection).autocommit = True
+
+    @sa.event.listens_for(engine, "begin")
+    def begun(connection: sa.Connection) -> None:
+        if connection.get_execution_options().get("questions") == TOGETHER:
+            with _driver(connection).cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+    @sa.event.listens_for(engine, "checkin")
+    def put_back(connection: Any, _record: Any) -> None:
+        if connection is not None and not connection.closed:
+            connection.autocommit = False
+
+
+def _driver(connection: sa.Connection) -> Any:
+    return connection.connection.driver_connection
+
+
+def _isolate(connection: sa.Connection) -> None:
+    """Switch a connection to MariaDB between questions and verbs; SQLAlchemy switches it back."""
+    level = {ALONE: "AUTOCOMMIT", TOGETHER: "REPEATABLE READ"}.get(
+        connection.get_execution_options().get("questions", "")
+    )
+    if level is not None:
+        connection.execution_options(isolation_level=level)
 
 
 def _walk_to_the_end(connection: Any, _record: Any) -> None:
@@ -323,8 +373,7 @@ def _set_up_sqlite(engine: sa.Engine, patience: float) -> None:
             _begin_writing(connection, path, patience)
         else:
             # a question that is short should not wait for what SQLAlchemy does around a statement
-            driver: Any = connection.connection.driver_connection
-            driver.execute("BEGIN")
+            _driver(connection).execute("BEGIN")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -343,7 +392,7 @@ def _begin_writing(connection: sa.Connection, file: Path, patience: float) -> No
     write without pause, one may come in vain for minutes.  All look often here, so that each has
     its chance.
     """
-    driver: Any = connection.connection.driver_connection
+    driver = _driver(connection)
     began = time.monotonic()
     until, tell_at = began + patience, began + SAY_AFTER
     driver.execute("PRAGMA busy_timeout = 0")

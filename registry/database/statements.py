@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -85,15 +86,20 @@ def insert_rows(
     """
     if not items:
         return
-    statement: Any = sa.insert(table)
-    if skip_existing and connection.dialect.name == "postgresql":
-        statement = postgresql.insert(table).on_conflict_do_nothing()
-    elif skip_existing and connection.dialect.name == "sqlite":
-        statement = sqlite.insert(table).on_conflict_do_nothing()
-    elif skip_existing:
-        key = next(iter(table.primary_key.columns))
-        statement = mysql.insert(table).on_duplicate_key_update({key.name: key})
-    connection.execute(statement, list(items))
+    statement = _insert(table, connection.dialect.name, skip_existing)
+    connection.execute(statement, list(items) if len(items) > 1 else items[0])
+
+
+@functools.cache
+def _insert(table: sa.Table, dialect: str, skip_existing: bool) -> Any:
+    if not skip_existing:
+        return sa.insert(table).inline()
+    if dialect == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    if dialect == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    key = next(iter(table.primary_key.columns))
+    return mysql.insert(table).on_duplicate_key_update({key.name: key})
 
 
 _TEXT = sa.String()
@@ -302,7 +308,7 @@ def absent_from(
         there = keys.subquery("there")
         same = (a == b for a, b in zip(there.c, columns, strict=True))
         return (
-            ~sa.select(sa.literal(1))
+            ~sa.select(sa.literal_column("1"))
             .select_from(there)
             .where(*same)
             .correlate_except(there)

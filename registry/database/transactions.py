@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 import sqlalchemy as sa
 
 from registry.database.failures import is_answer, translated, uncertain, was_lost
-from registry.database.opening import may_write, open_engine, safe_url
+from registry.database.opening import ALONE, TOGETHER, may_write, open_engine, safe_url
 from registry.database.patience import Patience, patience_of
 from registry.database.statements import analyze_stale
 from registry.errors import DatabaseUnavailable, ReadOnly
@@ -71,17 +71,9 @@ class Database:
                 "or folder. Open it for reading only, or ask its owner for the permission."
             )
         self.engine = open_engine(url, writeable=writeable)
-        # A question is one statement, which sees what was committed when it began: a transaction
-        # around it would only be begun and ended.  On SQLite it keeps several questions together.
-        server = self.engine.dialect.name != "sqlite"
-        self._reading = (
-            self.engine.execution_options(isolation_level="AUTOCOMMIT") if server else self.engine
-        )
-        self._whole = (
-            self.engine.execution_options(isolation_level="REPEATABLE READ")
-            if server
-            else self.engine
-        )
+        self._shown = safe_url(url)
+        self._reading = self.engine.execution_options(questions=ALONE)
+        self._whole = self.engine.execution_options(questions=TOGETHER)
         self._questions: sa.Engine | None = None
         self.writeable = writeable
         self.patience = patience_of(url)
@@ -115,7 +107,7 @@ class Database:
         """
         if not self.writeable:
             raise ReadOnly(
-                f"The database {safe_url(self.url)} was opened for reading only; "
+                f"The database {self._shown} was opened for reading only; "
                 "open it with writeable=True to change something."
             )
 
@@ -316,7 +308,7 @@ class Database:
             self._repeating.reset(token)
 
     def _patiently(self, attempt: Callable[[], T], in_doubt: Callable[[], T] | None) -> T:
-        patience = Patience(safe_url(self.url), self.patience if self._reached else 0.0)
+        patience = Patience(self._shown, self.patience if self._reached else 0.0)
         doubt: DatabaseUnavailable | None = None
         while True:
             try:
