@@ -70,6 +70,10 @@ class SentFile(StagedFile):
             raise
         self.temporary.unlink()
 
+    def arrived(self, size: int) -> str:
+        """Read what was sent back, and give its checksum."""
+        return self.remote.checksum(self.part, size)
+
     def settle(self) -> None:
         """Give the file its name there."""
         if self.part != self.path:

@@ -17,6 +17,7 @@ from butler import (
     adopting,
     archives,
     cameras,
+    converting,
     exchange,
     ingest,
     ingest_files,
@@ -449,8 +450,14 @@ class Butler(Questions):
         ref = self._resolved(dataset_type_or_ref, data_id, collections, keys)
         for place in self._each_place():
             copies = place.registry.database.ask(files.copies, ref.id)
-            if copies:
-                return self._read(ref, place, copies, component, parameters)
+            while copies:
+                try:
+                    return self._read(ref, place, copies, component, parameters)
+                except replicas.GONE:
+                    found = place.registry.database.ask(files.copies, ref.id)
+                    if found == copies:
+                        raise
+                    copies = found  # it was converted after it was looked up
         raise MissingDataset(
             ref.dataset_type.name, ref.data_id, [ref.run], nearest=removal.why_unreadable(self, ref)
         )
@@ -600,6 +607,52 @@ class Butler(Questions):
     def empty_trash(self) -> int:
         """Remove files from storage whose datasets are gone; see `butler.removal.empty_trash`."""
         return removal.empty_trash(self)
+
+    def convert(
+        self,
+        refs: Sequence[DatasetRef],
+        *,
+        format: Format | None = None,  # noqa: A002 (the word that users know)
+        endpoint: str | None = None,
+        tolerance: float = 0.0,
+        dry_run: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> converting.Converted:
+        """Bring datasets of this repository into another format, or to another endpoint.
+
+        They keep their identity and their history.  Each new file is read back and compared before
+        it takes the place of the old one, which stays for ten minutes for who has looked it up.
+        It may be repeated after it was cut short: what is as it shall be is passed over.
+
+        Parameters
+        ----------
+        refs : sequence of DatasetRef
+            What to convert.
+        format : str or dict, optional
+            The new format, as for `put`.  Without it and without an endpoint, what the policy says.
+        endpoint : str, optional
+            Where the new files shall lie; by default, where the old ones do.
+        tolerance : float
+            By how much floating-point values may differ afterwards, in their own unit.
+        dry_run : bool
+            Only tell what would be converted.
+        progress : callable, optional
+            Called with the number of files that are done, and of all.
+
+        Returns
+        -------
+        butler.converting.Converted
+            With what could not be converted, and why.
+        """
+        return converting.convert(
+            self,
+            refs,
+            format=format,
+            endpoint=endpoint,
+            tolerance=tolerance,
+            dry_run=dry_run,
+            progress=progress,
+        )
 
     def replicate(self, refs: Iterable[DatasetRef], endpoint: str) -> replicas.Replicated:
         """Give datasets a further copy, at an endpoint that is named; repeatable.

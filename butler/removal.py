@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from backbone import files
 from backbone.errors import BackboneError
 from registry import removing
+from registry.database import utc_now
 
 if TYPE_CHECKING:
     import uuid
@@ -63,13 +64,15 @@ def _remove_runs(
     return told, batch
 
 
-def empty_trash(butler: Butler, batch: uuid.UUID | None = None) -> int:
+def empty_trash(butler: Butler, batch: uuid.UUID | None = None, *, older_than: float = 0.0) -> int:
     """Remove files from storage whose datasets are gone, as far as that was not done at once.
 
     Parameters
     ----------
     batch : uuid.UUID, optional
         Only what was removed together.
+    older_than : float
+        Only what was removed so long ago [s].
 
     Returns
     -------
@@ -80,8 +83,10 @@ def empty_trash(butler: Butler, batch: uuid.UUID | None = None) -> int:
         found = files.trashed(connection, batch)
     done: list[int] = []
     away: dict[str, BackboneError] = {}
+    now = utc_now()
     for item in found:
-        if item.endpoint.name in away:
+        young = (now - item.since).total_seconds() < older_than
+        if young or item.endpoint.name in away:
             continue
         try:
             if not item.live:

@@ -31,12 +31,23 @@ if TYPE_CHECKING:
     from butler.butler import Butler
     from butler.inputs import Place
 
-__all__ = ["Replicated", "read_first_good", "replicate"]
+__all__ = [
+    "GONE",
+    "OF_THE_COPY",
+    "Replicated",
+    "copied",
+    "read_first_good",
+    "replicate",
+    "source_of",
+]
 
 _log = logging.getLogger("skyspine.butler")
 BATCH = 100
 """Files that get their rows in one transaction."""
-_OF_THE_COPY = (MissingFile, DamagedFile, ReadFailed, BackboneError)
+OF_THE_COPY = (MissingFile, DamagedFile, ReadFailed, BackboneError)
+"""What may be wrong with one copy, while another is good."""
+GONE = (*OF_THE_COPY, NoGoodCopy)
+"""What a reader meets whose copies were replaced after it had looked them up, too."""
 
 
 def read_first_good(
@@ -67,11 +78,11 @@ def read_first_good(
             if copy.endpoint.in_tables:
                 found = in_tables.read(place.registry.database, copy, component, parameters)
             else:
-                source = _source(copy, place.root)
+                source = source_of(copy, place.root)
                 found = get_formatter(copy.formatter).read(
                     source, component, parameters, trusted=trusted
                 )
-        except _OF_THE_COPY as error:
+        except OF_THE_COPY as error:
             if len(copies) == 1:
                 raise
             failed.append((copy, error))
@@ -88,7 +99,7 @@ def read_first_good(
     raise NoGoodCopy(f"None of the {len(failed)} copies can be read. {told}") from failed[0][1]
 
 
-def _source(copy: files.Stored, root: Path) -> Source:
+def source_of(copy: files.Stored, root: Path) -> Source:
     """Open a copy for a formatter, after a look at its size."""
     if copy.endpoint.is_remote:
         return Source.behind(copy.endpoint.remote(), copy.path, copy.size)
@@ -146,7 +157,9 @@ def replicate(butler: Butler, ids: Sequence[uuid.UUID], name: str) -> Replicated
                 if endpoint.is_remote and _is_there(endpoint, copies[0]):
                     done.found += 1
                 else:
-                    staged.append(_copied(copies, endpoint, butler.root))
+                    staged.append(
+                        copied(copies, endpoint, butler.root, _path(copies[0], butler.root))
+                    )
                     done.sent += 1
                 noted.append(copies[0].file_id)
             butler.registry.database.transact(_note, name, noted, staged)
@@ -171,20 +184,30 @@ def _is_there(endpoint: Endpoint, file: files.Stored) -> bool:
     return whole
 
 
-def _copied(copies: Sequence[files.Stored], endpoint: Endpoint, root: Path) -> StagedFile:
-    """Bring the first good copy of a file to an endpoint, under a temporary name."""
-    first = copies[0]
-    path = first.path
-    if first.endpoint.in_tables:
+def _path(file: files.Stored, root: Path) -> str:
+    """Give the path of a file below the root of any endpoint."""
+    if file.endpoint.in_tables:
         raise ChangedFile(
-            f"The dataset {first.dataset_id} lies in {first.shown(root)}, and its copies are those "
+            f"The dataset {file.dataset_id} lies in {file.shown(root)}, and its copies are those "
             "of the database; to have it as a file, export it, or put it with format='parquet'."
         )
-    if Path(path).is_absolute():
+    if Path(file.path).is_absolute():
         raise ChangedFile(
-            f"{path} stays where it was ingested from, and has no path below another root; ingest "
-            "it with transfer=copy to have copies of it."
+            f"{file.path} stays where it was ingested from, and has no path below another root; "
+            "ingest it with transfer=copy to have copies of it."
         )
+    return file.path
+
+
+def copied(
+    copies: Sequence[files.Stored],
+    endpoint: Endpoint,
+    root: Path,
+    path: str,
+    *,
+    fsync: bool = False,
+) -> StagedFile:
+    """Bring the first good copy of a file to an endpoint, under the temporary name of a path."""
     problems: list[Exception] = []
     for copy in copies:
         staged = stage(endpoint, root, path)
@@ -197,7 +220,7 @@ def _copied(copies: Sequence[files.Stored], endpoint: Endpoint, root: Path) -> S
             staged.temporary.unlink(missing_ok=True)
             problems.append(error)
             continue
-        staged.send(copy.size)
+        staged.send(copy.size, fsync=fsync)
         return staged
     raise ChangedFile(" ".join(str(problem) for problem in problems)) from problems[0]
 

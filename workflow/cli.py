@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "endpoint": ("endpoints", "Store at S3, WebDAV, SFTP or in other folders."),
     "policy": ("policies", "Decide in which format and where datasets are stored."),
     "table": ("row_tables", "Keep catalogues as rows of tables in the database."),
+    "convert": ("converting", "Bring datasets into another format, or to another endpoint."),
     "db": ("databases", "Create, upgrade, inspect the schema of a database."),
     "instrument": ("cameras", "Register cameras."),
     "ingest-raws": ("cameras", "Take raw files in."),

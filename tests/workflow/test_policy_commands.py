@@ -37,9 +37,17 @@ def test_the_page_runs_as_it_stands(
         for command, expected in COMMAND.findall(text):
             _, said, told = skyspine(capsys, *shlex.split(command))
             if expected.strip() != "...":
-                assert words(said + told) == words(expected), command
+                found, wanted = words(said + told), words(expected)
+                assert len(found) == len(wanted), command
+                for line, like in zip(found, wanted, strict=True):
+                    assert len(line) == len(like), command
+                    pairs = zip(line, like, strict=True)
+                    assert [b for _, b in pairs if b != "..."] == [
+                        a for a, b in zip(line, like, strict=True) if b != "..."
+                    ], command
     with Butler("repo", collections=["try", "again"]) as butler:
-        assert [p.suffix for p in sorted(butler.root.rglob("notes_*"))] == [".yaml", ".json"]
+        suffixes = sorted(p.suffix for p in butler.root.rglob("notes_*"))
+        assert suffixes == [".json", ".json", ".yaml"]  # that as YAML is trash
         assert butler.get("notes", collections="again") == {"seeing": 0.9}
 
 
@@ -96,3 +104,33 @@ def test_what_cannot_be_kept_to_any_more_is_told(
     assert status == 1
     assert "dataset type objects: format: The formatter csv writes pandas.DataFrame" in told
     assert "1 of 1 settings cannot be kept to" in told
+
+
+def test_a_conversion_is_tried_made_and_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    repo = str(tmp_path / "repo")
+    with Butler.create(repo) as butler:
+        butler.register_dataset_type("notes", (), "StructuredDataDict")
+        butler.put({"a": [1, 2.5]}, "notes", run="try")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        return skyspine(capsys, "convert", repo, "notes", "-i", "try", *arguments)
+
+    status, _, told = run("--to", "jsom")
+    assert (status, "Did you mean 'json'" in told) == (1, True)
+    status, _, told = run("--to", "parquet")
+    assert (status, "use yaml or json" in told) == (1, True)
+    assert run("--option", "level=3")[0] == 2
+    status, said, told = run("--to", "json")
+    assert (status, said.splitlines()[-1].split()[:5]) == (0, ["yaml", "root", "json", "root", "1"])
+    assert "Converted 1 files" in told
+    assert f"skyspine check {repo} --repair" in told
+    with Butler(repo, collections="try") as butler:
+        assert butler.get("notes") == {"a": [1, 2.5]}
+        [old] = [p for p in butler.root.rglob("notes_*") if p.suffix == ".yaml"]
+        [new] = [p for p in butler.root.rglob("notes_*") if p.suffix == ".json"]
+        new.unlink()
+    status, _, told = run("--to", "yaml")
+    assert (status, "is not there" in told, "1 datasets stay as they were" in told) == (1, 1, 1)
+    assert old.exists()
