@@ -6,6 +6,7 @@ where they are belong to `DIRECT`, which this repository never deletes from.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,27 +15,32 @@ import sqlalchemy as sa
 from backbone.errors import EndpointConflict, NotOnDisk, UnknownEndpoint
 from backbone.protocols import is_url, protocol_of, shown
 from backbone.remote import remote
-from registry.database import insert_rows, remembered
+from registry.database import insert_rows
 from registry.errors import did_you_mean
 from registry.schema.files import endpoint, replica, site
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from backbone.remote import Remote
 
 __all__ = [
+    "ANYWHERE",
     "DIRECT",
     "IN_TABLES",
     "ROOT",
     "TABLES",
     "Endpoint",
     "add",
+    "any_remote",
     "key_of",
     "listed",
     "named",
+    "reading",
     "register",
     "set_up",
+    "unknown",
 ]
 
 ROOT = "root"
@@ -114,6 +120,10 @@ class Endpoint:
             self.locate(path, repository).unlink(missing_ok=True)
 
 
+ANYWHERE = Endpoint(0, DIRECT, "", owned=False)
+"""Files by their absolute paths."""
+
+
 def set_up(connection: sa.Connection) -> None:
     """Register the site and the two endpoints that every repository has; repeatable."""
     insert_rows(connection, site, [{"name": "local", "doc": "This machine"}], skip_existing=True)
@@ -183,9 +193,7 @@ def named(connection: sa.Connection, name: str) -> Endpoint:
     """
     rows = {row.name: row for row in connection.execute(_ENDPOINTS)}
     if name not in rows:
-        raise UnknownEndpoint(
-            f"There is no endpoint '{name}' in this repository.{did_you_mean(name, rows)}"
-        )
+        raise unknown(name, rows)
     row = rows[name]
     return Endpoint(row.id, row.name, row.root, bool(row.owned))
 
@@ -256,9 +264,39 @@ def key_of(connection: sa.Connection, name: str) -> int:
         If there is none of this name.
     """
     asked = sa.select(endpoint.c.id).where(endpoint.c.name == name)
-    key: int | None = remembered(
-        connection, f"endpoint {name}", lambda: connection.execute(asked).scalar()
-    )
+    key: int | None = connection.execute(asked).scalar()
     if key is None:
-        raise UnknownEndpoint(f"There is no endpoint '{name}' in this repository.")
+        raise unknown(name)
     return key
+
+
+def unknown(name: str, known: Iterable[str] = ()) -> UnknownEndpoint:
+    """Say that there is no endpoint of this name."""
+    return UnknownEndpoint(
+        f"There is no endpoint '{name}' in this repository.{did_you_mean(name, known)}"
+    )
+
+
+def any_remote(connection: sa.Connection) -> bool:
+    """Tell whether there is an endpoint behind a URL."""
+    far = sa.select(endpoint.c.id).where(endpoint.c.root.contains("://")).limit(1)
+    return connection.execute(far).first() is not None
+
+
+def reading(connection: sa.Connection, theirs: Endpoint) -> Endpoint:
+    """Give the endpoint by which what lies at another repository's is read here, never changed.
+
+    What has no path below a root here is read by `DIRECT`; for a URL, an endpoint that is only
+    read is registered, under their name or the next one that is free.
+    """
+    if not theirs.is_remote:
+        return ANYWHERE
+    rows = list(connection.execute(_ENDPOINTS))
+    for row in rows:
+        if row.root == theirs.root and not row.owned:
+            return Endpoint(row.id, row.name, row.root, owned=False)
+    taken = {row.name for row in rows}
+    names = itertools.chain([theirs.name], (f"{theirs.name}-{n}" for n in itertools.count(2)))
+    return register(
+        connection, next(name for name in names if name not in taken), theirs.root, owned=False
+    )

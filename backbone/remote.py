@@ -12,6 +12,8 @@ import errno
 import functools
 import hashlib
 import os
+import tempfile
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from backbone.protocols import opened, protocol_of, shown
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["Listed", "Remote", "remote"]
 
@@ -74,6 +76,7 @@ class Remote:
         self.name, self.root = name, root
         self.protocol = protocol_of(root)
         self._opened: tuple[Any, str] | None = None
+        self._opening = threading.Lock()
 
     def url(self, path: str) -> str:
         """Give the place of a file, for messages."""
@@ -89,7 +92,13 @@ class Remote:
         return self._try(path, ask)
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
-        """Read a file, or the bytes of it from start until before end."""
+        """Read a file, or the bytes of it from start until before end.
+
+        Raises
+        ------
+        EOFError
+            If it ends before the start.
+        """
 
         def read(system: Any, full: str) -> bytes:
             if self.protocol.ranges or start is None or end is None:
@@ -132,11 +141,60 @@ class Remote:
 
         self._try(path, fetch)
 
+    def pieces(self, path: str, size: int, start: int = 0) -> Iterator[bytes]:
+        """Read a file from a byte on, piece by piece; each piece is tried again by itself.
+
+        Parameters
+        ----------
+        size : int
+            That the file should have [byte]; of one that is longer, a byte more is read, and of
+            one that is shorter what there is.
+        """
+        if size == 0:  # no server has a range of nothing
+            yield b"?" * min(1, self.size(path))
+        elif size > _PIECE and not self._gives_parts(path):
+            yield from self._streamed(path, start)
+            return
+        while start < size:
+            end = start + _PIECE if start + _PIECE < size else size + 1
+            try:
+                part = self.cat_file(path, start, end)
+            except EOFError:
+                return
+            yield part
+            if len(part) != min(end, size) - start:
+                return
+            start = end
+
+    def _gives_parts(self, path: str) -> bool:
+        """Tell whether a server gives parts of files, where not all do."""
+        if self.protocol.lists:
+            return True
+
+        def ask(system: Any, full: str) -> bool:
+            with system.open(full, "rb", cache_type="none") as stream:
+                try:
+                    stream.seek(1)
+                    stream.read(1)
+                except ValueError:  # of all but 404, fsspec says so before it has read anything
+                    return False
+            return True
+
+        return self._try(path, ask)
+
+    def _streamed(self, path: str, start: int) -> Iterator[bytes]:
+        with tempfile.NamedTemporaryFile() as copy:
+            self.get_file(path, copy.name)
+            with open(copy.name, "rb") as stream:  # noqa: PTH123
+                stream.seek(start)
+                while part := stream.read(_PIECE):
+                    yield part
+
     def checksum(self, path: str, size: int) -> str:
         """Compute the SHA-256 of a file as it is recorded, reading it piece by piece."""
         hashed = hashlib.sha256()
-        for start in range(0, size, _PIECE):
-            hashed.update(self.cat_file(path, start, min(size, start + _PIECE)))
+        for part in self.pieces(path, size):
+            hashed.update(part)
         return f"sha256:{hashed.hexdigest()}"
 
     def send(self, local: str, path: str) -> None:
@@ -164,7 +222,7 @@ class Remote:
         """Give a file another name; repeatable."""
 
         def move(system: Any, full: str) -> None:
-            target = self._full(new)
+            target = full.removesuffix(path) + new
             try:
                 if self.root.startswith("dav"):  # its own verb; fsspec would copy and delete
                     system.client.move(full, target, overwrite=True)
@@ -195,11 +253,11 @@ class Remote:
             return self._try("", find)
         return {}
 
-    def _full(self, path: str) -> str:
-        if self._opened is None:
-            self._opened = opened(self.root)
-        base = self._opened[1]
-        return f"{base}/{path}" if path and base else path or base
+    def _open(self) -> tuple[Any, str]:
+        with self._opening:
+            if self._opened is None:
+                self._opened = opened(self.root)
+            return self._opened
 
     def _try(self, path: str, action: Callable[[Any, str], _T]) -> _T:
         """Do something to a file; again when the server was away, then tell why not.
@@ -210,25 +268,28 @@ class Remote:
         """
         tries = 0
         while True:
+            system = None
             try:
-                full = self._full(path)
-                assert self._opened is not None  # noqa: S101 (_full has opened it)
-                return action(self._opened[0], full)
+                system, base = self._open()
+                return action(system, f"{base}/{path}" if path and base else path or base)
             except (EndpointAway, EndpointRefuses, StorageFull, *_OWN):
                 raise
             except Exception as error:
                 told = self._told(path, error)
                 if not isinstance(told, EndpointAway) or tries == len(PAUSES):
                     raise told from error
-                self._drop()
+                self._drop(system)
                 time.sleep(PAUSES[tries])
                 tries += 1
 
-    def _drop(self) -> None:
-        """Let go of connections that may be dead."""
-        if self._opened is not None and self.root.startswith("dav"):
-            self._opened[0].client.http.close()
-        self._opened = None
+    def _drop(self, system: Any) -> None:
+        """Let go of connections that may be dead, unless another thread has done so."""
+        with self._opening:
+            if self._opened is None or self._opened[0] is not system:
+                return
+            self._opened = None
+        if self.root.startswith("dav"):
+            system.client.http.close()
 
     def _told(self, path: str, error: Exception) -> Exception:
         """Say in a sentence what went wrong."""
@@ -256,6 +317,8 @@ class Remote:
                 f"The endpoint '{self.name}' has no room for {place} ({what}). Nothing was "
                 "changed; make room there, or store at another endpoint."
             )
+        if status == 416 or (number == errno.EINVAL and "range" in str(error)):
+            return EOFError(f"{place} ends before the bytes that were asked for ({what}).")
         if (
             isinstance(error, PermissionError)
             or status in _REFUSALS

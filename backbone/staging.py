@@ -19,7 +19,7 @@ from backbone.errors import ChangedFile, StorageFull
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["PART", "StagedFile", "checksum", "safe_name", "settle", "transfer_modes"]
 
@@ -112,6 +112,47 @@ class StagedFile:
             self.abandon()
             raise _refused(self.final, error) from error
         return size, f"sha256:{digest.hexdigest()}"
+
+    def go_on(self, pieces: Callable[[int], Iterable[bytes]]) -> tuple[int, int, str]:
+        """Write on where an attempt that was cut short has ended, and measure all of it.
+
+        Parameters
+        ----------
+        pieces : callable
+            Gives what follows a byte.
+
+        Returns
+        -------
+        tuple
+            Size that was there [byte], size that is [byte], and checksum.
+
+        Raises
+        ------
+        StorageFull
+            If it cannot be written.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            found = self.temporary.lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:  # a link to another's file
+                self.temporary.unlink()
+        digest = hashlib.sha256()
+        try:
+            stream = self.temporary.open("a+b", buffering=0)
+        except OSError as error:
+            raise _refused(self.final, error) from error
+        with stream:
+            stream.seek(0)
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+            began = size = stream.tell()
+            for piece in pieces(began):
+                digest.update(piece)
+                try:
+                    size += _written(stream, piece)
+                except OSError as error:
+                    self.abandon(settled=False)
+                    raise _refused(self.final, error) from error
+        return began, size, f"sha256:{digest.hexdigest()}"
 
     def left_whole(self, size: int, digest: str) -> bool:
         """Tell whether an attempt that was cut short has left the file here, under either name.
@@ -262,6 +303,15 @@ def _flush(path: Path) -> None:
         raise _refused(path, error) from error
     finally:
         os.close(opened)
+
+
+def _written(stream: IO[bytes], piece: bytes) -> int:
+    """Write all of a piece; the system may take less of it at a time."""
+    view = memoryview(piece)
+    done = 0
+    while done < len(view):
+        done += stream.write(view[done:])
+    return done
 
 
 def _refused(path: Path, error: OSError) -> StorageFull:

@@ -522,19 +522,10 @@ class Butler(Questions):
         paths: Iterable[str | os.PathLike[str]],
         *,
         run: str | None = None,
-        transfer: str = "copy",
-        on_error: str = "skip",
-        progress: Any = None,
+        **options: Any,
     ) -> Ingested:
         """Take raw files in; see `butler.ingest.ingest_raws`."""
-        return ingest.ingest_raws(
-            self,
-            paths,
-            run=run or self.run,
-            transfer=transfer,
-            on_error=on_error,
-            progress=progress,
-        )
+        return ingest.ingest_raws(self, paths, run=run or self.run, **options)
 
     def ingest_named(
         self,
@@ -683,15 +674,10 @@ class Butler(Questions):
         self,
         other: Butler | str | os.PathLike[str],
         refs_or_query: Iterable[DatasetRef] | Mapping[str, Any],
-        *,
-        transfer: str = "auto",
-        also: Sequence[str] = (),
-        progress: Callable[[int, int], None] | None = None,
+        **options: Any,
     ) -> transferring.Transferred:
         """Take datasets of another repository; see `butler.transfer.transfer_from`."""
-        return transferring.transfer_from(
-            self, other, refs_or_query, transfer=transfer, also=also, progress=progress
-        )
+        return transferring.transfer_from(self, other, refs_or_query, **options)
 
     def export(
         self,

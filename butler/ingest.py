@@ -13,8 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backbone import endpoints, files
-from backbone.staging import StagedFile, checksum, settle, transfer_modes
+from backbone import endpoints, fetching, files
+from backbone.errors import EndpointAway, EndpointRefuses
+from backbone.sending import stage_for_dataset
+from backbone.staging import checksum, settle, transfer_modes
 from butler import cameras
 from butler.errors import IngestError, NoRun
 from butler.formatters import get_formatter
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from backbone.endpoints import Endpoint
+    from backbone.staging import StagedFile
     from butler.butler import Butler
     from butler.instrument import FileGroup, InstrumentDefinition, Observation
 
@@ -48,6 +52,9 @@ __all__ = ["BATCH", "Ingested", "Item", "found_files", "ingest_raws", "take"]
 
 BATCH = 500
 """Files that are registered in one transaction."""
+FAR_BATCH = 100
+"""The same, where they are sent to a server."""
+_OWN = endpoints.Endpoint(0, endpoints.ROOT, ".", owned=True)
 
 
 @dataclass(slots=True)
@@ -89,6 +96,7 @@ def ingest_raws(
     *,
     run: str | None,
     transfer: str = "copy",
+    endpoint: str = endpoints.ROOT,
     on_error: str = "skip",
     progress: Callable[[int, int], None] | None = None,
 ) -> Ingested:
@@ -103,6 +111,8 @@ def ingest_raws(
         observers).
     transfer : str
         auto, copy, move, link, hardlink, symlink or direct (stay where they are, not owned).
+    endpoint : str
+        Name of the storage that the files come to; the repository's own folder by default.
     on_error : {"skip", "stop"}
         Whether a file that cannot be taken is reported at the end, or ends everything.
     progress : callable, optional
@@ -115,9 +125,12 @@ def ingest_raws(
     Raises
     ------
     IngestError
-        If no camera is registered, or no file is found.
+        If no camera is registered, no file is found, or the endpoint cannot have them so.
     NoRun
         If no run is given.
+    EndpointAway, EndpointRefuses
+        If the endpoint does not take them; what was taken until then stays, and the same call goes
+        on from there.
     """
     if run is None:
         raise NoRun
@@ -125,6 +138,8 @@ def ingest_raws(
         raise IngestError(
             f"'{transfer}' is no way to transfer files.{did_you_mean(transfer, transfer_modes)}"
         )
+    target = butler.registry.database.ask(endpoints.named, endpoint)
+    _require_way(target, transfer)
     definitions = cameras.defined(butler.registry)
     if not definitions:
         raise IngestError(
@@ -134,19 +149,31 @@ def ingest_raws(
     result = Ingested()
     groups = _sorted_out(found_files(paths), definitions, result)
     total = len(groups)
-    for start in range(0, total, BATCH):
+    step = min(BATCH, FAR_BATCH) if target.is_remote else BATCH
+    for start in range(0, total, step):
         batch: list[Item] = []
-        for definition, group in groups[start : start + BATCH]:
+        for definition, group in groups[start : start + step]:
             try:
                 batch.append(_translated(definition, group, run))
             except SkyspineError as error:
                 result.errors.append((group.path, error))
                 if on_error == "stop":
                     raise
-        take(butler, batch, transfer, on_error, result)
+        take(butler, batch, transfer, on_error, result, target)
         if progress is not None:
-            progress(min(start + BATCH, total), total)
+            progress(min(start + step, total), total)
     return result
+
+
+def _require_way(target: Endpoint, transfer: str) -> None:
+    """Refuse what cannot be done at an endpoint."""
+    if transfer == "direct" and target.name != endpoints.ROOT:
+        raise IngestError("With transfer='direct', files stay where they are; name no endpoint.")
+    if target.is_remote and transfer not in ("auto", "copy", "move"):
+        raise IngestError(
+            f"The endpoint '{target.name}' lies behind a URL, where nothing can be linked; take "
+            "the files there with transfer='copy' or 'move'."
+        )
 
 
 def found_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -205,27 +232,49 @@ def _translated(definition: InstrumentDefinition, group: FileGroup, run: str) ->
     return Item(observation, definition, ref)
 
 
-def take(butler: Butler, batch: list[Item], transfer: str, on_error: str, result: Ingested) -> None:
-    """Stage and register a batch."""
+def take(
+    butler: Butler,
+    batch: list[Item],
+    transfer: str,
+    on_error: str,
+    result: Ingested,
+    target: Endpoint = _OWN,
+) -> None:
+    """Stage and register a batch; when the endpoint goes away, what has come there until then."""
     batch = _without_present(butler, batch, result)
     staged: list[StagedFile] = []
+    away: list[SkyspineError] = []
+
+    def attempt(item: Item) -> SkyspineError | None:
+        if away:
+            return away[0]
+        try:
+            _stage(butler, item, transfer, target)
+        except SkyspineError as error:
+            for file in item.staged:
+                file.abandon()
+            if isinstance(error, (EndpointAway, EndpointRefuses)):
+                away.append(error)
+            elif on_error == "stop":
+                raise
+            return error
+        finally:
+            staged.extend(item.staged)
+        return None
+
     with butler.cleaning(staged):
-        ready: list[Item] = []
-        for item in batch:
-            try:
-                _stage(butler, item, transfer)
-            except SkyspineError as error:
-                for file in item.staged:
-                    file.abandon()
-                result.errors.append((item.observation.path, error))
-                if on_error == "stop":
-                    raise
-            else:
-                ready.append(item)
-            finally:
-                staged += item.staged
+        refused = fetching.each(attempt, batch, far=target.is_remote)
+        ready = [item for item, error in zip(batch, refused, strict=True) if error is None]
+        result.errors += [
+            (item.observation.path, error)
+            for item, error in zip(batch, refused, strict=True)
+            if error is not None and error not in away
+        ]
+        where = endpoints.DIRECT if transfer == "direct" else target.name
         if ready:
-            _register(butler, ready, staged, result, transfer=transfer, on_error=on_error)
+            _register(butler, ready, staged, result, where, transfer=transfer, on_error=on_error)
+    if away:
+        raise away[0]
 
 
 def _register(
@@ -233,6 +282,7 @@ def _register(
     ready: list[Item],
     staged: list[StagedFile],
     result: Ingested,
+    where: str,
     *,
     transfer: str,
     on_error: str,
@@ -241,7 +291,6 @@ def _register(
 
     Inside a larger transaction a refusal ends that one.
     """
-    where = endpoints.DIRECT if transfer == "direct" else endpoints.ROOT
     enlisted = butler.registry.database.in_transaction
     try:
         butler.registry.database.transact(_record, ready, where)
@@ -250,8 +299,8 @@ def _register(
             raise
         if len(ready) > 1:
             middle = len(ready) // 2
-            _register(butler, ready[:middle], staged, result, transfer=transfer, on_error=on_error)
-            _register(butler, ready[middle:], staged, result, transfer=transfer, on_error=on_error)
+            for half in (ready[:middle], ready[middle:]):
+                _register(butler, half, staged, result, where, transfer=transfer, on_error=on_error)
             return
         for file in ready[0].staged:
             file.abandon()
@@ -317,7 +366,7 @@ def _by_run_and_type(batch: Sequence[Item]) -> dict[tuple[str, Any], list[Item]]
     return grouped
 
 
-def _stage(butler: Butler, item: Item, transfer: str) -> None:
+def _stage(butler: Butler, item: Item, transfer: str, target: Endpoint) -> None:
     observation = item.observation
     spec = item.definition.dataset_types.get(observation.dataset_type)
     storage = get_storage_class(item.ref.dataset_type.storage_class)
@@ -353,7 +402,7 @@ def _stage(butler: Butler, item: Item, transfer: str) -> None:
             s for s in source.suffixes[-2:] if s.lower() in (".fits", ".fit", ".fz", ".gz")
         )
         name = f"{stem}_{component}" if component else stem
-        staged = StagedFile.for_dataset(butler.root, name, item.ref.id, ending or source.suffix)
+        staged = stage_for_dataset(target, butler.root, name, item.ref.id, ending or source.suffix)
         item.staged.append(staged)
         staged.take(source, "copy" if transfer in ("auto", "move") else transfer)
         size, digest = staged.size_and_checksum()

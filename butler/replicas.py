@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backbone import endpoints, files
+from backbone import endpoints, fetching, files
 from backbone.errors import BackboneError, ChangedFile
 from backbone.sending import stage
-from backbone.staging import checksum
 from butler import in_tables
 from butler.errors import DamagedFile, MissingFile, NoGoodCopy, ReadFailed
 from butler.formatters import get_formatter
@@ -151,18 +150,22 @@ def replicate(butler: Butler, ids: Sequence[uuid.UUID], name: str) -> Replicated
             wanted.append(copies)
     for start in range(0, len(wanted), BATCH):
         staged: list[StagedFile] = []
-        noted: list[int] = []
+
+        def give(copies: Sequence[files.Stored], staged: list[StagedFile] = staged) -> bool:
+            if endpoint.is_remote and _is_there(endpoint, copies[0]):
+                return False
+            path = _path(copies[0], butler.root)
+            staged.append(copied(copies, endpoint, butler.root, path))
+            return True
+
+        batch = wanted[start : start + BATCH]
+        far = endpoint.is_remote or any(copies[0].endpoint.is_remote for copies in batch)
         with butler.cleaning(staged):
-            for copies in wanted[start : start + BATCH]:
-                if endpoint.is_remote and _is_there(endpoint, copies[0]):
-                    done.found += 1
-                else:
-                    staged.append(
-                        copied(copies, endpoint, butler.root, _path(copies[0], butler.root))
-                    )
-                    done.sent += 1
-                noted.append(copies[0].file_id)
+            sent = sum(fetching.each(give, batch, far=far))
+            noted = [copies[0].file_id for copies in batch]
             butler.registry.database.transact(_note, name, noted, staged)
+        done.sent += sent
+        done.found += len(batch) - sent
     return done
 
 
@@ -208,30 +211,10 @@ def copied(
     fsync: bool = False,
 ) -> StagedFile:
     """Bring the first good copy of a file to an endpoint, under the temporary name of a path."""
-    problems: list[Exception] = []
-    for copy in copies:
-        staged = stage(endpoint, root, path)
-        try:
-            if copy.endpoint.is_remote:
-                _fetch(copy, staged.temporary)
-            else:
-                staged.copy(copy.place(root), copy.size, copy.checksum)
-        except (ChangedFile, FileNotFoundError, BackboneError) as error:
-            staged.temporary.unlink(missing_ok=True)
-            problems.append(error)
-            continue
-        staged.send(copy.size, fsync=fsync)
-        return staged
-    raise ChangedFile(" ".join(str(problem) for problem in problems)) from problems[0]
-
-
-def _fetch(copy: files.Stored, to: Path) -> None:
-    """Fetch a file, and see that it is what was recorded of it."""
-    there = copy.endpoint.remote()
-    there.get_file(copy.path, str(to))
-    size = to.stat().st_size
-    if size != copy.size or (copy.checksum is not None and checksum(to) != copy.checksum):
-        raise ChangedFile(f"{there.url(copy.path)} is not what was recorded of it.")
+    staged = stage(endpoint, root, path)
+    copy, _ = fetching.bring(copies, root, staged)
+    staged.send(copy.size, fsync=fsync)
+    return staged
 
 
 def _note(

@@ -9,13 +9,16 @@ too, with its files left where they are.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from backbone import endpoints, files
-from backbone.errors import ChangedFile
+from backbone import endpoints, fetching, files
+from backbone.errors import BackboneError, ChangedFile
+from backbone.sending import stage
 from backbone.staging import StagedFile
 from butler import in_tables
 from butler.deciding import plain_stem
@@ -27,13 +30,12 @@ from registry.errors import MissingDataset, did_you_mean
 from registry.timespan import BEGINNING, END, Timespan
 
 if TYPE_CHECKING:
-    import os
     import uuid
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     import sqlalchemy as sa
 
+    from backbone.endpoints import Endpoint
     from butler.butler import Butler
     from butler.inputs import Place
     from registry.identity import DatasetRef
@@ -44,6 +46,8 @@ MODES = ("auto", "copy", "link", "hardlink", "symlink", "direct")
 """How files come along; ``auto`` is ``copy``, and ``direct`` leaves them where they are."""
 BATCH = 1_000
 """Datasets that are taken in one transaction."""
+FAR_BATCH = 100
+"""The same, where servers give or take the files: so much is lost when one goes away."""
 
 
 @dataclass(slots=True)
@@ -89,6 +93,7 @@ def transfer_from(
     *,
     transfer: str = "auto",
     also: Sequence[str] = (),
+    endpoint: str = endpoints.ROOT,
     progress: Callable[[int, int], None] | None = None,
 ) -> Transferred:
     """Take datasets of another repository.
@@ -101,10 +106,12 @@ def transfer_from(
         What to take; a mapping holds the arguments of `Butler.query_datasets`, such as
         ``{"dataset_type": "calexp", "collections": "u/me"}``.
     transfer : str
-        One of `MODES`.
+        One of `MODES`; what lies behind a URL is copied, or read where it is with ``direct``.
     also : sequence of str
         TAGGED and CALIBRATION collections there, whose tags and validity ranges of these datasets
         come along.
+    endpoint : str
+        Name of the storage here that the files come to; the repository's own folder by default.
     progress : callable, optional
         Called with how many datasets are done, of how many.
 
@@ -120,14 +127,18 @@ def transfer_from(
         If the mode is not known, or a collection cannot come along.
     MissingDataset
         If the other repository does not have one of them.
-    ChangedFile
-        If a file is not what was recorded of it; what was taken before stays.
+    ChangedFile, EndpointAway, EndpointRefuses
+        If no copy of a file is what was recorded of it, or its endpoint does not give it; what was
+        taken before stays.
     """
     if transfer not in MODES:
         raise TransferError(
             f"'{transfer}' is no way to transfer datasets.{did_you_mean(transfer, MODES)}"
         )
     butler.registry.database.require_writeable()
+    target = butler.registry.database.ask(endpoints.named, endpoint)
+    if transfer == "direct" and target.name != endpoints.ROOT:
+        raise TransferError("With transfer='direct', files stay where they are; name no endpoint.")
     with contextlib.ExitStack() as stack:
         there = other if not isinstance(other, (str, PathLike)) else _opened(other, stack)
         if there.registry.id == butler.registry.id:
@@ -138,7 +149,7 @@ def transfer_from(
         refs = _meant(there, refs_or_query)
         marks = _marks(there, refs, also)
         result = Transferred()
-        batches = _read(butler, there, refs)
+        batches = _read(butler, there, refs, far_target=target.is_remote)
         with butler.registry.read() as here:
             for batch in batches:
                 rows_between.check_rows(here, batch.rows)
@@ -147,7 +158,7 @@ def transfer_from(
         result.present = len(refs) - sum(len(b.refs) for b in batches)
         done = result.present
         for batch in batches:
-            _take(butler, batch, transfer, result)
+            _take(butler, batch, transfer, target, result)
             done += len(batch.refs)
             if progress is not None:
                 progress(done, len(refs))
@@ -211,7 +222,9 @@ def _mark(
         calibrations.certify_each(connection, name, spans)
 
 
-def _read(butler: Butler, there: Butler, refs: Sequence[DatasetRef]) -> list[_Batch]:
+def _read(
+    butler: Butler, there: Butler, refs: Sequence[DatasetRef], *, far_target: bool
+) -> list[_Batch]:
     """Read what is not here yet, where it is at home, with its history."""
     wanted = {r.id: r for r in _lacking(butler, refs)}
     homes: dict[uuid.UUID, uuid.UUID] = {}
@@ -220,12 +233,14 @@ def _read(butler: Butler, there: Butler, refs: Sequence[DatasetRef]) -> list[_Ba
         if place.id == butler.registry.id:
             continue
         with place.registry.read() as connection:
+            far = far_target or endpoints.any_remote(connection)
+            step = FAR_BATCH if far else BATCH
             found = datasets.get_refs(connection, list(wanted))
             homes |= repositories.homes_of(connection, list(found))
             mine = [r for i, r in found.items() if homes.get(i, place.id) == place.id]
             batches += [
-                _batch(connection, place, mine[start : start + BATCH])
-                for start in range(0, len(mine), BATCH)
+                _batch(connection, place, mine[start : start + step])
+                for start in range(0, len(mine), step)
             ]
         for ref in mine:
             del wanted[ref.id]
@@ -264,25 +279,37 @@ def _batch(connection: sa.Connection, place: Place, refs: list[DatasetRef]) -> _
     )
 
 
-def _take(butler: Butler, batch: _Batch, transfer: str, result: Transferred) -> None:
+def _take(
+    butler: Butler, batch: _Batch, transfer: str, target: Endpoint, result: Transferred
+) -> None:
     """Stage the files of a batch, and record everything in one transaction."""
+    by_id = {r.id: r for r in batch.refs}
     with batch.place.registry.read() as connection:
-        located = files.locate(connection, [r.id for r in batch.refs])
+        located = list(files.all_copies(connection, list(by_id)).values())
     content = Content()
-    where = endpoints.DIRECT if transfer == "direct" else endpoints.ROOT
+    in_files = [copies for copies in located if not copies[0].endpoint.in_tables]
+
+    def take(copies: Sequence[files.Stored]) -> tuple[Endpoint, files.NewFile]:
+        ref = by_id[copies[0].dataset_id]
+        if transfer == "direct":
+            return _left_there(batch.place, copies)
+        return target, _file(butler, batch.place, ref, copies, transfer, target, content.staged)
+
+    far = target.is_remote or any(copies[0].endpoint.is_remote for copies in in_files)
     with butler.cleaning(content.staged):
-        for ref in batch.refs:
-            for copy in located.get(ref.id, ()):
-                if copy.endpoint.in_tables:
-                    _rows(butler, batch.place, ref, copy, transfer, content)
-                else:
-                    new = _file(butler, batch.place, ref, copy, transfer, content.staged)
-                    content.new.setdefault(where, []).append(new)
-        quanta = butler.registry.database.transact(_record, batch, content)
+        for copies in located:
+            if copies[0].endpoint.in_tables:
+                ref = by_id[copies[0].dataset_id]
+                _rows(butler, batch.place, ref, copies[0], transfer, content)
+        new = fetching.each(take, in_files, far=far)
+        quanta = butler.registry.database.transact(
+            _record, batch, new, content, left_there=transfer == "direct"
+        )
+    stored = {copies[0].dataset_id for copies in located}
     result.refs += batch.refs
-    result.files += sum(map(len, content.new.values())) + len(content.in_tables)
+    result.files += len(new) + sum(map(len, content.new.values())) + len(content.in_tables)
     result.quanta += quanta
-    result.without_file += [r for r in batch.refs if r.id not in located]
+    result.without_file += [r for r in batch.refs if r.id not in stored]
 
 
 def _rows(
@@ -307,45 +334,69 @@ def _file(
     butler: Butler,
     place: Place,
     ref: DatasetRef,
-    copy: files.Stored,
+    copies: Sequence[files.Stored],
     transfer: str,
+    target: Endpoint,
     staged: list[StagedFile],
 ) -> files.NewFile:
-    source = copy.place(place.root)
-    if transfer == "direct":
-        path, digest = str(source.resolve()), copy.checksum
-        if not source.exists() or source.stat().st_size != copy.size:
-            raise ChangedFile(f"{source} is gone, or not of the {copy.size} bytes recorded of it.")
-    else:
-        file = _staged(butler, ref, copy, source)
-        staged.append(file)
-        if transfer in ("auto", "copy"):
-            digest = file.copy(source, copy.size, copy.checksum)
-        else:
-            file.take(source, transfer)
-            size, digest = file.size_and_checksum()
-            if (size, copy.checksum or digest) != (copy.size, digest):
-                raise ChangedFile(f"{source} is not what was recorded of it.")
-        path = file.path
+    """Bring a file under a temporary name, to the endpoint that it shall lie at."""
+    file = stage(target, butler.root, _name(ref, copies[0]))
+    staged.append(file)
+    copy, digest = fetching.bring(copies, place.root, file, transfer)
+    file.send(copy.size)
     return files.NewFile(
-        ref.id, copy.component, path, copy.size, digest, copy.formatter, copy.options
+        ref.id, copy.component, file.path, copy.size, digest, copy.formatter, copy.options
     )
 
 
-def _staged(butler: Butler, ref: DatasetRef, copy: files.Stored, source: Path) -> StagedFile:
+def _left_there(place: Place, copies: Sequence[files.Stored]) -> tuple[Endpoint, files.NewFile]:
+    """Take note of the first copy that is there, to be read where it is."""
+    problems: list[str] = []
+    for copy in copies:
+        try:
+            if copy.endpoint.is_remote:
+                where, path = copy.endpoint, copy.path
+                size = copy.endpoint.remote().size(copy.path)
+            else:
+                where, path = endpoints.ANYWHERE, str(copy.place(place.root).resolve())
+                size = os.stat(path).st_size  # noqa: PTH116 (thousands at once)
+        except FileNotFoundError:
+            size = -1
+        except BackboneError as error:
+            problems.append(str(error))
+            continue
+        if size == copy.size:
+            return where, files.NewFile(
+                copy.dataset_id,
+                copy.component,
+                path,
+                size,
+                copy.checksum,
+                copy.formatter,
+                copy.options,
+            )
+        problems.append(
+            f"{copy.shown(place.root)} is gone, or not of the {copy.size} bytes recorded of it."
+        )
+    raise ChangedFile(" ".join(problems))
+
+
+def _name(ref: DatasetRef, copy: files.Stored) -> str:
     """Name a file as it is named there, where that name can be no other dataset's."""
-    if copy.endpoint.name == endpoints.ROOT and ref.id.hex[-12:] in source.name:
-        file = StagedFile(butler.root, copy.path)
-        file.abandon(settled=False)
-        return file
+    there = PurePath(copy.path)
+    if copy.endpoint.owned and ref.id.hex[-12:] in there.name:
+        return copy.path
     stem = plain_stem(ref) + (f"_{copy.component}" if copy.component else "")
-    return StagedFile.for_dataset(butler.root, stem, ref.id, "".join(source.suffixes[-2:]))
+    return StagedFile.path_for(stem, ref.id, "".join(there.suffixes[-2:]))
 
 
 def _record(
     connection: sa.Connection,
     batch: _Batch,
+    new: Sequence[tuple[Endpoint, files.NewFile]],
     content: Content,
+    *,
+    left_there: bool,
 ) -> int:
     rows_between.write_rows(
         connection, batch.behind, foreign=True, doc=f"Known of the repository {batch.place.id}."
@@ -356,6 +407,9 @@ def _record(
     quanta = portable.write_history(connection, batch.history)
     gone = files.begin_deletion(connection, ids)  # copies that were lost, or are being deleted
     files.end_deletion(connection, [copy.file_id for copy in gone])
+    for where in dict.fromkeys(endpoint for endpoint, _ in new):
+        here = endpoints.reading(connection, where) if left_there else where
+        files.record(connection, here.name, [file for at, file in new if at == where])
     content.record(connection)
     content.settle()
     return quanta

@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from backbone import files
+from backbone import fetching, files
 from backbone.staging import StagedFile
 from butler.errors import ExchangeError
+from butler.exchange.carrying import carry, each_file, left_there
 from butler.exchange.document import Document, write_document
 from butler.exchange.formats import formatter_there
 from butler.exchange.importing import EXPORT_FILE, innermost_first
 from butler.exchange.universe import CARRIED, COLUMNS, required, to_records
-from butler.rows_as_files import as_files
 from registry import belongings, carried, collections
 from registry.timespan import BEGINNING, END, Timespan
 
@@ -194,36 +194,52 @@ class YamlExport:
 
     def placed(self, connection: sa.Connection) -> dict[uuid.UUID, tuple[str, str]]:
         """Bring the files to the export, and give their paths in it with their formatters."""
-        located = files.locate(connection, [ref.id for ref in self.refs])
+        located = files.all_copies(connection, [ref.id for ref in self.refs])
         folder = self.target.parent
-        with as_files(self.butler, self.refs, located, folder, self.transfer) as copies:
+        with each_file(self.butler, self.refs, located, folder, self.transfer) as copies:
             return self._placed(copies)
 
-    def _placed(
-        self, copies: Mapping[uuid.UUID, Sequence[files.Stored]]
-    ) -> dict[uuid.UUID, tuple[str, str]]:
-        placed: dict[uuid.UUID, tuple[str, str]] = {}
-        for key, stored in copies.items():
-            if len(stored) > 1 or stored[0].component:
-                self.notes["datasets that are stored in parts are exported without files"] += 1
-                continue
-            (copy,) = stored
-            source = copy.place(self.butler.root)
-            path = copy.path if copy.endpoint.owned else str(source)
-            if self.transfer == "direct":
-                path = str(source)
-            elif self.transfer is not None:
-                path = path if not Path(path).is_absolute() else f"files/{key.hex}/{source.name}"
-                file = StagedFile(self.target.parent, path)
-                file.take(source, "copy" if self.transfer == "auto" else self.transfer)
-                self.staged.append(file)
-            placed[key] = (path, copy.formatter)
-            if self.progress is not None:
-                self.progress(len(placed), len(copies))
-        without = len(self.refs) - len(copies)
+    def _placed(self, copies: Sequence[Sequence[files.Stored]]) -> dict[uuid.UUID, tuple[str, str]]:
+        by_dataset: dict[uuid.UUID, list[Sequence[files.Stored]]] = defaultdict(list)
+        for of_one in copies:
+            by_dataset[of_one[0].dataset_id].append(of_one)
+        whole = [
+            parts[0]
+            for parts in by_dataset.values()
+            if len(parts) == 1 and not parts[0][0].component
+        ]
+        in_parts = len(by_dataset) - len(whole)
+        if in_parts:
+            text = "datasets that are stored in parts are exported without files"
+            self.notes[text] += in_parts
+        without = len(self.refs) - len(by_dataset)
         if without:
             self.notes["datasets have no file and are exported as records only"] += without
-        return placed
+        far = self.transfer is not None and any(c[0].endpoint.is_remote for c in whole)
+        placed = fetching.each(self.place, whole, far=far, progress=self.progress)
+        return {
+            of_one[0].dataset_id: (path, of_one[0].formatter)
+            for of_one, path in zip(whole, placed, strict=True)
+        }
+
+    def place(self, copies: Sequence[files.Stored]) -> str:
+        """Bring a file to the export, and give its path in it."""
+        copy = copies[0]
+        path = copy.path
+        if self.transfer == "direct":
+            return left_there(copies, self.butler.root)[0]
+        if self.transfer is None:
+            if not copy.endpoint.owned and not copy.endpoint.is_remote:
+                path = str(copy.place(self.butler.root))
+            return path
+        if PurePath(path).is_absolute() or (
+            not copy.endpoint.owned and not copy.endpoint.is_remote
+        ):
+            path = f"files/{copy.dataset_id.hex}/{PurePath(path).name}"
+        file = StagedFile(self.target.parent, path)
+        self.staged.append(file)
+        carry(copies, self.butler.root, file, self.transfer)
+        return path
 
     def records(self, connection: sa.Connection, *, everything: bool) -> list[dict[str, Any]]:
         """Collect the dimension records."""

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import datetime as dt
 import zipfile
-from typing import TYPE_CHECKING, Any
+from pathlib import PurePath
+from typing import TYPE_CHECKING
 
-from backbone import files
-from backbone.staging import StagedFile, checksum
-from butler.errors import ExchangeError, MissingFile
+from backbone import fetching, files
+from backbone.staging import StagedFile
+from butler.errors import ExchangeError
 from butler.exchange import bundle
+from butler.exchange.carrying import carry, each_file, into_zip, left_there
 from butler.exchange.columnar import to_parquet
 from butler.exchange.exporting import Exported
-from butler.rows_as_files import as_files
 from registry import deploy, portable
 from registry.database import canonical_json
 from registry.portable.tables import ELEMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from butler.butler import Butler
@@ -51,13 +52,13 @@ def pack(
         taken = portable.take(
             connection, ids, also=also, everything=everything, with_history=history
         )
-        located = files.locate(connection, ids)
+        located = files.all_copies(connection, ids)
     packing = _Zip(target) if target.suffix == ".zip" else _Folder(target)
     made = Exported(target, datasets=len(ids), quanta=len(taken.rows["quantum"]))
     packing.begin()
     try:
-        with as_files(butler, refs, located, target.parent, transfer) as copies:
-            made.files = len(copies)
+        with each_file(butler, refs, located, target.parent, transfer) as copies:
+            made.files = len({of_one[0].dataset_id for of_one in copies})
             taken.rows["file"] = _files(butler, packing, copies, transfer, progress)
         manifest = bundle.Manifest(
             str(butler.registry.id),
@@ -92,35 +93,37 @@ def _notes(taken: portable.Taken, without: int) -> list[str]:
 def _files(
     butler: Butler,
     packing: _Folder,
-    copies: Mapping[Any, Sequence[files.Stored]],
+    copies: Sequence[Sequence[files.Stored]],
     transfer: str | None,
     progress: Callable[[int, int], None] | None,
 ) -> list[Row]:
     """Bring the files of datasets into the export, and give the rows that tell of them."""
-    rows: list[Row] = []
-    listed = [copy for stored in copies.values() for copy in stored]
-    for n, copy in enumerate(listed):
+
+    def bring(of_one: Sequence[files.Stored]) -> Row:
+        copy = of_one[0]
         path, digest = copy.path, copy.checksum
-        if transfer is None or transfer == "direct":
-            if (transfer or not copy.endpoint.owned) and copy.endpoint.root:
+        if transfer == "direct":
+            path, digest = left_there(of_one, butler.root)
+        elif transfer is None:
+            if not copy.endpoint.owned and copy.endpoint.root and not copy.endpoint.is_remote:
                 path = str(copy.place(butler.root).absolute())
         else:
-            source = copy.place(butler.root)
-            if not copy.endpoint.owned:
-                path = f"{copy.dataset_id.hex}/{source.name}"
-            packing.take(copy, source, path, transfer)
-        if digest is None and transfer is not None:
-            digest = checksum(copy.place(butler.root))
+            if not copy.endpoint.owned and PurePath(path).is_absolute():
+                path = f"{copy.dataset_id.hex}/{PurePath(path).name}"
+            digest = packing.take(of_one, butler.root, path, transfer)
         options = canonical_json(copy.options) if copy.options else None
         of_file = (str(copy.dataset_id), copy.component, path, copy.size, digest)
-        rows.append((*of_file, copy.formatter, options))
-        if progress is not None:
-            progress(n + 1, len(listed))
-    return sorted(rows)
+        return (*of_file, copy.formatter, options)
+
+    far = transfer is not None and any(of_one[0].endpoint.is_remote for of_one in copies)
+    return sorted(fetching.each(bring, copies, far=far and packing.several, progress=progress))
 
 
 class _Folder:
     """An export that is written: a folder."""
+
+    several = True
+    """Whether several files may be brought at the same time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -129,16 +132,16 @@ class _Folder:
         """Make the folder, or find what an attempt that was cut short has left."""
         bundle.prepare_folder(self.path)
 
-    def take(self, copy: files.Stored, source: Path, path: str, transfer: str) -> None:
-        """Bring a file here, unless it is here."""
+    def take(self, copies: Sequence[files.Stored], root: Path, path: str, transfer: str) -> str:
+        """Bring a file here, unless it is here, and give its checksum."""
         staged = StagedFile(self.path / bundle.FILES, bundle.inside(path))
-        if copy.checksum is not None and staged.left_whole(copy.size, copy.checksum):
-            staged.settle()
-            return
-        _is_whole(source, copy)
-        staged.abandon(settled=False)
-        staged.take(source, "copy" if transfer == "auto" else transfer)
+        first = copies[0]
+        if first.checksum is not None and staged.left_whole(first.size, first.checksum):
+            digest = first.checksum
+        else:
+            digest = carry(copies, root, staged, transfer)
         staged.settle()
+        return digest
 
     def write(self, name: str, content: bytes) -> None:
         """Write a member."""
@@ -157,6 +160,8 @@ class _Folder:
 class _Zip(_Folder):
     """An export that is written: one .zip; a new attempt begins anew."""
 
+    several = False
+
     def begin(self) -> None:
         if self.path.exists():
             raise ExchangeError(f"{self.path} exists already; name another file.", path=self.path)
@@ -164,10 +169,10 @@ class _Zip(_Folder):
         # tables and frames are packed already, or do not gain by it
         self._zip = zipfile.ZipFile(self._staged.temporary, "w", zipfile.ZIP_STORED)
 
-    def take(self, copy: files.Stored, source: Path, path: str, transfer: str) -> None:
+    def take(self, copies: Sequence[files.Stored], root: Path, path: str, transfer: str) -> str:
         del transfer
-        _is_whole(source, copy)
-        self._zip.write(source, f"{bundle.FILES}/{bundle.inside(path)}")
+        name = f"{bundle.FILES}/{bundle.inside(path)}"
+        return into_zip(self._zip, name, copies, root, self.path)
 
     def write(self, name: str, content: bytes) -> None:
         self._zip.writestr(name, content)
@@ -180,21 +185,3 @@ class _Zip(_Folder):
     def abandon(self) -> None:
         self._zip.close()
         self._staged.abandon(settled=False)
-
-
-def _is_whole(source: Path, copy: files.Stored) -> None:
-    """Refuse a file that is not what was recorded."""
-    try:
-        size = source.stat().st_size
-    except OSError as error:
-        raise MissingFile(
-            f"The file {source} cannot be read: {error.strerror}. `skyspine check REPO` tells what "
-            "else is missing; exporting again goes on from here.",
-            path=source,
-        ) from error
-    if size != copy.size:
-        raise MissingFile(
-            f"The file {source} has {size} bytes, and {copy.size} are recorded; `skyspine check "
-            "REPO` tells what else is not as it was.",
-            path=source,
-        )

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from backbone import files
 from backbone.staging import StagedFile
-from butler.errors import ExchangeError, MissingFile
+from butler.errors import ExchangeError
 from butler.exchange import bundle
+from butler.exchange.carrying import each_file, into_zip
 from butler.exchange.document import UNIVERSE, UNIVERSE_VERSION, Document, EncodedRegion, TaiTime
 from butler.exchange.exporting import Exported, YamlExport, in_order
 from butler.exchange.formats import formatter_there
 from butler.exchange.importing import Imported, take_in
-from butler.rows_as_files import as_files
 from registry.timespan import Timespan
 
 if TYPE_CHECKING:
@@ -214,8 +214,8 @@ def export(
         raise ExchangeError(f"{path} exists already; name another file.", path=path)
     made = YamlExport(butler, path, in_order(refs), "copy")
     with butler.registry.database.snapshot() as connection:
-        located = files.locate(connection, [ref.id for ref in made.refs])
-        with as_files(butler, made.refs, located, path.parent, "copy") as copies:
+        located = files.all_copies(connection, [ref.id for ref in made.refs])
+        with each_file(butler, made.refs, located, path.parent, "copy") as copies:
             return _archived(connection, butler, path, made, copies, progress)
 
 
@@ -224,16 +224,14 @@ def _archived(
     butler: Butler,
     path: Path,
     made: YamlExport,
-    copies: Mapping[uuid.UUID, Sequence[files.Stored]],
+    copies: Sequence[Sequence[files.Stored]],
     progress: Callable[[int, int], None] | None,
 ) -> Exported:
     """Write the archive, of copies that are files."""
     there = {
-        key: (stored[0], name)
-        for key, stored in copies.items()
-        if len(stored) == 1
-        and not stored[0].component
-        and (name := formatter_there(stored[0].formatter)) is not None
+        of_one[0].dataset_id: (of_one, name)
+        for of_one in copies
+        if not of_one[0].component and (name := formatter_there(of_one[0].formatter)) is not None
     }
     without = len(made.refs) - len(there)
     made.refs = [ref for ref in made.refs if ref.id in there]
@@ -254,11 +252,8 @@ def _archived(
         with zipfile.ZipFile(staged.temporary, "w") as archive:
             text = json.dumps(index, separators=(",", ":"))
             archive.writestr(INDEX, text, zipfile.ZIP_DEFLATED)
-            for n, (member, copy) in enumerate(members.items()):
-                source = copy.place(butler.root)
-                if not source.is_file():
-                    raise MissingFile(f"The file {source} is not there.", path=source)
-                archive.write(source, member)
+            for n, (member, of_one) in enumerate(members.items()):
+                into_zip(archive, member, of_one, butler.root, path)
                 if progress is not None:
                     progress(n + 1, len(members))
         staged.settle()
@@ -272,19 +267,20 @@ def _archived(
 
 def _index(
     refs: Sequence[DatasetRef],
-    there: Mapping[uuid.UUID, tuple[files.Stored, str]],
+    there: Mapping[uuid.UUID, tuple[Sequence[files.Stored], str]],
     records: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> tuple[dict[str, Any], dict[str, files.Stored]]:
+) -> tuple[dict[str, Any], dict[str, Sequence[files.Stored]]]:
     """Make the index, and name the files in the archive."""
     implied = _implied(records)
-    members: dict[str, files.Stored] = {}
+    members: dict[str, Sequence[files.Stored]] = {}
     artifacts: dict[str, Any] = {}
     compact: dict[str, Any] = {}
     bands = {r["band"] for r in records.get("physical_filter", ())}
     for ref in refs:
-        copy, formatter = there[ref.id]
+        of_one, formatter = there[ref.id]
+        copy = of_one[0]
         member = f"{ref.id.hex[-12:]}-{copy.path.rpartition('/')[2]}"
-        members[member] = copy
+        members[member] = of_one
         kind = ref.dataset_type
         artifacts[member] = {
             "info": {

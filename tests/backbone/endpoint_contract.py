@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from backbone.endpoints import Endpoint
-from backbone.errors import EndpointAway, EndpointRefuses
+from backbone.errors import ChangedFile, EndpointAway, EndpointRefuses
+from backbone.fetching import bring
+from backbone.files import Stored
 from backbone.sending import SentFile
+from backbone.staging import StagedFile
+from registry.identity import uuid7
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +51,36 @@ class ReadContract:
         )
         remote.get_file(PATH, str(tmp_path / "copy"))
         assert (tmp_path / "copy").read_bytes() == CONTENT
+
+    def test_a_large_file_comes_piece_by_piece(
+        self,
+        storage: Storage,
+        endpoint: Endpoint,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("backbone.remote._PIECE", 50_000)
+        digest = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+        storage.seed(PATH, CONTENT)
+        lengths = [len(p) for p in endpoint.remote().pieces(PATH, len(CONTENT))]
+        assert lengths == [50_000, 50_000, 50_000, 29_200]
+        staged = StagedFile(tmp_path, PATH)
+        staged.temporary.write_bytes(CONTENT[:60_000])  # what was fetched before a kill
+        copy = Stored(1, uuid7(), "", PATH, len(CONTENT), digest, "text", endpoint)
+        storage.interrupt()
+        assert bring([copy], tmp_path, staged) == (copy, digest)
+        assert staged.temporary.read_bytes() == CONTENT
+        staged.temporary.write_bytes(b"of another file")
+        assert bring([copy], tmp_path, staged) == (copy, digest)
+        for other in (CONTENT[:-1], CONTENT + b"x", b""):
+            staged.abandon(settled=False)
+            storage.seed(PATH, other)
+            with pytest.raises(ChangedFile, match="is not what was recorded of it"):
+                bring([copy], tmp_path, staged)
+            assert not staged.temporary.exists()
+        storage.seed(PATH, b"")
+        empty = replace(copy, size=0, checksum=None)
+        assert bring([empty], tmp_path, staged)[1] == f"sha256:{hashlib.sha256().hexdigest()}"
 
     def test_says_what_is_not_there(self, remote: Remote, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="is not there"):

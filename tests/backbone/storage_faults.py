@@ -1,4 +1,4 @@
-"""A program that puts and removes at an S3 endpoint, and dies at a moment."""
+"""Programs that put, remove and fetch at an S3 endpoint, and die at a moment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from backbone.remote import Remote
-from butler import Butler
+from butler import Butler, transfer
 from tests.backbone.storage_servers import KEYS
 from tests.nursery import Moments
 
@@ -42,4 +42,14 @@ def puts_and_removes(root: str, prefix: str, last: int) -> None:
             refs.append(butler.put(value, "summary", DATA_ID, target=target, endpoint=where))
         butler.replicate(refs, "far")
         butler.prune([refs[1]], purge=True)
+    print(moments.count)  # noqa: T201
+
+
+def transfers(root: str, other: str, last: int) -> None:
+    """Take what another repository has at S3, in batches of three."""
+    os.environ |= KEYS
+    transfer.FAR_BATCH = 3
+    moments = _Moments(last)
+    with Butler(root, writeable=True) as butler, Butler(other) as there:
+        butler.transfer_from(there, there.registry.query_datasets("summary", "made"))
     print(moments.count)  # noqa: T201

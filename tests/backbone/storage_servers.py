@@ -44,6 +44,10 @@ class Gate:
         Status and body that all get instead.
     stalled : bool
         Whether no answer is given until `release`.
+    without_ranges : bool
+        Whether all of a file is sent when a part is asked for.
+    requests : int
+        How many there were.
     """
 
     def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
@@ -51,9 +55,14 @@ class Gate:
         self.failures = 0
         self.answer: tuple[str, str] | None = None
         self.stalled = False
+        self.without_ranges = False
+        self.requests = 0
         self.released = threading.Event()
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        self.requests += 1
+        if self.without_ranges:
+            environ.pop("HTTP_RANGE", None)
         if self.stalled:
             self.released.wait()
         status, body = self.answer or ("503 Service Unavailable", "")

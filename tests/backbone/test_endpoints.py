@@ -45,6 +45,15 @@ class TestHttp(ReadContract, SlowContract):
         with storage_servers.http(tmp_path_factory.mktemp("served")) as served:
             yield served
 
+    def test_a_server_that_gives_no_parts_is_read_whole(
+        self, storage: Storage, remote: Remote, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("backbone.remote._PIECE", 50_000)
+        assert storage.gate is not None
+        storage.gate.without_ranges = True
+        storage.seed(PATH, CONTENT)
+        assert b"".join(remote.pieces(PATH, len(CONTENT), 70_000)) == CONTENT[70_000:]
+
     def test_nothing_can_be_written(self, remote: Remote, tmp_path: Path) -> None:
         (tmp_path / "new").write_bytes(CONTENT)
         with pytest.raises(EndpointRefuses, match="'far' .* can only be read"):

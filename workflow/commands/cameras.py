@@ -161,9 +161,15 @@ def _shipped() -> list[dict[str, str]]:
     show_default=True,
     type=click.Choice(["auto", "copy", "move", "link", "hardlink", "symlink", "direct"]),
 )
+@click.option("--endpoint", default="root", help="Storage that they come to; REPO's own folder.")
 @click.option("--on-error", default="skip", show_default=True, type=click.Choice(["skip", "stop"]))
 def ingest_raws(
-    repo: str, paths: tuple[str, ...], run: str | None, transfer: str, on_error: str
+    repo: str,
+    paths: tuple[str, ...],
+    run: str | None,
+    transfer: str,
+    endpoint: str,
+    on_error: str,
 ) -> int:
     """Take raw files, and those in folders, into REPO; status 1 when one could not be taken."""
     from butler import Butler, cameras
@@ -177,7 +183,12 @@ def ingest_raws(
             run = f"{camera}/raw"
         with counting("ingest") as progress:
             result = butler.ingest_raws(
-                paths, run=run, transfer=transfer, on_error=on_error, progress=progress
+                paths,
+                run=run,
+                transfer=transfer,
+                endpoint=endpoint,
+                on_error=on_error,
+                progress=progress,
             )
         known = cameras.names(butler.registry)
     for path, error in result.errors:

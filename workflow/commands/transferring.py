@@ -32,6 +32,7 @@ MODES = ("auto", "copy", "link", "hardlink", "symlink", "direct")
     show_default=True,
     help="How files come along; direct leaves them where they are.",
 )
+@click.option("--endpoint", default="root", help="Storage that they come to; REPO's own folder.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be taken.")
 def transfer(
     repo: str,
@@ -42,6 +43,7 @@ def transfer(
     all_of_them: bool,
     also: str,
     transfer: str,
+    endpoint: str,
     dry_run: bool,
 ) -> None:
     """Take datasets of DATASET_TYPES from the repository OTHER into REPO.
@@ -73,7 +75,12 @@ def transfer(
             return
         with counting("datasets") as progress:
             taken = butler.transfer_from(
-                there, refs, transfer=transfer, also=split(also), progress=progress
+                there,
+                refs,
+                transfer=transfer,
+                also=split(also),
+                endpoint=endpoint,
+                progress=progress,
             )
     present = f" {taken.present} were there already." if taken.present else ""
     click.echo(
