@@ -10,6 +10,7 @@
         ├── ChangedFile (ValueError)             a file is gone, or not what was recorded of it
         ├── EndpointAway (ConnectionError)       an endpoint does not answer, or not in time
         ├── EndpointRefuses (PermissionError)    it answers, and does not let us
+        ├── InvalidSetting (ValueError)          a setting of the caches cannot be understood
         └── NotOnDisk (ValueError)               a copy lies elsewhere, and a path is needed
 """
 
@@ -23,6 +24,7 @@ __all__ = [
     "EndpointAway",
     "EndpointConflict",
     "EndpointRefuses",
+    "InvalidSetting",
     "NotOnDisk",
     "StorageFull",
     "UnknownEndpoint",
@@ -69,6 +71,12 @@ class EndpointRefuses(BackboneError, PermissionError):
     """An endpoint does not let us do this."""
 
     code = "endpoint-refuses"
+
+
+class InvalidSetting(BackboneError, ValueError):
+    """A setting cannot be understood."""
+
+    code = "invalid-setting"
 
 
 class NotOnDisk(BackboneError, ValueError):

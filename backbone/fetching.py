@@ -60,21 +60,26 @@ def bring(
     StorageFull
         If there is no room for it.
     """
-    problems: list[Exception] = []
+    problems: list[BackboneError] = []
     for copy in copies:
         try:
             digest = _brought(copy, repository, to, transfer)
         except StorageFull:
             raise
-        except (BackboneError, FileNotFoundError) as error:
+        except BackboneError as error:
             problems.append(error)
+            continue
+        except FileNotFoundError as error:
+            gone = ChangedFile(f"{copy.shown(repository)} is gone, though it is recorded.")
+            gone.__cause__ = error
+            problems.append(gone)
             continue
         for problem in problems:
             _log.warning(
                 "A copy cannot be read, that at '%s' was taken: %s", copy.endpoint.name, problem
             )
         return copy, digest
-    if len(problems) == 1 and isinstance(problems[0], BackboneError):
+    if len(problems) == 1:
         raise problems[0]
     told = " ".join(str(problem) for problem in problems)
     if any(isinstance(problem, EndpointAway) for problem in problems):

@@ -352,7 +352,7 @@ def _modified(info: dict[str, Any]) -> dt.datetime | None:
     return None
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=512)
 def _remote(name: str, root: str, process: int) -> Remote:  # noqa: ARG001 (a key)
     return Remote(name, root)
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from backbone import files
+from backbone.file_cache import FileCache
 from butler import (
     adopting,
     archives,
@@ -33,6 +34,7 @@ from butler.deferred import Deferred
 from butler.errors import NoRun, UnmatchedName
 from butler.ingest_files import FileDataset
 from butler.inputs import given_folders, record_inputs
+from butler.object_cache import ObjectCache, frozen
 from butler.pending import Pending
 from butler.questions import Questions
 from butler.repository import Repository
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from backbone.file_cache import CacheInfo
     from backbone.staging import StagedFile
     from butler.deciding import Format
     from butler.ingest import Ingested
@@ -129,6 +132,9 @@ class Butler(Questions):
         site = self.root / site_migrations.FOLDER
         if site.is_dir():
             self._require_tables(site)
+        caches = self.repository.caches
+        self.file_cache = FileCache(caches.folder, caches.files) if caches.folder else None
+        self.object_cache = ObjectCache(caches.objects) if caches.objects else None
         self._pending: ContextVar[Pending | None] = ContextVar("pending", default=None)
         if self._given_inputs and self.registry.database.writeable:
             try:
@@ -475,16 +481,33 @@ class Butler(Questions):
 
         def reader(of_one: Sequence[files.Stored]) -> Callable[[str | None], Any]:
             return lambda wanted: replicas.read_first_good(
-                of_one, place, wanted, parameters, trusted=trusted
+                of_one, place, wanted, parameters, trusted=trusted, cache=self.file_cache
             )
 
-        parts = {name: reader(of_one) for name, of_one in copies.items()}
-        if "" in parts:
-            return parts[""](component)
-        storage = get_storage_class(ref.dataset_type.storage_class)
-        if component is not None:
-            return storage.read_component(component, parts)
-        return storage.assemble({name: read(None) for name, read in parts.items()})
+        def read() -> Any:
+            parts = {name: reader(of_one) for name, of_one in copies.items()}
+            if "" in parts:
+                return parts[""](component)
+            storage = get_storage_class(ref.dataset_type.storage_class)
+            if component is not None:
+                return storage.read_component(component, parts)
+            return storage.assemble({name: read(None) for name, read in parts.items()})
+
+        if self.object_cache is None:
+            return read()
+        selected = frozen(parameters)
+        what = tuple((n, c[0].size, c[0].checksum, c[0].formatter) for n, c in copies.items())
+        key = None if selected is None else (ref.id, component, selected, trusted, what)
+        return self.object_cache.get(key, read)
+
+    def cache_info(self) -> dict[str, CacheInfo]:
+        """Tell what the caches hold, and what came of them; by ``files`` and ``objects``.
+
+        Files of servers are counted for all processes that share the folder, objects for this
+        Butler.  What is not kept at all is left out.
+        """
+        caches = {"files": self.file_cache, "objects": self.object_cache}
+        return {name: cache.info() for name, cache in caches.items() if cache is not None}
 
     def get_deferred(self, *args: Any, **kwargs: Any) -> Deferred:
         """Find a dataset now and read it later; arguments as for `get`."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +25,10 @@ from butler.formatters.source import Source
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from backbone.endpoints import Endpoint
+    from backbone.file_cache import FileCache
     from backbone.staging import StagedFile
     from butler.butler import Butler
     from butler.inputs import Place
@@ -56,6 +59,7 @@ def read_first_good(
     parameters: Mapping[str, Any] | None,
     *,
     trusted: bool,
+    cache: FileCache | None = None,
 ) -> Any:
     """Read a file from the first of its copies that is there and whole.
 
@@ -65,6 +69,8 @@ def read_first_good(
         Of one file, the nearest first.
     place : Place
         The repository.
+    cache : FileCache, optional
+        Where files of servers are kept.
 
     Raises
     ------
@@ -77,10 +83,11 @@ def read_first_good(
             if copy.endpoint.in_tables:
                 found = in_tables.read(place.registry.database, copy, component, parameters)
             else:
-                source = source_of(copy, place.root)
-                found = get_formatter(copy.formatter).read(
-                    source, component, parameters, trusted=trusted
-                )
+                part = component is not None or bool(parameters)
+                with _opened(copy, place.root, cache, part=part) as source:
+                    found = get_formatter(copy.formatter).read(
+                        source, component, parameters, trusted=trusted
+                    )
         except OF_THE_COPY as error:
             if len(copies) == 1:
                 raise
@@ -96,6 +103,31 @@ def read_first_good(
         return found
     told = " ".join(f"At '{bad.endpoint.name}': {why}" for bad, why in failed)
     raise NoGoodCopy(f"None of the {len(failed)} copies can be read. {told}") from failed[0][1]
+
+
+@contextmanager
+def _opened(
+    copy: files.Stored, root: Path, cache: FileCache | None, *, part: bool
+) -> Iterator[Source]:
+    """Give a copy to a formatter; what lies behind a URL, from the cache where that is worth it."""
+    if cache is None or not copy.endpoint.is_remote:
+        yield source_of(copy, root)
+        return
+    there = copy.endpoint.remote()
+    if cache.wants(copy, part=part):
+        with ExitStack() as stack:
+            try:
+                place = stack.enter_context(cache.reading(copy))
+            except ChangedFile as error:
+                gone = isinstance(error.__cause__, FileNotFoundError)
+                kind = MissingFile if gone else DamagedFile
+                raise kind(str(error), path=there.url(copy.path)) from error
+            if place is not None:
+                yield Source(place)
+                return
+    source = Source.behind(there, copy.path, copy.size, partial(cache.reading, copy))
+    yield source
+    cache.read_in_parts(copy, source.fetched)
 
 
 def source_of(copy: files.Stored, root: Path) -> Source:

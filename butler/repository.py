@@ -16,6 +16,7 @@ import sqlalchemy as sa
 import yaml
 
 from backbone import endpoints
+from backbone.cache_settings import NOTHING_KEPT, CacheSettings
 from butler.errors import RepositoryExists, RepositoryNotFound
 from registry import plain_yaml
 from registry.errors import DatabaseUnavailable, SkyspineError, WrongRevision
@@ -40,11 +41,14 @@ class Repository:
         URL of its database.
     file : Path, optional
         The graph file that it is.
+    caches : CacheSettings
+        What may be kept of what was read.
     """
 
     root: Path
     url: str
     file: Path | None = None
+    caches: CacheSettings = NOTHING_KEPT
 
     @property
     def address(self) -> str:
@@ -110,6 +114,7 @@ class Repository:
             url = settings["db"]
             if not isinstance(url, str):
                 raise TypeError
+            caches = CacheSettings.of(settings.get("cache"))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise RepositoryNotFound(
                 f"{folder} holds no repository; make one with: skyspine create {root}", path=folder
@@ -120,7 +125,7 @@ class Repository:
                 f"'db: {_INSIDE}'.",
                 path=folder,
             ) from error
-        return cls(folder, _absolute(url, folder))
+        return cls(folder, _absolute(url, folder), caches=caches)
 
     @classmethod
     def _of_graph(cls, file: Path) -> Repository:
@@ -140,7 +145,7 @@ class Repository:
                 "that `skyspine graph export` has written.",
                 path=file,
             )
-        return cls(Path(found.root), url, file)
+        return cls(Path(found.root), url, file, CacheSettings.of(None))
 
 
 def _folder(root: str | os.PathLike[str]) -> Path:

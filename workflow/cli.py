@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "policy": ("policies", "Decide in which format and where datasets are stored."),
     "table": ("row_tables", "Keep catalogues as rows of tables in the database."),
     "convert": ("converting", "Bring datasets into another format, or to another endpoint."),
+    "cache": ("caches", "Show and empty what is kept here of the files of servers."),
     "db": ("databases", "Create, upgrade, inspect the schema of a database."),
     "instrument": ("cameras", "Register cameras."),
     "ingest-raws": ("cameras", "Take raw files in."),

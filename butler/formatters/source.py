@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TextIO, cast
 from urllib.parse import urlsplit
@@ -21,7 +21,8 @@ from urllib.request import url2pathname
 from butler.errors import DamagedFile, ReadFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from typing_extensions import Buffer
 
@@ -54,6 +55,8 @@ class Source:
         For messages.
     path : str or None
         On this disk; None for what does not lie there.
+    fetched : int
+        Bytes that came from a URL so far.
     """
 
     def __init__(
@@ -64,6 +67,8 @@ class Source:
         self._opened: BinaryIO | None = None
         self._at_endpoint: tuple[Remote, str] | None = None
         self._size: int | None = None
+        self._kept: Callable[[], AbstractContextManager[Path | None]] | None = None
+        self.fetched = 0
         self._options = dict(options or {})
         self.path: str | None = None
         if isinstance(place, str | os.PathLike):
@@ -78,7 +83,13 @@ class Source:
             self.name = told if isinstance(told, str) else "the open file"
 
     @classmethod
-    def behind(cls, endpoint: Remote, path: str, size: int) -> Self:
+    def behind(
+        cls,
+        endpoint: Remote,
+        path: str,
+        size: int,
+        kept: Callable[[], AbstractContextManager[Path | None]] | None = None,
+    ) -> Self:
         """Take a file at an endpoint of the backbone, of which the size is recorded.
 
         Parameters
@@ -89,9 +100,11 @@ class Source:
             Below its root.
         size : int
             As recorded [byte]; one of another size is no whole file.
+        kept : callable, optional
+            Gives a copy on this disk for as long as it is read, or None.
         """
         source = cls(endpoint.url(path))
-        source._at_endpoint, source._size = (endpoint, path), size
+        source._at_endpoint, source._size, source._kept = (endpoint, path), size, kept
         return source
 
     def __str__(self) -> str:
@@ -116,7 +129,10 @@ class Source:
             yield self._opened
         else:
             with self._remote() as remote:
-                yield cast("BinaryIO", remote)
+                try:
+                    yield cast("BinaryIO", remote)
+                finally:
+                    self.fetched += remote.fetched
 
     @contextmanager
     def local(self) -> Iterator[str]:
@@ -124,6 +140,10 @@ class Source:
         if self.path is not None:
             yield self.path
             return
+        with nullcontext() if self._kept is None else self._kept() as kept:
+            if kept is not None:
+                yield str(kept)
+                return
         suffix = "".join(Path(self.name.partition("?")[0]).suffixes[-2:])
         with tempfile.NamedTemporaryFile(suffix=suffix) as copy:
             if self._opened is not None:

@@ -13,7 +13,7 @@ from tests.nursery import Moments
 DATA_ID = {"instrument": "DemoCam", "detector": 1}
 
 
-class _Moments(Moments):
+class MomentsOfRequests(Moments):
     """Those before and after each request to an endpoint too."""
 
     def __init__(self, last: int) -> None:
@@ -32,7 +32,7 @@ class _Moments(Moments):
 def puts_and_removes(root: str, prefix: str, last: int) -> None:
     """Put three datasets, copy one, remove one."""
     os.environ |= KEYS
-    moments = _Moments(last)
+    moments = MomentsOfRequests(last)
     with Butler(root, run="u/test") as butler:
         refs = []
         for n in range(3):
@@ -49,7 +49,7 @@ def transfers(root: str, other: str, last: int) -> None:
     """Take what another repository has at S3, in batches of three."""
     os.environ |= KEYS
     transfer.FAR_BATCH = 3
-    moments = _Moments(last)
+    moments = MomentsOfRequests(last)
     with Butler(root, writeable=True) as butler, Butler(other) as there:
         butler.transfer_from(there, there.registry.query_datasets("summary", "made"))
     print(moments.count)  # noqa: T201
