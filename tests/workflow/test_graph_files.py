@@ -187,7 +187,7 @@ def test_failures_and_what_was_told_come_home(root: Any, tmp_path: Path) -> None
             report = run_graph(written.file, jobs=attempt)
             assert report.states["measure", "failed"] == 2
         came = bring_home(butler, written.file)
-        assert came.states == {"done": 4, "failed": 2, "blocked": 2}
+        assert came.states == {"done": 4, "failed": 2, "blocked": 2}, report.failures
         report = run_graph(written.file)  # what has come home is tried again there
         assert report.failures == []
         assert bring_home(butler, written.file).states == {}
