@@ -67,11 +67,11 @@ class NotEnoughMemory(WorkflowError):
 
     code = "not-enough-memory"
 
-    def __init__(self, label: str, needs: Needs, memory: int) -> None:
+    def __init__(self, label: str, per_core: int, cores: int, memory: int) -> None:
         super().__init__(
-            f"'{label}' needs {needs.memory >> 20} MiB ({needs.memory_per_core} MiB for each of "
-            f"{needs.all_cores} cores), and this run may use {memory >> 20} MiB; lower "
-            "memory_per_core in its `resources`, or run it where there is more."
+            f"'{label}' needs {per_core * cores} MiB ({per_core} MiB for each of {cores} cores), "
+            f"and this run may use {memory >> 20} MiB; lower memory_per_core in its `resources`, "
+            "or run it where there is more."
         )
 
 
@@ -291,7 +291,7 @@ class Processes(Here):
         """Work out how many shares a quantum takes, and what it is granted with them."""
         needs = task.needs
         if memory is not None and needs.memory > memory:
-            raise NotEnoughMemory(task.label, needs, memory)
+            raise NotEnoughMemory(task.label, needs.memory_per_core, needs.all_cores, memory)
         cores = min(needs.all_cores, whole.cores)
         shares = -(-cores // self._share.cores)
         if memory is not None:
