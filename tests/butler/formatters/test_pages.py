@@ -30,7 +30,9 @@ def page(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_every_format_and_storage_class_has_its_row(page: str) -> None:
-    rows = dict(re.findall(r"^\| `([\w-]+)`(.*)$", page, re.MULTILINE))
+    rows: dict[str, str] = {}
+    for name, told in re.findall(r"^\| `([\w-]+)`(.*)$", page, re.MULTILINE):
+        rows[name] = rows.get(name, "") + told  # a format has a row, and one for each option
     assert set(rows) == {*storage_class_names(), *formatter_names()}
     for name in storage_class_names():
         kind = get_storage_class(name)
@@ -38,7 +40,8 @@ def test_every_format_and_storage_class_has_its_row(page: str) -> None:
         assert all(f"`{one}`" in rows[name] for one in named)
     for name in formatter_names():
         one = get_formatter(name)
-        assert all(f"`{word}`" in rows[name] for word in (*one.parameters, one.extension))
+        words = (*one.parameters, one.extension, *one.options)
+        assert all(f"`{word}`" in rows[name] for word in words)
     assert "<!-- formats -->" in (DOCS / "reference/formats.md").read_text("utf-8")
 
 
