@@ -274,7 +274,7 @@ def current_site(url: str) -> str | None:
         return site_migrations.stamped(connection)
 
 
-_ROWS_SINCE = "0016"
+_ROWS_SINCE = "0019"
 """Revision since which tables of rows are described."""
 
 

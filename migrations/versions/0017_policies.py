@@ -1,6 +1,6 @@
 """How datasets are to be stored is decided by rows, and what was decided is kept with each file.
 
-Revision: 0018, after 0023.
+Revision: 0017, after 0016.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql, postgresql
 
-revision = "0018"
-down_revision = "0023"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """With what a run was planned, and what its tasks need, are rows: any engine can execute it.
 
-Revision: 0025, after 0018.
+Revision: 0018, after 0017.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql, postgresql
 
-revision = "0025"
-down_revision = "0018"
+revision = "0018"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 

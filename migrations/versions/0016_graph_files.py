@@ -1,6 +1,6 @@
 """A part of a run's quanta may be away in a file, where it is executed.
 
-Revision: 0023, after 0015.  On SQLite a CHECK is changed in the text of the schema, by the
+Revision: 0016, after 0015.  On SQLite a CHECK is changed in the text of the schema, by the
 procedure of its documentation ("Making Other Kinds Of Table Schema Changes"): no row is touched,
 and nothing that refers to the table is.
 """
@@ -13,7 +13,7 @@ from sqlalchemy.dialects import mysql
 
 from registry import deploy
 
-revision = "0023"
+revision = "0016"
 down_revision = "0015"
 branch_labels = None
 depends_on = None
@@ -102,7 +102,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_given_quantum_graph", "given_quantum", ["graph_id", "state"], if_not_exists=True
     )
-    deploy.create_view("run_summary", "0023")
+    deploy.create_view("run_summary", "0016")
 
 
 def downgrade() -> None:

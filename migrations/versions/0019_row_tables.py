@@ -1,6 +1,6 @@
 """Datasets may lie as rows in tables of a site, which are described here.
 
-Revision: 0016, after 0025.  The tables themselves come with the site's own migrations.
+Revision: 0019, after 0018.  The tables themselves come with the site's own migrations.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
 
-revision = "0016"
-down_revision = "0025"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
