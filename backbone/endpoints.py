@@ -65,12 +65,15 @@ class Endpoint:
         Folder or URL; ``.`` is the repository's own, empty means that paths are absolute.
     owned : bool
         Whether this repository makes and deletes files there.
+    online : bool
+        Whether it is in use.
     """
 
     id: int
     name: str
     root: str
     owned: bool
+    online: bool = True
 
     @property
     def is_remote(self) -> bool:
@@ -180,7 +183,9 @@ def register(connection: sa.Connection, name: str, root: str, *, owned: bool = T
     return found
 
 
-_ENDPOINTS = sa.select(endpoint.c.id, endpoint.c.name, endpoint.c.root, endpoint.c.owned)
+_ENDPOINTS = sa.select(
+    endpoint.c.id, endpoint.c.name, endpoint.c.root, endpoint.c.owned, endpoint.c.state
+)
 
 
 def named(connection: sa.Connection, name: str) -> Endpoint:
@@ -195,7 +200,47 @@ def named(connection: sa.Connection, name: str) -> Endpoint:
     if name not in rows:
         raise unknown(name, rows)
     row = rows[name]
-    return Endpoint(row.id, row.name, row.root, bool(row.owned))
+    return Endpoint(row.id, row.name, row.root, bool(row.owned), row.state == "online")
+
+
+def switch(connection: sa.Connection, name: str, *, online: bool) -> int:
+    """Take an endpoint out of use, or into use again; repeatable.
+
+    While it is out of use, nothing is read there, stored there or removed from there.
+
+    Returns
+    -------
+    int
+        Files that have no other copy in use, and so cannot be read without it.
+
+    Raises
+    ------
+    UnknownEndpoint
+        If there is none of this name.
+    EndpointConflict
+        If it is one that a repository cannot be without.
+    """
+    where = named(connection, name)
+    if name in (ROOT, DIRECT, TABLES):
+        raise EndpointConflict(
+            f"'{name}' belongs to the repository itself, and is always in use; other storage is "
+            "taken out of use by its name: skyspine endpoint list REPO"
+        )
+    state = "online" if online else "offline"
+    connection.execute(sa.update(endpoint).where(endpoint.c.id == where.id).values(state=state))
+    other, at = replica.alias("other"), endpoint.alias("at")
+    elsewhere = (
+        sa.exists()
+        .where(other.c.file_id == replica.c.file_id, other.c.endpoint_id != where.id)
+        .where(other.c.state == "available", at.c.id == other.c.endpoint_id)
+        .where(at.c.state == "online")
+    )
+    alone = (
+        sa.select(sa.func.count())
+        .select_from(replica)
+        .where(replica.c.endpoint_id == where.id, replica.c.state == "available", ~elsewhere)
+    )
+    return int(connection.execute(alone).scalar_one())
 
 
 @dataclass(frozen=True, slots=True)

@@ -459,7 +459,10 @@ def discard(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> uuid.UUID:
 
 
 def trashed(connection: sa.Connection, batch: uuid.UUID | None = None) -> list[Trashed]:
-    """List what is to be removed from storage: all, or what one `discard` has listed."""
+    """List what is to be removed from storage: all, or what one `discard` has listed.
+
+    What lies at an endpoint that is offline waits until it is online again.
+    """
     # one inside the other: joined, SQLite reads all copies at the endpoint for each file
     there = sa.exists().where(
         replica.c.file_id == file.c.id, replica.c.endpoint_id == trash.c.endpoint_id
@@ -477,6 +480,7 @@ def trashed(connection: sa.Connection, batch: uuid.UUID | None = None) -> list[T
             trash.c.since,
         )
         .join(endpoint, endpoint.c.id == trash.c.endpoint_id)
+        .where(endpoint.c.state == "online")
         .order_by(trash.c.id)
     )
     if batch is not None:

@@ -106,6 +106,11 @@ def stage(endpoint: Endpoint, repository: Path, path: str) -> StagedFile:
         raise EndpointRefuses(
             f"The endpoint '{endpoint.name}' is only read by this repository; store at another one."
         )
+    if not endpoint.online:
+        raise EndpointRefuses(
+            f"The endpoint '{endpoint.name}' is offline: an operator took it out of use. Store at "
+            f"another one, or first: skyspine endpoint online REPO {endpoint.name}"
+        )
     if endpoint.is_remote:
         return SentFile(repository, path, endpoint)
     return StagedFile(

@@ -683,6 +683,17 @@ class Butler(Questions):
         """
         return replicas.replicate(self, [ref.id for ref in refs], endpoint)
 
+    def withdraw(self, refs: Iterable[DatasetRef], endpoint: str) -> tuple[int, int]:
+        """Remove the copies of datasets at an endpoint, never the last good one of a file.
+
+        Returns
+        -------
+        removed, kept : int
+            Copies that went, and those that stay: they are pinned, or there is no other that is
+            available at an endpoint in use.
+        """
+        return removal.withdraw(self, [ref.id for ref in refs], endpoint)
+
     def adopt(self, refs: Sequence[DatasetRef]) -> list[DatasetRef]:
         """Make datasets of the inputs known here; see `butler.adopting.adopt`."""
         return adopting.adopt(self, refs)

@@ -11,8 +11,9 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from backbone import files
+from backbone import files, withdrawing
 from backbone.errors import BackboneError
+from backbone.replacing import out_of_reach
 from registry import removing
 from registry.database import utc_now
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from butler.butler import Butler
     from registry.identity import DatasetRef
 
-__all__ = ["empty_trash", "prune", "remove_runs", "why_unreadable"]
+__all__ = ["empty_trash", "prune", "remove_runs", "why_unreadable", "withdraw"]
 
 _log = logging.getLogger("skyspine.butler")
 
@@ -41,6 +42,13 @@ def _discard(connection: sa.Connection, ids: Sequence[uuid.UUID], *, purge: bool
     if purge:
         removing.remove_datasets(connection, ids)
     return batch
+
+
+def withdraw(butler: Butler, ids: Sequence[uuid.UUID], name: str) -> tuple[int, int]:
+    """Remove copies at an endpoint; see `Butler.withdraw`."""
+    batch, removed, kept = butler.registry.database.transact(withdrawing.withdraw, ids, name)
+    butler.after_commit(partial(empty_trash, butler, batch))
+    return removed, kept
 
 
 def remove_runs(butler: Butler, names: Sequence[str], *, dry_run: bool) -> removing.Removal:
@@ -105,9 +113,16 @@ def why_unreadable(butler: Butler, ref: DatasetRef) -> str:
     """Say why a dataset that is known cannot be read."""
     with butler.registry.read() as connection:
         gone = removing.removed(connection, [ref.id]).get(ref.id)
+        away = out_of_reach(connection, [ref.id])
     if gone is not None:
         return f"It was removed on {gone[0]:%Y-%m-%d %H:%M} UTC by {gone[1]}."
+    if away:
+        names = sorted(set(away.values()))
+        return (
+            f"It has a copy at {' and '.join(map(repr, names))}, which is offline; it can be read "
+            f"again after: skyspine endpoint online REPO {names[0]}"
+        )
     return (
         "It is registered, but no copy of it can be read: it was never stored, was unstored, or "
-        "its endpoint is offline."
+        "all of its copies are lost."
     )

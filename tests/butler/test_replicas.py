@@ -1,20 +1,33 @@
 from __future__ import annotations
 
+import datetime as dt
 import logging
-from typing import TYPE_CHECKING
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 
 from backbone import endpoints
 from backbone.audit import check
-from backbone.errors import ChangedFile, EndpointAway, EndpointConflict, UnknownEndpoint
+from backbone.errors import (
+    ChangedFile,
+    EndpointAway,
+    EndpointConflict,
+    EndpointRefuses,
+    UnknownEndpoint,
+)
 from backbone.probing import probe
 from butler import Butler
 from butler.errors import DamagedFile, NoGoodCopy
-from registry.schema.files import replica, trash
+from registry.database import utc_now
+from registry.errors import MissingDataset
+from registry.schema.files import file, replica, trash
 from tests.backbone import storage_servers
 from tests.nursery import moments_to_die
+from workflow.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,6 +221,99 @@ def test_what_cannot_be_an_endpoint(butler: Butler, tmp_path: Path) -> None:
         register(endpoints.register, "far", "memory://other")
     with pytest.raises(UnknownEndpoint, match="(?i)did you mean 'far'"):
         put(butler, endpoint="fra")
+
+
+def test_an_endpoint_is_taken_out_of_use_and_into_it_again(
+    butler: Butler, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "disk").mkdir()
+    butler.registry.database.transact(endpoints.register, "far", str(tmp_path / "disk"))
+    alone, both = (
+        butler.put(VALUE, "summary", KEYS, target=name, endpoint=where)
+        for name, where in (("alone", "far"), ("both", "root"))
+    )
+    butler.replicate([both], "far")
+
+    def command(verb: str, name: str = "far") -> tuple[Any, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["endpoint", verb, str(butler.root), name])
+        said = capsys.readouterr()
+        return ended.value.code, said.out + said.err
+
+    for _ in range(2):
+        assert command("offline") == (
+            0,
+            "The endpoint 'far' is offline; 1 files have no other copy in use.\n",
+        )
+    assert butler.get(both) == VALUE
+    assert (butler.exists(alone), butler.exists(both)) == (False, True)
+    with pytest.raises(MissingDataset, match=r"copy at 'far', which is offline.*endpoint online"):
+        butler.get(alone)
+    with pytest.raises(EndpointRefuses, match="'far' is offline"):
+        butler.put(VALUE, "summary", KEYS, target="new", endpoint="far")
+    with pytest.raises(EndpointRefuses, match="'far' is offline"):
+        butler.replicate([butler.put(VALUE, "summary", KEYS, target="here")], "far")
+    butler.prune([alone], purge=True)
+    assert len(list((tmp_path / "disk").rglob("*.yaml"))) == 2  # nothing is removed there now
+    assert command("online")[0] == 0
+    butler.empty_trash()
+    assert len(list((tmp_path / "disk").rglob("*.yaml"))) == 1
+    status, said = command("offline", "root")
+    assert (status, "belongs to the repository itself" in said) == (1, True)
+    assert "Did you mean 'far'" in command("offline", "fra")[1]
+
+
+def test_the_last_good_copy_is_never_given_up(
+    butler: Butler, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("far", "tape"):
+        (tmp_path / name).mkdir()
+        butler.registry.database.transact(endpoints.register, name, str(tmp_path / name))
+    refs = [butler.put(VALUE, "summary", KEYS, target=f"{n}") for n in range(4)]
+    butler.replicate(refs[:3], "far")
+    butler.replicate(refs[:1], "tape")
+    database = butler.registry.database
+    with database.begin() as connection:
+        pinned = utc_now() + dt.timedelta(hours=1)
+        of_third = sa.select(file.c.id).where(file.c.dataset_id == refs[2].id).scalar_subquery()
+        connection.execute(
+            sa.update(replica).where(replica.c.file_id == of_third).values(pinned_until=pinned)
+        )
+    assert butler.withdraw(refs, "root") == (2, 2)  # one is pinned, one the only copy
+    assert len(list(butler.root.glob("u/test/**/*.yaml"))) == 2
+    with database.begin() as connection:
+        connection.execute(sa.update(replica).values(pinned_until=None))
+    database.transact(partial(endpoints.switch, online=False), "tape")
+    assert butler.withdraw(refs, "far") == (1, 2)  # what is only on tape besides cannot be read now
+    assert all(butler.get(ref) == VALUE for ref in refs)
+    database.transact(partial(endpoints.switch, online=True), "tape")
+    with pytest.raises(SystemExit):
+        main(["endpoint", "withdraw", str(butler.root), "far", "summary"])
+    assert "4 datasets: 1 copies removed at 'far', 1 stay" in capsys.readouterr().out
+    assert all(butler.get(ref) == VALUE for ref in refs)
+    assert check(database, butler.root, grace=0, checksums=True).findings == []
+
+
+def test_of_two_who_give_up_each_others_copy_one_keeps_it(butler: Butler, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    butler.registry.database.transact(endpoints.register, "far", str(tmp_path / "far"))
+    refs = [butler.put(VALUE, "summary", KEYS, target=f"{n}") for n in range(20)]
+    butler.replicate(refs, "far")
+
+    def give_up(name: str) -> int:
+        gone = 0
+        with Butler(butler.root, writeable=True) as own:
+            together.wait()
+            for ref in refs:
+                gone += own.withdraw([ref], name)[0]
+        return gone
+
+    together = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        gone = list(pool.map(give_up, ("root", "far")))
+    assert sum(gone) == len(refs)
+    assert all(butler.get(ref) == VALUE for ref in refs)
+    assert check(butler.registry.database, butler.root, grace=0, checksums=True).findings == []
 
 
 @pytest.mark.usefixtures("s3")

@@ -97,3 +97,53 @@ def copy(repo: str, name: str, dataset_type: str, collections: str | None, where
         f"{len(refs)} datasets: {done.sent} files copied, {done.found} lay there, "
         f"{done.present} had a copy."
     )
+
+
+@endpoint.command()
+@click.argument("repo")
+@click.argument("name")
+@click.argument("dataset_type")
+@click.option("--collections", help="Searched in this order, with commas between them.")
+@click.option("--where", default="", help="Only datasets for which this holds.")
+def withdraw(repo: str, name: str, dataset_type: str, collections: str | None, where: str) -> None:
+    """Remove copies of datasets of REPO at the endpoint NAME, never the last good one."""
+    from butler import Butler
+
+    with Butler(repo, writeable=True) as butler:
+        searched = collections.split(",") if collections else "*"
+        refs = butler.query_datasets(
+            dataset_type, collections=searched, where=where, find_first=False
+        )
+        removed, kept = butler.withdraw(refs, name)
+    click.echo(
+        f"{len(refs)} datasets: {removed} copies removed at '{name}', {kept} stay: pinned, or "
+        "without another good copy."
+    )
+
+
+@endpoint.command()
+@click.argument("repo")
+@click.argument("name")
+def offline(repo: str, name: str) -> None:
+    """Take the endpoint NAME of REPO out of use: nothing is read, stored or removed there."""
+    alone = _switched(repo, name, online=False)
+    click.echo(f"The endpoint '{name}' is offline; {alone} files have no other copy in use.")
+
+
+@endpoint.command()
+@click.argument("repo")
+@click.argument("name")
+def online(repo: str, name: str) -> None:
+    """Take the endpoint NAME of REPO into use again."""
+    _switched(repo, name, online=True)
+    click.echo(f"The endpoint '{name}' is online. Next: skyspine endpoint check {repo} {name}")
+
+
+def _switched(repo: str, name: str, *, online: bool) -> int:
+    from functools import partial
+
+    from backbone import endpoints
+    from butler import Butler
+
+    with Butler(repo, writeable=True) as butler:
+        return butler.registry.database.ensure(partial(endpoints.switch, online=online), name)
