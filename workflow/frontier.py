@@ -58,7 +58,11 @@ class Frontier:
         self.lossy = lossy
 
     def next(self) -> list[Quantum]:
-        """Give the next page of quanta that nothing holds back; none when all were given."""
+        """Give the next page of quanta that nothing holds back; none when all were given.
+
+        What reads from a quantum that is at work here is left to `heirs`: that one may have failed
+        a moment ago, in its worker, and nobody has looked yet what it blocks.
+        """
         while self._left:
             with self._database.read() as connection:
                 ids = plans.next_ready(connection, self._left[0], self._after, PAGE)
@@ -68,6 +72,9 @@ class Frontier:
                     self._left.pop(0)
                     self._after = uuid.UUID(int=0)
                 new = [i for i in ids if i not in self._given]
+                if new and self._given:
+                    held = plans.readers(connection, new, list(self._given))
+                    new = [i for i in new if i not in held]
                 if new:
                     return self._loaded(load(connection, new))
         return []

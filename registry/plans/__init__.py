@@ -33,7 +33,14 @@ from registry.plans.requests import (
     task_keys,
 )
 from registry.plans.tasks import LooksUp, Makes, PlannedTask, Reads, Search
-from registry.plans.walking import block_stranded, is_free, is_over, next_ready, settle
+from registry.plans.walking import (
+    block_stranded,
+    is_free,
+    is_over,
+    next_ready,
+    readers,
+    settle,
+)
 
 __all__ = [
     "HOME",
@@ -67,6 +74,7 @@ __all__ = [
     "next_ready",
     "plan",
     "read_planned",
+    "readers",
     "ready_quanta",
     "record_request",
     "request_of",

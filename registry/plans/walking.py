@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from registry.plans.tasks import PlannedTask
 
-__all__ = ["TO_COME", "block_stranded", "heirs", "is_free", "is_over", "next_ready", "settle"]
+__all__ = [
+    "TO_COME",
+    "block_stranded",
+    "heirs",
+    "is_free",
+    "is_over",
+    "next_ready",
+    "readers",
+    "settle",
+]
 
 TO_COME = ("ready", "running", "away")
 """The states of quanta whose outputs may still be made."""
@@ -59,6 +68,22 @@ def next_ready(
     """List the next quanta of a task, by identity, that may begin now."""
     asked = {"task": task_id, "after": after, "limit": limit}
     return list(connection.execute(_NEXT, asked).scalars())
+
+
+def readers(
+    connection: sa.Connection, among: Sequence[uuid.UUID], makers: Sequence[uuid.UUID]
+) -> set[uuid.UUID]:
+    """Tell which of some quanta read what some others make."""
+    reading = rows_of(connection, [{"q": i} for i in among], {"q": sa.Uuid}, "reading")
+    making = rows_of(connection, [{"q": i} for i in makers], {"q": sa.Uuid}, "making")
+    rows = (
+        sa.select(planned_input.c.quantum_id)
+        .distinct()
+        .join_from(reading, planned_input, planned_input.c.quantum_id == reading.c.q)
+        .join(planned_output, planned_output.c.dataset_id == planned_input.c.dataset_id)
+        .where(planned_output.c.quantum_id.in_(sa.select(making.c.q)))
+    )
+    return set(connection.execute(in_written_order(rows)).scalars())
 
 
 def is_free(connection: sa.Connection, quantum_id: uuid.UUID) -> bool:
