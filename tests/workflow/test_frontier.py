@@ -13,7 +13,8 @@ from registry.schema.provenance import quantum
 from tests.workflow import test_runner, test_supertask
 from workflow import recorded_pipelines
 from workflow.frontier import Frontier
-from workflow.planned_runs import planned_tasks, run_named
+from workflow.planned_runs import run_named
+from workflow.quanta import planned_tasks
 
 root = test_runner.root
 
