@@ -210,7 +210,9 @@ def record(connection: sa.Connection, where: str, files: Sequence[NewFile]) -> N
         analyze(connection, file, replica)
 
 
-_FAR = sa.case((endpoint.c.root.contains("://"), 1), else_=0)
+_FAR = sa.case(
+    (endpoint.c.root.contains("://"), sa.literal_column("1")), else_=sa.literal_column("0")
+)
 """Copies behind a URL come after those on disks."""
 
 

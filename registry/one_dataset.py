@@ -110,7 +110,9 @@ def _insert_data_id(names: tuple[str, ...], postgres: bool) -> sa.Insert:
         for constraint in data_id.foreign_key_constraints
         if given.keys() >= set(constraint.column_keys)
     ]
-    return _insert(data_id, list(names), sa.select(*given.values()).where(*referred), postgres)
+    # PostgreSQL would give a value that stands alone another type than where it is compared
+    told = [sa.cast(g, g.type) if postgres else g for g in given.values()]
+    return _insert(data_id, list(names), sa.select(*told).where(*referred), postgres)
 
 
 def _insert(
