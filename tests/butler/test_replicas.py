@@ -313,6 +313,8 @@ def test_of_two_who_give_up_each_others_copy_one_keeps_it(butler: Butler, tmp_pa
         gone = list(pool.map(give_up, ("root", "far")))
     assert sum(gone) == len(refs)
     assert all(butler.get(ref) == VALUE for ref in refs)
+    report = check(butler.registry.database, butler.root, grace=0, repair=True, checksums=True)
+    assert {f.problem for f in report.findings} <= {"orphan", "trash"}  # too much, never too little
     assert check(butler.registry.database, butler.root, grace=0, checksums=True).findings == []
 
 
