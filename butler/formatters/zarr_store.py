@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import zipfile
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self, cast
 
 from butler.errors import UntrustedFormat
 from butler.formatters.arrays import named_arrays, selected_part
@@ -114,7 +114,7 @@ class ZarrFormatter(Formatter):
             for name in wanted:
                 _check(name, known[name], members if complete else None)
             stream.seek(0)
-            files = AsyncFileSystemWrapper(ZipFileSystem(fo=stream), asynchronous=True)
+            files = AsyncFileSystemWrapper(ZipFileSystem(fo=_Lent(stream)), asynchronous=True)
             root = zarr.open_group(FsspecStore(files, read_only=True, path=""), mode="r")
             found = {}
             for name in wanted:
@@ -147,6 +147,25 @@ def _chunks(shape: tuple[int, ...], box: list[int]) -> tuple[int, ...]:
         return (max(1, min(shape[0], box[0] * box[1])),)
     last = tuple(max(1, min(n, side)) for n, side in zip(shape[-2:], box, strict=False))
     return (1,) * (len(shape) - len(last)) + last
+
+
+class _Lent:
+    """A stream that stays open when who has borrowed it is forgotten, which may be much later."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave it open."""
+
+    def close(self) -> None:
+        """Leave it open."""
 
 
 def _about(archive: zipfile.ZipFile) -> dict[str, Any]:
