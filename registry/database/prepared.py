@@ -32,7 +32,7 @@ __all__ = ["THRESHOLD", "Preparing", "threshold_of"]
 
 THRESHOLD = 5
 """How often a connection executes a statement before it prepares it."""
-_MOST = 200  # on one connection; the server keeps about 50 kB for each
+_MOST = 200  # on one connection; the server keeps the plan of each
 _MOST_COUNTED = 2_000
 _LONGEST = 20_000  # [characters]; what is longer is a list of values, which does not come again
 _WORDS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
