@@ -26,6 +26,7 @@ from butler import (
     replicas,
     skymaps,
     storing,
+    visits,
 )
 from butler import transfer as transferring
 from butler.collections import Collections
@@ -561,6 +562,10 @@ class Butler(Questions):
         """Take in files whose names tell what they are; see `butler.archives.ingest_named`."""
         return archives.ingest_named(self, paths, dataset_type, run=run or self.run, **options)
 
+    def define_visits(self, instrument: str, **options: Any) -> visits.DefinedVisits:
+        """Make visits of exposures by the rule of the camera; see `butler.visits.define_visits`."""
+        return visits.define_visits(self, instrument, **options)
+
     def find_files(self, name: str) -> list[tuple[DatasetRef, str]]:
         """Find the datasets of a file by its name; see `butler.archives.find_files`."""
         return archives.find_files(self, name)
@@ -622,51 +627,9 @@ class Butler(Questions):
         """Remove files from storage whose datasets are gone; see `butler.removal.empty_trash`."""
         return removal.empty_trash(self)
 
-    def convert(
-        self,
-        refs: Sequence[DatasetRef],
-        *,
-        format: Format | None = None,  # noqa: A002 (the word that users know)
-        endpoint: str | None = None,
-        tolerance: float = 0.0,
-        dry_run: bool = False,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> converting.Converted:
-        """Bring datasets of this repository into another format, or to another endpoint.
-
-        They keep their identity and their history.  Each new file is read back and compared before
-        it takes the place of the old one, which stays for ten minutes for who has looked it up.
-        It may be repeated after it was cut short: what is as it shall be is passed over.
-
-        Parameters
-        ----------
-        refs : sequence of DatasetRef
-            What to convert.
-        format : str or dict, optional
-            The new format, as for `put`.  Without it and without an endpoint, what the policy says.
-        endpoint : str, optional
-            Where the new files shall lie; by default, where the old ones do.
-        tolerance : float
-            By how much floating-point values may differ afterwards, in their own unit.
-        dry_run : bool
-            Only tell what would be converted.
-        progress : callable, optional
-            Called with the number of files that are done, and of all.
-
-        Returns
-        -------
-        butler.converting.Converted
-            With what could not be converted, and why.
-        """
-        return converting.convert(
-            self,
-            refs,
-            format=format,
-            endpoint=endpoint,
-            tolerance=tolerance,
-            dry_run=dry_run,
-            progress=progress,
-        )
+    def convert(self, refs: Sequence[DatasetRef], **options: Any) -> converting.Converted:
+        """Bring datasets into another format or to another endpoint; see `butler.converting`."""
+        return converting.convert(self, refs, **options)
 
     def replicate(self, refs: Iterable[DatasetRef], endpoint: str) -> replicas.Replicated:
         """Give datasets a further copy, at an endpoint that is named; repeatable.

@@ -105,13 +105,39 @@ def convert(
     butler: Butler,
     refs: Sequence[DatasetRef],
     *,
-    format: Format | None,  # noqa: A002 (the word that users know)
-    endpoint: str | None,
-    tolerance: float,
-    dry_run: bool,
-    progress: Callable[[int, int], None] | None,
+    format: Format | None = None,  # noqa: A002 (the word that users know)
+    endpoint: str | None = None,
+    tolerance: float = 0.0,
+    dry_run: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Converted:
-    """Bring datasets into another format, or to another endpoint; see `Butler.convert`."""
+    """Bring datasets of this repository into another format, or to another endpoint.
+
+    They keep their identity and their history.  Each new file is read back and compared before it
+    takes the place of the old one, which stays for ten minutes for who has looked it up.  It may be
+    repeated after it was cut short: what is as it shall be is passed over.
+
+    Parameters
+    ----------
+    refs : sequence of DatasetRef
+        What to convert.
+    format : str or dict, optional
+        The new format, as for `Butler.put`.  Without it and without an endpoint, what the policy
+        says.
+    endpoint : str, optional
+        Where the new files shall lie; by default, where the old ones do.
+    tolerance : float
+        By how much floating-point values may differ afterwards, in their own unit.
+    dry_run : bool
+        Only tell what would be converted.
+    progress : callable, optional
+        Called with the number of files that are done, and of all.
+
+    Returns
+    -------
+    Converted
+        With what could not be converted, and why.
+    """
     if not dry_run:
         butler.registry.database.require_writeable()
     result = Converted()

@@ -18,6 +18,9 @@
         ├── PolicyError (ValueError)                 a setting of a policy cannot be
         ├── ConvertError (ValueError)                a dataset does not survive a conversion
         ├── IngestError                              some files could not be taken in
+        ├── VisitError                               some exposures do not make a visit
+        │   ├── ConflictingVisit (ValueError)        they disagree, or its number is taken
+        │   └── VisitInUse                           it would change, and something was made of it
         ├── ExchangeError (ValueError)               an export cannot be read, or expressed
         ├── GraphFileError (ValueError)              quanta cannot go away in a file, or come home
         ├── TransferError (ValueError)               what is asked of a transfer cannot be
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ButlerError",
     "CannotWrite",
+    "ConflictingVisit",
     "ConvertError",
     "DamagedFile",
     "ExchangeError",
@@ -82,6 +86,8 @@ __all__ = [
     "UnknownStorageClass",
     "UnmatchedName",
     "UntrustedFormat",
+    "VisitError",
+    "VisitInUse",
     "WriteFailed",
     "WriteOnly",
     "WrongType",
@@ -151,6 +157,24 @@ class UnmatchedName(ButlerError, LookupError):
     """No exposure, visit or detector has the name or number given."""
 
     code = "unmatched-name"
+
+
+class VisitError(ButlerError):
+    """Some exposures do not make a visit."""
+
+    code = "visit"
+
+
+class ConflictingVisit(VisitError, ValueError):
+    """The exposures of a visit disagree on what it was, or its number is that of another."""
+
+    code = "conflicting-visit"
+
+
+class VisitInUse(VisitError):
+    """A visit would change, and something was made of it."""
+
+    code = "visit-in-use"
 
 
 class MissingFile(ButlerError, FileNotFoundError):

@@ -23,6 +23,7 @@ from butler.formatters import get_formatter
 from butler.instrument import exposure_records, visit_records
 from butler.instrument.templates import PathTemplate
 from butler.storage_classes import get_storage_class
+from butler.visits import DefinedVisits, define_visits_of
 from registry import calibrations, collections, datasets, dimensions
 from registry.errors import (
     Conflict,
@@ -36,6 +37,7 @@ from registry.errors import (
 from registry.identity import DatasetRef, uuid7
 from registry.regions import from_vertices
 from registry.timespan import Timespan
+from registry.visits import hold_camera
 
 if TYPE_CHECKING:
     import os
@@ -71,12 +73,16 @@ class Ingested:
         Files that the definition says to ignore.
     errors : list of (Path, SkyspineError)
         Files that could not be taken, with the reason.
+    visits : DefinedVisits
+        What became of the visits of raw files, where the definition of the camera says which
+        exposures make one.
     """
 
     refs: list[DatasetRef] = field(default_factory=list)
     present: list[Path] = field(default_factory=list)
     ignored: list[Path] = field(default_factory=list)
     errors: list[tuple[Path, SkyspineError]] = field(default_factory=list)
+    visits: DefinedVisits = field(default_factory=DefinedVisits)
 
 
 @dataclass(slots=True)
@@ -293,7 +299,7 @@ def _register(
     """
     enlisted = butler.registry.database.in_transaction
     try:
-        butler.registry.database.transact(_record, ready, where)
+        defined = butler.registry.database.transact(_record, ready, where)
     except (Conflict, InUse, InvalidDataId, UnknownName) as error:
         if enlisted:
             raise
@@ -315,6 +321,7 @@ def _register(
         for file in [file for item in ready for file in item.staged]:
             staged.remove(file)
     result.refs += [item.ref for item in ready]
+    result.visits.add(defined)
     if transfer == "move":
         sources = [path for item in ready for path in item.observation.paths]
         butler.after_commit(partial(_remove, sources))
@@ -412,8 +419,8 @@ def _stage(butler: Butler, item: Item, transfer: str, target: Endpoint) -> None:
         )
 
 
-def _record(connection: sa.Connection, items: Sequence[Item], where: str) -> None:
-    _insert_dimensions(connection, items)
+def _record(connection: sa.Connection, items: Sequence[Item], where: str) -> DefinedVisits:
+    defined = _insert_dimensions(connection, items)
     for (run, kind), members in _by_run_and_type(items).items():
         datasets.insert_datasets(
             connection,
@@ -430,9 +437,12 @@ def _record(connection: sa.Connection, items: Sequence[Item], where: str) -> Non
                 connection, f"{item.observation.instrument}/calib", [item.ref], Timespan(begin, end)
             )
     settle([file for item in items for file in item.staged])
+    return defined
 
 
-def _insert_dimensions(connection: sa.Connection, items: Sequence[Item]) -> None:
+def _insert_dimensions(connection: sa.Connection, items: Sequence[Item]) -> DefinedVisits:
+    for camera in sorted({i.definition.name for i in items if i.definition.visits is not None}):
+        hold_camera(connection, camera)  # before the exposures, or two may wait for each other
     observations = [i.observation for i in items]
     nights = {
         (o.instrument, o.day_obs): i.definition.day_obs_record(o.day_obs)
@@ -440,31 +450,55 @@ def _insert_dimensions(connection: sa.Connection, items: Sequence[Item]) -> None
         if o.day_obs is not None
     }
     exposures = exposure_records(observations)
-    visits = visit_records(observations)
+    alone = [i.observation for i in items if i.definition.visits is None]
     members = {
         (o.instrument, o.visit, o.exposure)
-        for o in observations
+        for o in alone
         if o.visit is not None and o.exposure is not None
     }
-    regions = {
-        (o.instrument, o.visit, o.detector): from_vertices(o.region)
-        for o in observations
-        if o.region is not None and o.visit is not None and o.detector is not None
-    }
-    keys = ("instrument", "visit", "detector")
     rejected = [(r["instrument"], r["id"]) for r in exposures if r["quality"] == "rejected"]
     for element, rows in (
         ("day_obs", list(nights.values())),
         ("exposure", exposures),
-        ("visit", visits),
+        ("visit", visit_records(alone)),
         (
             "visit_exposure",
             [{"instrument": i, "visit": v, "exposure": e} for i, v, e in sorted(members)],
         ),
+        ("visit_detector_region", _regions(alone, "visit")),
         (
-            "visit_detector_region",
-            [{**dict(zip(keys, k, strict=True)), "region": r} for k, r in regions.items()],
+            "exposure_detector_region",
+            _regions([i.observation for i in items if i.definition.visits is not None], "exposure"),
         ),
     ):
         dimensions.insert_dimension_records(connection, element, rows, "skip")
     dimensions.flag_rejected(connection, rejected)
+    return _define_visits(connection, items)
+
+
+def _regions(observations: Iterable[Observation], of: str) -> list[dict[str, Any]]:
+    """Make the rows of what detectors saw in visits or exposures."""
+    seen = {
+        (o.instrument, getattr(o, of), o.detector): o.region
+        for o in observations
+        if o.region is not None and getattr(o, of) is not None and o.detector is not None
+    }
+    return [
+        {"instrument": i, of: n, "detector": d, "region": from_vertices(region)}
+        for (i, n, d), region in seen.items()
+    ]
+
+
+def _define_visits(connection: sa.Connection, items: Sequence[Item]) -> DefinedVisits:
+    """Define the visits of new exposures, where the definition lets an ingest do it."""
+    definitions = {i.definition.name: i.definition for i in items}
+    new: dict[str, dict[int, set[int]]] = {}
+    for o in (i.observation for i in items):
+        if o.exposure is not None and o.day_obs is not None:
+            new.setdefault(o.instrument, {}).setdefault(o.day_obs, set()).add(o.exposure)
+    defined = DefinedVisits()
+    for camera, exposures in sorted(new.items()):
+        rule = definitions[camera].visits
+        if rule is not None and rule.at_ingest:
+            defined.add(define_visits_of(connection, definitions[camera], exposures))
+    return defined

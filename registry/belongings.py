@@ -48,6 +48,7 @@ _KEYS: dict[str, dict[str, str]] = {
         "visit": "visit",
         "detector": "detector",
     },
+    "exposure_detector_region": {"instrument": "instrument", "exposure": "exposure"},
 }
 _STRINGS = frozenset({"instrument", "skymap", "physical_filter"})
 
@@ -57,7 +58,8 @@ def records_of(
 ) -> dict[str, list[dict[str, Any]]]:
     """List the dimension records that data IDs need.
 
-    A visit brings its exposures, and either brings its night and its filter.
+    A visit brings its exposures, and either brings its night and its filter; an exposure brings
+    where its detectors looked.
 
     Parameters
     ----------
@@ -89,6 +91,7 @@ def records_among(
     found["visit_exposure"] = _matching(connection, "visit_exposure", [data_ids])
     exposures = [data_ids, _columns(found["visit_exposure"])]
     found["exposure"] = _matching(connection, "exposure", exposures)
+    found["exposure_detector_region"] = _matching(connection, "exposure_detector_region", exposures)
     of_nights = [data_ids, _columns(found["visit"]), _columns(found["exposure"])]
     found["day_obs"] = _matching(connection, "day_obs", of_nights)
     found["physical_filter"] = _matching(connection, "physical_filter", of_nights)
@@ -108,6 +111,7 @@ ELEMENTS = (
     "visit",
     "visit_exposure",
     "visit_detector_region",
+    "exposure_detector_region",
     "skymap",
     "tract",
     "patch",

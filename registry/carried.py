@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from registry.database import CHUNK, insert_rows, rows_of
+from registry.database import CHUNK, delete_rows, insert_rows, rows_of
 from registry.schema.dimensions import carried_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["FIELDS", "IMPLIED", "RENAMED", "carried_records", "carry"]
+__all__ = ["FIELDS", "IMPLIED", "RENAMED", "carried_records", "carry", "drop_carried"]
 
 FIELDS: dict[str, dict[str, type]] = {
     "instrument": {
@@ -120,6 +120,16 @@ def carried_records(
         statement = all_of_them.join(given, given.c.k == c.record_key)
         found += [dict(record) for record in connection.execute(statement).scalars()]
     return found
+
+
+def drop_carried(connection: sa.Connection, element: str, keys: Iterable[Sequence[Any]]) -> None:
+    """Remove records of an element that has no table here, by their key values."""
+    wanted = [_key(key) for key in keys]
+    c = carried_record.c
+    for start in range(0, len(wanted), CHUNK):
+        part = [{"e": element, "k": name} for name in wanted[start : start + CHUNK]]
+        given = rows_of(connection, part, {"e": sa.String, "k": sa.String})
+        delete_rows(connection, {c.element: given.c.e, c.record_key: given.c.k})
 
 
 def _key(values: Iterable[Any]) -> str:

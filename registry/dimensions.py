@@ -47,6 +47,7 @@ ELEMENTS: dict[str, sa.Table] = {
         schema.visit,
         schema.visit_exposure,
         schema.visit_detector_region,
+        schema.exposure_detector_region,
         schema.skymap,
         schema.tract,
         schema.patch,
@@ -96,7 +97,7 @@ def insert_dimension_records(
     ----------
     element : str
         instrument, physical_filter, detector, day_obs, exposure, visit, visit_exposure,
-        visit_detector_region, skymap, tract or patch.
+        visit_detector_region, exposure_detector_region, skymap, tract or patch.
     rows : iterable of mappings, or pandas.DataFrame
         Columns as in the table of that name; regions as `lsst.sphgeom` objects.
     on_conflict : {"fail", "skip"}

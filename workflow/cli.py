@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "db": ("databases", "Create, upgrade, inspect the schema of a database."),
     "instrument": ("cameras", "Register cameras."),
     "ingest-raws": ("cameras", "Take raw files in."),
+    "define-visits": ("visits", "Make visits of exposures by the rule of their camera."),
     "ingest-named": ("archives", "Take files in whose names tell what they are."),
     "find-file": ("archives", "Find the dataset of a file by its name."),
     "ingest-files": ("ingesting", "Take in files of which a table says what they are."),

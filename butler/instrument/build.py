@@ -30,6 +30,7 @@ from butler.instrument.schema import VALUES
 from butler.instrument.source import Document, KeyPath, key_text, text_of
 from butler.instrument.templates import DEFAULT_TEMPLATE, PATH_FIELDS, PathTemplate
 from butler.instrument.translator import TRANSLATED
+from butler.instrument.visits import EXPOSURE_FIELDS, VisitRule
 from registry.errors import did_you_mean
 from registry.identity import DIMENSIONS
 
@@ -46,6 +47,12 @@ _RAW = {
     }
 }
 _STANDS_FOR = {"detector": ("detector_name",)}
+_OF_VISITS = {
+    "one-to-one": {"system", "at_ingest"},
+    "by-group-metadata": {"system", "at_ingest", "group", "number"},
+    "by-seq-start-end": {"system", "at_ingest", "start", "end", "number"},
+    "back-to-back": {"system", "at_ingest", "gap", "count", "number"},
+}
 _EXPAND_SOURCES = ("value", "group", "field", "template", "expression", "column", "query")
 
 
@@ -87,6 +94,7 @@ class Builder:
         self.aliases = self._aliases(spec.get("aliases", {}))
         self.expand = self._expand(spec.get("expand", {}))
         self.templates = self._templates(spec.get("templates", {}))
+        self.visits = self._visits(spec["visits"]) if "visits" in spec else None
         self._check_unique(
             [f["name"] for f in spec["files"]], ("files",), "two kinds of files are called"
         )
@@ -217,6 +225,28 @@ class Builder:
                     ("aliases", str(name)), f"'{meant}' is no key, nor a field of a record.{hint}"
                 )
         return {str(name): meant for name, meant in specs.items()}
+
+    def _visits(self, spec: Mapping[str, Any]) -> VisitRule:
+        given = {k: v for k, v in spec.items() if k != "observation_types"}
+        types = spec.get("observation_types")
+        rule = VisitRule(**given, types=None if types is None else frozenset(types))
+        for key in given:
+            if key not in _OF_VISITS[rule.system]:
+                self._report(("visits", key), f"has no meaning with the system {rule.system}")
+        known = [*EXPOSURE_FIELDS, *self.keys, *self._extra_names]
+        for key, name in rule.needs.items():
+            if name not in known:
+                hint = did_you_mean(name, known)
+                message = f"'{name}' is no fact of exposures; add a rule extra.{name}.{hint}"
+                self._report(("visits", key), message)
+        if rule.system == "back-to-back" and "gap" not in spec:
+            self._report(("visits",), "back-to-back needs the key 'gap'")
+        if any("visit" in s.get("translate", {}) for s in (self._spec, *self._spec["files"])):
+            self._report(
+                ("visits",),
+                "says which exposures make a visit, and so does translate.visit; take one away",
+            )
+        return rule
 
     def _rules(self, path: KeyPath, spec: Any, kind: str) -> Rules:
         return Rules.of(key_text(path), spec, kind)

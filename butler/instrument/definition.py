@@ -68,6 +68,8 @@ class InstrumentDefinition:
         What the camera brings.
     files : FileNames
         How files are recognised by their names.
+    visits : VisitRule or None
+        Which exposures make a visit; None when each is one, or the files say it.
     translator : str or None
         Class of astro-metadata-translator that it relies on.
 
@@ -96,6 +98,7 @@ class InstrumentDefinition:
         self.tables = parts.tables
         self.checks = parts.checks
         self.templates = parts.templates
+        self.visits = parts.visits
         self.files = FileNames(self.name, parts.kinds, parts.ignored)
         self.aliases = parts.aliases
         self._expansion = Expansion(self, parts.expand)

@@ -30,6 +30,7 @@ from butler.instrument.grammar import (
     TimeFormat,
 )
 from butler.instrument.times import SCALES
+from registry.visits import SYSTEMS
 
 if TYPE_CHECKING:
     from butler.instrument.source import Document
@@ -206,6 +207,42 @@ _FILTER = Record(
     }
 )
 
+_VISITS = Record(
+    {
+        "system": Key(
+            Choice(*SYSTEMS),
+            "how: each exposure is a visit; exposures that share a `group`; those of one sequence "
+            "from `start` to `end`; those that follow each other within a `gap`",
+            required=True,
+        ),
+        "observation_types": Key(
+            ListOf(Text(), minimum=1),
+            "types of exposures that make visits (all but bias, dark, flat and arc; with "
+            "one-to-one all)",
+        ),
+        "group": Key(
+            Text(),
+            "by-group-metadata: the fact that the exposures of a visit share, one of `extra` or a "
+            "field of exposures (group)",
+        ),
+        "start": Key(Text(), "by-seq-start-end: the fact that tells the first seq_num (seq_start)"),
+        "end": Key(Text(), "by-seq-start-end: the fact that tells the last seq_num (seq_end)"),
+        "number": Key(
+            Text(), "the fact that numbers the visit; by default it has that of its first exposure"
+        ),
+        "gap": Key(
+            Number(0, 86_400),
+            "back-to-back, required: from the end of an exposure to the begin of the next, at most "
+            "[s]",
+        ),
+        "count": Key(Integer(1), "back-to-back: exposures of a visit, at most (any number)"),
+        "at_ingest": Key(
+            Boolean(),
+            "whether `ingest-raws` defines visits as frames come (true), or only `define-visits`",
+        ),
+    }
+)
+
 _DATASET_TYPE = Record(
     {
         "dimensions": Key(ListOf(Text(), minimum=1), "keys of its data IDs", required=True),
@@ -360,6 +397,10 @@ DEFINITION = Record(
                 "name",
             ),
             "auxiliary tables (FITS, ECSV, CSV) with facts of exposures",
+        ),
+        "visits": Key(
+            _VISITS,
+            "which exposures make a visit; without it each is one, numbered by the rule of `visit`",
         ),
         "region": Key(_REGION, "footprint on the sky from the header's WCS (wcs), or none"),
         "footprint": Key(

@@ -28,6 +28,7 @@ from butler.instrument.source import text_of
 from butler.instrument.tables import find_table, open_table
 from butler.instrument.times import Instant
 from butler.instrument.translator import TRANSLATED, HeaderTranslator
+from butler.instrument.visits import NOT_ON_SKY
 from registry.errors import did_you_mean
 from registry.identity import DataId
 
@@ -39,10 +40,7 @@ if TYPE_CHECKING:
     from butler.instrument.definition import InstrumentDefinition
     from butler.instrument.parts import FileKind
 
-__all__ = ["NOT_ON_SKY", "Translation"]
-
-NOT_ON_SKY = frozenset({"bias", "dark", "flat", "arc"})
-"""Observation types without a footprint on the sky, whatever their headers say."""
+__all__ = ["Translation"]
 
 _SECOND_NS = 1_000_000_000
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")

@@ -284,6 +284,23 @@ sa.Index(
     visit_detector_pixel.c.pixel_end,
 )
 
+exposure_detector_region = table(
+    "exposure_detector_region",
+    sa.Column("instrument", NAME, primary_key=True, comment="Camera"),
+    sa.Column(
+        "exposure", sa.BigInteger, primary_key=True, autoincrement=False, comment="The exposure"
+    ),
+    sa.Column(
+        "detector", sa.Integer, primary_key=True, autoincrement=False, comment="The detector"
+    ),
+    sa.Column(
+        "region", sa.LargeBinary, nullable=False, comment="Sky region, lsst.sphgeom encoding, ICRS"
+    ),
+    sa.ForeignKeyConstraint(["instrument", "exposure"], ["exposure.instrument", "exposure.id"]),
+    sa.ForeignKeyConstraint(["instrument", "detector"], ["detector.instrument", "detector.id"]),
+    comment="The part of the sky that a detector saw in an exposure; visits are made of them.",
+)
+
 skymap = table(
     "skymap",
     sa.Column("name", NAME, primary_key=True, comment="Name of the tessellation"),

@@ -81,10 +81,13 @@ def test_the_page_on_adding_a_camera_as_it_stands(
         frame.writeto(f"tonight/{n}.fits")
     Path("one_frame.fits").write_bytes(Path("tonight/0.fits").read_bytes())
     commands = re.findall(r"^\$ skyspine (.*)$", page, re.MULTILINE)
-    assert len(commands) == 10
-    outputs = []
+    assert len(commands) == 13
+    (visits,) = re.findall(r"^```yaml\n(extra:\n  group.*?)^```", page, re.MULTILINE | re.DOTALL)
+    outputs: list[str] = []
     for command in commands:
-        if "--dry-run" in command:
+        if len(outputs) == 10:
+            Path("mycamera.yaml").write_text(text + visits)
+        elif "register" in command and "--dry-run" in command:
             Path("mycamera.yaml").write_text(text.replace("aliases: [V]", "aliases: [V, Vis]"))
         status, out, err = run(capsys, *shlex.split(command.replace("/data/", "")))
         assert (status, err) == (0, ""), command
@@ -93,6 +96,11 @@ def test_the_page_on_adding_a_camera_as_it_stands(
     assert outputs[4].startswith("2 datasets into 'MyCam/raw'; 1 were there")
     assert "filters[Johnson V].aliases: ['V'] became ['V', 'Vis']" in outputs[5]
     assert "3 raw" in outputs[7]
+    # the light frame stays a visit; those of the bias and the flat go
+    assert outputs[11] == (
+        "Would be: 0 visits new, 0 changed, 2 removed, 1 as they were, 0 refused.\n"
+    )
+    assert outputs[12] == outputs[11].removeprefix("Would be: ")
 
 
 def test_names_of_an_archive(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -171,7 +171,10 @@ def ingest_raws(
     endpoint: str,
     on_error: str,
 ) -> int:
-    """Take raw files, and those in folders, into REPO; status 1 when one could not be taken."""
+    """Take raw files, and those in folders, into REPO.
+
+    Status 1 when one could not be taken, or the visit of one not be defined.
+    """
     from butler import Butler, cameras
     from workflow.commands.progress import counting
 
@@ -193,6 +196,8 @@ def ingest_raws(
         known = cameras.names(butler.registry)
     for path, error in result.errors:
         click.echo(f"{path}: {error}", err=True)
+    for refused in result.visits.refused:
+        click.echo(str(refused), err=True)
     click.echo(
         f"{len(result.refs)} datasets into '{run}'; {len(result.present)} were there, "
         f"{len(result.ignored)} ignored, {len(result.errors)} refused."
@@ -203,4 +208,4 @@ def ingest_raws(
             f"for example {result.ignored[0].name}.",
             err=True,
         )
-    return 1 if result.errors else 0
+    return 1 if result.errors or result.visits.refused else 0
