@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -357,22 +359,16 @@ class DatasetRef:
         return f"{self.dataset_type.name}@{self.data_id!r} in '{self.run}' [{self.id}]"
 
 
-def _maker_of_uuids() -> Callable[[int], uuid.UUID]:
-    """Write what makes a UUID of an integer without the checks of its constructor."""
-    new, unknown, kind = uuid.UUID.__new__, uuid.SafeUUID.unknown, uuid.UUID
-    slots = vars(kind)
-    put_int, put_safety = slots["int"].__set__, slots["is_safe"].__set__
+_SLOTS = vars(uuid.UUID)
+_64_BITS = 2**64 - 1
 
-    def made(value: int) -> uuid.UUID:
-        one = new(kind)
-        put_int(one, value)
-        put_safety(one, unknown)
-        return one
 
+def _uuids(values: Sequence[int]) -> list[uuid.UUID]:
+    """Make UUIDs of integers without the checks of their constructor."""
+    made = list(map(uuid.UUID.__new__, repeat(uuid.UUID, len(values))))
+    deque(map(_SLOTS["int"].__set__, made, values), maxlen=0)
+    deque(map(_SLOTS["is_safe"].__set__, made, repeat(uuid.SafeUUID.unknown)), maxlen=0)
     return made
-
-
-_uuid = _maker_of_uuids()
 
 
 def refs_of(
@@ -412,7 +408,7 @@ def with_dashes(texts: Sequence[str]) -> list[str]:
 
 def uuids_of(texts: Iterable[str]) -> list[uuid.UUID]:
     """Read many UUIDs, with or without dashes."""
-    return [_uuid(int(text.replace("-", ""), 16)) for text in texts]
+    return _uuids([int(text.replace("-", ""), 16) for text in texts])
 
 
 _last_uuid = [0, 0]
@@ -443,11 +439,10 @@ def uuid_number(n: int = 1) -> int:
 def uuid7s(n: int) -> list[uuid.UUID]:
     """Make many at once; see `uuid7`."""
     first = uuid_number(n)
-    noise = os.urandom(8 * n)
-    made = []
-    for i in range(n):
-        stamp, count = divmod(first + i, 0x1000)
-        value = (stamp & 0xFFFFFFFFFFFF) << 80 | 0x7 << 76 | count << 64
-        value |= 0b10 << 62 | int.from_bytes(noise[8 * i : 8 * i + 8]) >> 2
-        made.append(_uuid(value))
-    return made
+    noise = struct.unpack(f">{n}Q", os.urandom(8 * n))
+    return _uuids(
+        [
+            ((k & ~0xFFF) << 4 & _64_BITS | 0x7000 | k & 0xFFF) << 64 | 0b10 << 62 | bits >> 2
+            for k, bits in enumerate(noise, first)
+        ]
+    )

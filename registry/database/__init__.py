@@ -4,8 +4,9 @@ The only package that knows differences between SQLite, PostgreSQL and MariaDB i
 transactions: product code asks for a capability by name (`rows_of`, `insert_missing`,
 `with_timestamps`) and never for a dialect.  `opening` has the engine, `transactions` the
 `Database`, `patience` and `waiting` how long a verb waits and what it says, `failures` the
-translation of errors, `statements` what Python composes, `expressions` what stands within
-statements, `answers` large answers, and `texts` what stands in files of SQL.
+translation of errors, `statements` what Python composes, `sending` the values that it takes along,
+`expressions` what stands within statements, `answers` large answers, and `texts` what stands in
+files of SQL.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from registry.database.opening import (
     safe_url,
 )
 from registry.database.plans import plan_of, shown_sql
+from registry.database.sending import rows_of, table_of
 from registry.database.statements import (
     CHUNK,
     absent_from,
@@ -44,8 +46,6 @@ from registry.database.statements import (
     insert_rows,
     json_field,
     lock_rows,
-    rows_of,
-    table_of,
 )
 from registry.database.texts import standard_strings, with_timestamps, with_types
 from registry.database.transactions import Database, account, question, utc_now

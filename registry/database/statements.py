@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from registry.errors import UnstorableValue
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -30,8 +28,6 @@ __all__ = [
     "insert_rows",
     "json_field",
     "lock_rows",
-    "rows_of",
-    "table_of",
 ]
 
 STALE = "tables whose statistics are stale"
@@ -100,119 +96,6 @@ def _insert(table: sa.Table, dialect: str, skip_existing: bool) -> Any:
         return sqlite.insert(table).on_conflict_do_nothing()
     key = next(iter(table.primary_key.columns))
     return mysql.insert(table).on_duplicate_key_update({key.name: key})
-
-
-_TEXT = sa.String()
-_SQL_TYPES = {
-    "postgresql": {
-        sa.String: "text",
-        sa.BigInteger: "bigint",
-        sa.Double: "double precision",
-        sa.Uuid: "uuid",
-        sa.JSON: "text",
-    },
-    "mariadb": {
-        sa.String: "VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
-        sa.BigInteger: "BIGINT",
-        sa.Double: "DOUBLE",
-        sa.Uuid: "CHAR(32)",
-        sa.JSON: "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
-    },
-}
-
-
-def rows_of(
-    connection: sa.Connection,
-    items: Sequence[Mapping[str, Any]],
-    columns: Mapping[str, Any],
-    name: str = "given",
-) -> sa.Subquery:
-    """Make a table expression of values, sent as one bound parameter.
-
-    Parameters
-    ----------
-    connection : sqlalchemy.Connection
-        Says which database it is for.
-    items : sequence of mappings
-        The values by column name; a missing one is NULL.  UUIDs are sent as they are.
-    columns : mapping
-        SQLAlchemy type (String, BigInteger, Double, Uuid, or JSON given as text; as a class) of
-        each column.
-    name : str
-        Alias of the table; two in one statement need two names.
-
-    Returns
-    -------
-    sqlalchemy.Subquery
-        With the columns named, and ``n``, the position from 0.
-    """
-    values = {c: (kind, [item.get(c) for item in items]) for c, kind in columns.items()}
-    return table_of(connection, values, name)
-
-
-def table_of(
-    connection: sa.Connection,
-    columns: Mapping[str, tuple[Any, Sequence[Any]]],
-    name: str = "given",
-) -> sa.Subquery:
-    """Make the table expression of `rows_of` from whole columns.
-
-    Parameters
-    ----------
-    columns : mapping
-        By name the type, as `rows_of` takes it, and the values; all of one length.  A UUID may be
-        given as its 32 hex digits too.
-    """
-    kinds = {c: kind for c, (kind, _) in columns.items()}
-    sent = [
-        [v if v is None or type(v) is str else v.hex for v in values] if kind is sa.Uuid else values
-        for kind, values in columns.values()
-    ]
-    rows: Any = zip(*sent, strict=True)
-    dialect = "mariadb" if connection.dialect.name == "mysql" else connection.dialect.name
-    if dialect == "sqlite":
-        listed = ", ".join(f"value->>{i} AS {c}" for i, c in enumerate(kinds))
-        body = f"SELECT key AS n, {listed} FROM json_each(:{name}_rows)"  # noqa: S608 (names are ours)
-    elif dialect == "postgresql":
-        rows = (dict(zip(kinds, row, strict=True)) for row in rows)
-        typed = ", ".join(f"{c} {_SQL_TYPES[dialect][kind]}" for c, kind in kinds.items())
-        listed = ", ".join(kinds)
-        cast = ", ".join(
-            f"CAST({c} AS json) AS {c}" if k is sa.JSON else c for c, k in kinds.items()
-        )
-        body = (
-            f"SELECT n - 1 AS n, {cast} FROM ROWS FROM "  # noqa: S608
-            f"(json_to_recordset(CAST(:{name}_rows AS json)) AS ({typed})) "
-            f"WITH ORDINALITY AS r({listed}, n)"
-        )
-    else:
-        typed = ", ".join(
-            f"{c} {_SQL_TYPES[dialect][kind]} PATH '$[{i}]'"
-            for i, (c, kind) in enumerate(kinds.items())
-        )
-        listed = ", ".join(
-            f"CAST({c} AS UUID) AS {c}" if k is sa.Uuid else c for c, k in kinds.items()
-        )
-        body = (
-            f"SELECT n - 1 AS n, {listed} FROM "  # noqa: S608
-            f"JSON_TABLE(:{name}_rows, '$[*]' COLUMNS (n FOR ORDINALITY, {typed})) AS r"
-        )
-    try:
-        document = json.dumps(
-            list(rows), ensure_ascii=False, separators=(",", ":"), allow_nan=False
-        )
-        document.encode()
-    except UnicodeEncodeError:
-        raise  # told where errors of drivers are
-    except ValueError as error:
-        raise UnstorableValue(
-            "NaN and infinity are no numbers that a database takes here."
-        ) from error
-    text = sa.text(body).bindparams(sa.bindparam(f"{name}_rows", document, sa.String))
-    return text.columns(
-        sa.column("n", sa.BigInteger),
-        *(sa.column(c, _TEXT if kind is sa.JSON else kind()) for c, kind in kinds.items()),
-    ).subquery(name)
 
 
 _GROWN = 500
