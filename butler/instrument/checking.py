@@ -283,7 +283,10 @@ def _checked(definition: InstrumentDefinition, group: FileGroup) -> CheckedFile:
 def _told(translation: Translation, kind: FileKind, name: str) -> ToldValue:
     rules = kind.rules.get(name) or kind.extra.get(name)
     where = rules.where if rules is not None else "translator"
-    wanted = " or ".join(rules.wanted()) if rules is not None else f"translator {name}"
+    translator = translation.translator
+    wanted = " or ".join(rules.wanted()) if rules is not None else ""
+    if rules is None and translator is not None:
+        wanted = translator.source(name)
     try:
         found = translation.find(name)
     except InstrumentError as error:
@@ -292,4 +295,6 @@ def _told(translation: Translation, kind: FileKind, name: str) -> ToldValue:
         return ToldValue(name, None, where, wanted)
     origin = found.origin
     source = f"{origin.kind} {origin.name}".strip()
+    if origin.kind == "translator" and translator is not None:
+        source = wanted if rules is None else translator.source(origin.name)
     return ToldValue(name, found.value, origin.rule, source, origin.content, origin.hdu)

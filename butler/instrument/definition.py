@@ -71,7 +71,7 @@ class InstrumentDefinition:
     visits : VisitRule or None
         Which exposures make a visit; None when each is one, or the files say it.
     translator : str or None
-        Class of astro-metadata-translator that it relies on.
+        Class of astro-metadata-translator that it relies on, or ``auto``.
 
     Raises
     ------

@@ -341,7 +341,8 @@ DEFINITION = Record(
         ),
         "translator": Key(
             Text(),
-            "class of astro-metadata-translator that gives the values no rule gives, e.g. DECam",
+            "class of astro-metadata-translator that gives the values no rule gives, e.g. DECam; "
+            "auto: the one that knows the header",
         ),
         "aliases": Key(
             MapOf(Text(), "name"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from butler.instrument.errors import (
@@ -80,7 +81,6 @@ class Translation:
         self._found: dict[str, Found | None] = {}
         self._rows: dict[str, Mapping[str, Any] | None] = {}
         self._looked_at: set[str] = set()
-        self._translator: HeaderTranslator | None = None
         self.longitude = definition.site.longitude
 
     # What rules ask for: the methods of `rules.Scope`.
@@ -133,13 +133,18 @@ class Translation:
 
     def translated(self, name: str) -> Any:
         """Give a value of astro-metadata-translator."""
-        if self._definition.translator is None:
+        translator = self.translator
+        if translator is None:
             raise Absent(name)
-        if self._translator is None:
-            self._translator = HeaderTranslator(
-                self._definition.translator, self._headers, str(self._path)
-            )
-        return self._translator.get(name)
+        return translator.get(name)
+
+    @cached_property
+    def translator(self) -> HeaderTranslator | None:
+        """The translator of the header; None when the definition relies on none."""
+        name = self._definition.translator
+        if name is None:
+            return None
+        return HeaderTranslator(name, self._headers, str(self._path))
 
     def answer(self, query: str, values: Mapping[str, Any]) -> Any:
         """No database is at hand: a definition refuses such a rule."""
@@ -180,9 +185,14 @@ class Translation:
             region=self._region(values.get("observation_type")),
             curated=self._kind.curated,
             origins={k: f.origin for k, f in self._found.items() if f is not None},
-            unused_cards=tuple(k for k in self._headers.keywords() if k not in self._looked_at),
+            unused_cards=self._unused_cards(),
             **values,
         )
+
+    def _unused_cards(self) -> tuple[str, ...]:
+        translator = self.__dict__.get("translator")
+        used = self._looked_at | (translator.cards_used if translator is not None else frozenset())
+        return tuple(k for k in self._headers.keywords() if k not in used)
 
     def _exposure(self) -> dict[str, Any]:
         exposure = self._require("exposure")
@@ -458,6 +468,8 @@ class Translation:
         rules = self._kind.rules.get(name)
         if rules is None:
             doc = f" ({VALUES[name]})" if name in VALUES else ""
+            if name in TRANSLATED and self.translator is not None and self.translator.unknown:
+                why += f", and {self.translator.unknown}"
             return MissingCard(
                 self._path,
                 f"gets no {name}{doc}{why}: add a rule translate.{name} to the definition of "

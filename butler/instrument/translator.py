@@ -1,13 +1,14 @@
 """What does astro-metadata-translator make of a header?
 
 For cameras that the package of the Rubin Observatory knows (DECam, HSC, MegaPrime, ...), a
-definition names its translator and takes the values that no rule gives from it.  The package is an
-extra: it is imported here, when a definition asks for it.
+definition names its translator, or lets each header tell it, and takes from it the values that no
+rule gives.  The package is an extra: it is imported here, when a definition asks for it.
 https://github.com/lsst/astro_metadata_translator
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from butler.instrument.errors import MissingTranslator
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
     from butler.instrument.cards import Headers
 
-__all__ = ["TRANSLATED", "HeaderTranslator", "translator_class"]
+__all__ = ["AUTO", "TRANSLATED", "HeaderTranslator", "translator_class"]
+
+AUTO = "auto"
+"""Stands for the first translator that knows a header."""
+_TELLING = ("INSTRUME", "TELESCOP", "DETECTOR", "OBSERVAT")
 
 
 def _text(value: Any) -> str:
@@ -76,9 +81,12 @@ def translator_class(name: str) -> Any:
             "Install it with: pip install 'skyspine[metadata]'"
         ) from error
     known = MetadataTranslator.translators
+    if name == AUTO:
+        return MetadataTranslator
     if name not in known:
         raise MissingTranslator(
-            f"astro-metadata-translator has no translator '{name}'.{did_you_mean(name, known)}"
+            f"astro-metadata-translator has no translator '{name}'."
+            f"{did_you_mean(name, [*known, AUTO])}"
         )
     return known[name]
 
@@ -89,11 +97,16 @@ class HeaderTranslator:
     Parameters
     ----------
     name : str
-        Registered name of the translator.
+        Registered name of the translator, or `AUTO`.
     headers : Headers
         Cards of the data's unit win over primary ones.
     filename : str
         For translators that look at it.
+
+    Attributes
+    ----------
+    unknown : str
+        With `AUTO`, why no translator knows the header; empty when one does.
     """
 
     def __init__(self, name: str, headers: Headers, filename: str) -> None:
@@ -101,9 +114,26 @@ class HeaderTranslator:
 
         kind = translator_class(name)
         merged = headers.merged()
+        self.unknown = ""
+        if name == AUTO:
+            try:
+                kind = kind.determine_translator(merged, filename=filename)
+            except ValueError:
+                told = ", ".join(f"{k} = {merged[k]!r}" for k in _TELLING if k in merged)
+                told = told or f"it has none of {', '.join(_TELLING)}"
+                self.unknown = (
+                    f"no translator of astro-metadata-translator knows its header ({told})"
+                )
+                return
         fix_header(merged, filename=filename, translator_class=kind)
-        self._name = name
-        self._translator = kind(merged, filename=filename)
+        self._name = kind.name
+        self._make = lambda: kind(merged, filename=filename)
+        self._translator = self._make()
+
+    @property
+    def cards_used(self) -> frozenset[str]:
+        """The cards that were looked at until now."""
+        return frozenset() if self.unknown else frozenset(self._translator.cards_used())
 
     def get(self, value: str) -> Any:
         """Give one of `TRANSLATED`, or another property as the translator has it.
@@ -111,12 +141,28 @@ class HeaderTranslator:
         Raises
         ------
         Absent
-            If the header does not give it.
+            If the header does not give it, or no translator knows the header.
         RuleFault
             If the translator cannot use what the header says.
         """
+        if self.unknown:
+            raise Absent(self.unknown)
+        return self._of(self._translator, value)
+
+    def source(self, value: str) -> str:
+        """Tell which translator makes a value, by which property, of which cards."""
+        prop = TRANSLATED.get(value, (value,))[0]
+        if self.unknown:
+            return f"translator {prop}"
+        alone = self._make()
+        with contextlib.suppress(Absent, RuleFault):
+            self._of(alone, value)
+        cards = ", ".join(sorted(alone.cards_used()))
+        return f"translator {self._name} {prop}" + (f" of {cards}" if cards else "")
+
+    def _of(self, translator: Any, value: str) -> Any:
         prop, convert = TRANSLATED.get(value, (value, lambda v: v))
-        method = getattr(self._translator, f"to_{prop}", None)
+        method = getattr(translator, f"to_{prop}", None)
         if method is None:
             raise RuleFault(f"the translator {self._name} has no property '{prop}'")
         try:

@@ -6,14 +6,17 @@ import gzip
 import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import yaml
 from astro_metadata_translator import ObservationInfo
 from astro_metadata_translator.tests import read_test_file
+from astropy.io import fits
 from astropy.time import Time
 
-from butler.instrument import load_shipped
-from butler.instrument.errors import MissingTranslator
+from butler.instrument import InstrumentDefinition, load_shipped
+from butler.instrument.checking import check_files
+from butler.instrument.errors import MissingCard, MissingTranslator
 from butler.instrument.translator import translator_class
 from registry.timespan import tai_ns
 
@@ -55,6 +58,56 @@ def test_values_are_those_of_the_translator(test_data: Path, name: str) -> None:
     assert observation.dec == pytest.approx(sky.dec.deg, abs=1e-9)
     assert (observation.region is None) == (wanted == "bias")
     assert observation.origins["exposure"].kind == "translator"
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", HEADERS)
+def test_auto_finds_the_translator_of_each_header(test_data: Path, name: str) -> None:
+    camera, filename = HEADERS[name]
+    header = dict(read_test_file(str(test_data / "real-fits-headers" / f"{name}.yaml")))
+    spec = load_shipped(camera).to_mapping()
+    named = load_shipped(camera).translate(header, path=filename)
+    auto = InstrumentDefinition.from_mapping(spec | {"translator": "auto"})
+    found = auto.translate(header, path=filename)
+    assert found.exposure_record() == named.exposure_record()
+    assert found.data_id == named.data_id
+    # a rule wins over the translator, value by value
+    ruled = spec["translate"] | {"target_name": {"value": "mine"}}
+    mine = InstrumentDefinition.from_mapping(spec | {"translator": "auto", "translate": ruled})
+    assert mine.translate(header, path=filename).exposure_record() == named.exposure_record() | {
+        "target_name": "mine"
+    }
+    assert not {"EXPTIME", "DATE-OBS"} & set(found.unused_cards)
+
+
+def test_a_header_that_no_translator_knows() -> None:
+    spec = load_shipped("decam").to_mapping() | {"translator": "auto", "identify": {}}
+    definition = InstrumentDefinition.from_mapping(spec)
+    with pytest.raises(MissingCard) as caught:
+        definition.translate({"INSTRUME": "HomeCam", "EXPTIME": 3.0}, path="DECam_00160496.fits")
+    assert (
+        "DECam_00160496.fits: gets no exposure (number of the exposure, unique at the instrument "
+        "(integer)), and no translator of astro-metadata-translator knows its header "
+        "(INSTRUME = 'HomeCam'): add a rule translate.exposure"
+    ) in str(caught.value)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_check_tells_which_property_of_which_cards(test_data: Path, tmp_path: Path) -> None:
+    name = "fitsheader-decam-raw_dec050441_25"
+    header = read_test_file(str(test_data / "real-fits-headers" / f"{name}.yaml"))
+    cards = {k: v for k, v in header.items() if k not in ("COMMENT", "HISTORY", "")}
+    for structure in ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND"):
+        cards.pop(structure, None)
+    path = tmp_path / "DECam_00177764.fits"
+    made = fits.Header()
+    made.update({k: v for k, v in cards.items() if len(k) <= 8})
+    fits.writeto(path, np.zeros((2, 2), "i2"), made, output_verify="fix")
+    (file,) = check_files(load_shipped("decam"), [path]).files
+    told = {t.name: t for t in file.values}
+    assert told["exposure"].source == "translator DECam exposure_id of EXPNUM"
+    assert told["exposure_time"].source == "translator DECam exposure_time of EXPTIME"
+    assert (told["exposure"].value, told["exposure_time"].value) == (177764, 30.0)
 
 
 @pytest.mark.filterwarnings("default")
