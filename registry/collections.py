@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry.database import (
+    ShortStatement,
     delete_among,
     hold_rows,
     insert_missing,
@@ -324,7 +325,8 @@ class Search:
     def __init__(self, *about: Callable[[Any], Any]) -> None:
         one = collection.c.name == sa.bindparam("name", type_=sa.String)
         several = collection.c.name.in_(sa.bindparam("names", expanding=True))
-        self._of_one, self._of_several = _Steps(one, about), _Steps(several, about)
+        self._of_one = _Steps(one, about, short=True)
+        self._of_several = _Steps(several, about)
 
     def of(self, names: Sequence[str]) -> tuple[_Steps, dict[str, Any]]:
         """Give the statements that begin with some collections, and the values for these."""
@@ -336,7 +338,9 @@ class Search:
 class _Steps:
     """The three statements of a `Search` that begins with collections on which a term holds."""
 
-    def __init__(self, named: Any, about: Sequence[Callable[[Any], Any]]) -> None:
+    def __init__(
+        self, named: Any, about: Sequence[Callable[[Any], Any]], *, short: bool = False
+    ) -> None:
         child, link = collection.alias("child"), collection_chain
         no_parent: Any = (
             sa.cast(None, sa.Integer).label("parent_id"),
@@ -353,7 +357,8 @@ class _Steps:
         top = sa.select(*columns(collection), *no_parent).where(named)
         children = sa.select(*columns(child), link.c.parent_id, link.c.position)
         linked = child.c.id == link.c.child_id
-        self.named = described(top, collection)
+        self._named = described(top, collection)
+        self._short = ShortStatement(self._named) if short else None
         self.children = described(
             children.join_from(collection, link, link.c.parent_id == collection.c.id)
             .join(child, linked)
@@ -365,6 +370,12 @@ class _Steps:
             children.join_from(below, link, link.c.parent_id == below.c.id).join(child, linked)
         )
         self.below = described(sa.select(below), below)
+
+    def ask_named(self, connection: sa.Connection, values: Mapping[str, Any]) -> list[Any]:
+        """Ask for the collections themselves."""
+        if self._short is not None:
+            return self._short.rows(connection, values)
+        return list(connection.execute(self._named, values))
 
 
 _PLAINLY = Search()
@@ -429,17 +440,17 @@ def search(
         )
     steps, values = how.of(asked)
     values |= parameters
-    rows = list(connection.execute(steps.named, values))
-    if any(row.type == "CHAINED" for row in rows):
+    rows = steps.ask_named(connection, values)
+    if any(type_ == "CHAINED" for _, _, type_, *_ in rows):
         linked = connection.execute(steps.children, values).all()
         rows += linked
         if any(row.type == "CHAINED" for row in linked):
             rows = list(connection.execute(steps.below, values))
     children: dict[int, set[tuple[int, str]]] = {}
-    for row in rows:
-        if row.parent_id is not None:
-            children.setdefault(row.parent_id, set()).add((row.position, row.name))
-    by_name = {row.name: (*row[:3], *row[5:]) for row in rows}
+    for _, name, _, parent_id, position, *_ in rows:
+        if parent_id is not None:
+            children.setdefault(parent_id, set()).add((position, name))
+    by_name = {row[1]: (*row[:3], *row[5:]) for row in rows}
     ordered: dict[str, tuple[Any, ...]] = {}
 
     def visit(name: str) -> None:

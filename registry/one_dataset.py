@@ -1,7 +1,8 @@
 """How is one dataset registered by as few statements as can be?
 
 What a program puts one after the other costs the exchange with the database more than its work
-there.  One statement registers a dataset whose data ID has a row, and one more gives it one; what
+there.  Where a statement may hold others that write, one registers a dataset and gives its data ID
+a row; elsewhere one registers a dataset whose data ID has a row, and one more gives it one.  What
 else may be the case (the run is new, something is unknown, the dataset exists) is left to
 `registry.datasets.insert_datasets`, which tells it.
 """
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from registry.database import ShortStatement, inserted, writes_within
 from registry.identity import DIMENSIONS
 from registry.schema.collections import collection
 from registry.schema.identity import data_id, dataset, dataset_type
@@ -49,27 +51,58 @@ def insert_dataset(connection: sa.Connection, ref: DatasetRef) -> bool:
         "calibrates": kind.is_calibration,
         "identity": key.key,
     }
-    postgres = connection.dialect.name == "postgresql"
-    if _new(connection, _insert_dataset(postgres), values):
+    names = tuple(key) if all(name in DIMENSIONS for name in key) else ()
+    if writes_within(connection):
+        return inserted(connection, _insert_both(names), {**values, **key} if names else values)
+    if inserted(connection, _insert_dataset(), values):
         return True
-    if not key or any(name not in DIMENSIONS for name in key):
+    if not names:
         return False
-    row = _new(connection, _insert_data_id(tuple(key), postgres), dict(key))
-    return row and _new(connection, _insert_dataset(postgres), values)
-
-
-def _new(connection: sa.Connection, statement: sa.Insert, values: dict[str, Any]) -> bool:
-    """Insert a row; False when it is there, or what it refers to is not."""
-    try:
-        return connection.execute(statement, values).rowcount == 1
-    except sa.exc.IntegrityError:
-        if connection.dialect.name == "postgresql":  # where it has ended the transaction
-            raise
-        return False
+    made = inserted(connection, _insert_data_id(names), key)
+    return made and inserted(connection, _insert_dataset(), values)
 
 
 @functools.cache
-def _insert_dataset(postgres: bool) -> sa.Insert:
+def _insert_both(names: tuple[str, ...]) -> ShortStatement:
+    """Write what inserts a dataset, and its data ID where that has keys and is new."""
+    key_of: Any = sa.select(data_id.c.id).where(_IDENTIFIED)
+    if names:
+        known = key_of.cte("known")
+        # a value that stands alone would have another type than where it is compared
+        told = [sa.cast(given, given.type) for given in _given(names).values()]
+        new = sa.select(*told).where(*_referred(names), ~sa.exists().select_from(known))
+        made = (
+            postgresql.insert(data_id)
+            .from_select(list(names), new)
+            .on_conflict_do_nothing()
+            .returning(data_id.c.id)
+            .cte("made")
+        )
+        key_of = sa.union_all(sa.select(known.c.id), sa.select(made.c.id))
+    chosen = _chosen(key_of.subquery("key").c.id)
+    return ShortStatement(
+        postgresql.insert(dataset).from_select(_COLUMNS, chosen).on_conflict_do_nothing()
+    )
+
+
+@functools.cache
+def _insert_dataset() -> ShortStatement:
+    chosen = _chosen(data_id.c.id).where(_IDENTIFIED)
+    return ShortStatement(sa.insert(dataset).from_select(_COLUMNS, chosen))
+
+
+@functools.cache
+def _insert_data_id(names: tuple[str, ...]) -> ShortStatement:
+    """Write what gives a data ID its row, if all is there that the row refers to."""
+    chosen = sa.select(*_given(names).values()).where(*_referred(names))
+    return ShortStatement(sa.insert(data_id).from_select(list(names), chosen))
+
+
+_COLUMNS = [column.name for column in dataset.c]
+_IDENTIFIED = data_id.c.identity_key == sa.bindparam("identity", type_=sa.String)
+
+
+def _chosen(key: Any) -> sa.Select[Any]:
     of_type = (
         sa.select(dataset_type.c.id)
         .where(
@@ -87,37 +120,24 @@ def _insert_dataset(postgres: bool) -> sa.Insert:
         )
         .scalar_subquery()
     )
-    chosen = sa.select(
+    return sa.select(
         sa.bindparam("id", type_=dataset.c.id.type),
         of_type,
         in_run,
-        data_id.c.id,
+        key,
         sa.bindparam("date", type_=sa.BigInteger),
-    ).where(
-        data_id.c.identity_key == sa.bindparam("identity", type_=sa.String),
-        of_type.is_not(None),
-        in_run.is_not(None),
-    )
-    return _insert(dataset, [c.name for c in dataset.c], chosen, postgres)
+    ).where(of_type.is_not(None), in_run.is_not(None))
 
 
-@functools.cache
-def _insert_data_id(names: tuple[str, ...], postgres: bool) -> sa.Insert:
-    """Write what gives a data ID its row, if all is there that the row refers to."""
-    given = {name: sa.bindparam(name, type_=data_id.c[name].type) for name in names}
-    referred = [
+def _given(names: tuple[str, ...]) -> dict[str, sa.BindParameter[Any]]:
+    return {name: sa.bindparam(name, type_=data_id.c[name].type) for name in names}
+
+
+def _referred(names: tuple[str, ...]) -> list[sa.ColumnElement[bool]]:
+    """Say that all is there that a row of a data ID refers to."""
+    given = _given(names)
+    return [
         sa.exists().where(*(key.column == given[key.parent.name] for key in constraint.elements))
         for constraint in data_id.foreign_key_constraints
         if given.keys() >= set(constraint.column_keys)
     ]
-    # PostgreSQL would give a value that stands alone another type than where it is compared
-    told = [sa.cast(g, g.type) if postgres else g for g in given.values()]
-    return _insert(data_id, list(names), sa.select(*told).where(*referred), postgres)
-
-
-def _insert(
-    table: sa.Table, columns: list[str], chosen: sa.Select[Any], postgres: bool
-) -> sa.Insert:
-    if postgres:
-        return postgresql.insert(table).from_select(columns, chosen).on_conflict_do_nothing()
-    return sa.insert(table).from_select(columns, chosen)

@@ -5,8 +5,8 @@ transactions: product code asks for a capability by name (`rows_of`, `insert_mis
 `with_timestamps`) and never for a dialect.  `opening` has the engine, `transactions` the
 `Database`, `patience` and `waiting` how long a verb waits and what it says, `failures` the
 translation of errors, `statements` what Python composes, `sending` the values that it takes along,
-`expressions` what stands within statements, `answers` large answers, and `texts` what stands in
-files of SQL.
+`expressions` what stands within statements, `answers` large answers, `short` statements that are
+executed again and again, and `texts` what stands in files of SQL.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from registry.database.opening import (
 )
 from registry.database.plans import plan_of, shown_sql
 from registry.database.sending import rows_of, table_of
+from registry.database.short import ShortStatement, inserted, writes_within
 from registry.database.statements import (
     CHUNK,
     absent_from,
@@ -56,6 +57,7 @@ __all__ = [
     "JsonNumber",
     "JsonText",
     "NewUuid",
+    "ShortStatement",
     "absent_from",
     "account",
     "analyze",
@@ -69,6 +71,7 @@ __all__ = [
     "insert_missing",
     "insert_new",
     "insert_rows",
+    "inserted",
     "joined",
     "json_field",
     "kind_of",
@@ -94,4 +97,5 @@ __all__ = [
     "whole_columns",
     "with_timestamps",
     "with_types",
+    "writes_within",
 ]

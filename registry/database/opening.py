@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALONE",
     "BUSY_SECONDS",
+    "PREPARING",
     "TOGETHER",
     "busy_seconds",
     "has_file",
@@ -41,7 +42,9 @@ T = TypeVar("T")
 ALONE = "each alone"
 """Option ``questions`` of an engine for single statements, each of which sees what was committed
 when it began: a server needs no transaction around it, which would only be begun and ended.  On
-SQLite it keeps several questions together."""
+SQLite it keeps several questions together, except those of a `ShortStatement`."""
+PREPARING = "preparing"
+"""What a connection to PostgreSQL has by this name prepares its statements."""
 TOGETHER = "together"
 """Option ``questions`` of an engine for several that see the database as at the first of them."""
 BUSY_SECONDS = 60.0
@@ -149,7 +152,7 @@ def open_engine(url: str | sa.URL, *, writeable: bool = True) -> sa.Engine:
     sa.event.listen(engine, "do_execute", take_whole)
     sa.event.listen(engine, "do_execute", send_stream)
     if backend == "postgresql" and threshold is not None:
-        sa.event.listen(engine, "do_execute", Preparing(threshold).do_execute)
+        _prepare(engine, Preparing(threshold))
     for rolled_back in ("rollback", "rollback_savepoint"):
         sa.event.listen(engine, rolled_back, _forget_remembered)
     return engine
@@ -237,6 +240,15 @@ def _set_up_postgresql(engine: sa.Engine) -> None:
     def put_back(connection: Any, _record: Any) -> None:
         if connection is not None and not connection.closed:
             connection.autocommit = False
+
+
+def _prepare(engine: sa.Engine, preparing: Preparing) -> None:
+    """Have what is executed again and again prepared, by SQLAlchemy and where it is passed by."""
+    sa.event.listen(engine, "do_execute", preparing.do_execute)
+
+    @sa.event.listens_for(engine, "connect")
+    def connected(_connection: Any, record: Any) -> None:
+        record.info[PREPARING] = preparing
 
 
 def _driver(connection: sa.Connection) -> Any:
