@@ -37,6 +37,7 @@ __all__ = [
     "in_force",
     "look",
     "settings_from",
+    "tell",
 ]
 
 LEVELS = "SKYSPINE_LOG"
@@ -208,16 +209,21 @@ def _finished(handler: logging.Handler) -> str:
     return finish() if finish is not None else ""
 
 
-def _at_exit() -> None:
-    for text in close():
+def tell(lost: Iterable[str]) -> None:
+    """Say on standard error what `close` tells."""
+    for text in lost:
         sys.stderr.write(f"skyspine: {text}\n")
+
+
+def _at_exit() -> None:
+    tell(close())
 
 
 class Capture:
     """Keeps the records of quanta in the database of their repository, until it is closed."""
 
     def __init__(self, url: str, settings: DatabaseSettings | None) -> None:
-        self._url = url
+        self.url = url
         self._users = 0
         self._handler = None if settings is None else self._made(url, settings)
         if self._handler is not None:
@@ -255,7 +261,7 @@ class Capture:
 
     def end(self) -> str:
         """Write what waits, and tell in a sentence what was lost."""
-        _state.captures.pop(self._url, None)
+        _state.captures.pop(self.url, None)
         handler, self._handler = self._handler, None
         if handler is None:
             return ""

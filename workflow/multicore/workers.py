@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from threadpoolctl import threadpool_limits
 
 from workflow.leash import end_with
+from workflow.logs import elsewhere
 from workflow.multicore.errors import CannotTravel, MultiCoreError, WorkerLost
 from workflow.multicore.grants import Grant, granted, hold, use
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from multiprocessing.connection import Connection
     from types import TracebackType
+
+    from workflow.logs import Elsewhere
 
 __all__ = ["BACKENDS", "Workers", "pmap"]
 
@@ -147,7 +150,8 @@ class Workers:
     def _processes(self, function: Callable[..., Any]) -> futures.Executor:
         """Start the processes; if they are the first of this one, their imports happen once."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["numpy", __name__, *sorted(_modules(function))])
+        used = (*sorted(_modules(function)), *elsewhere().modules)
+        context.set_forkserver_preload(["numpy", __name__, *used])
         held, self._leash = context.Pipe(duplex=False)
         return futures.ProcessPoolExecutor(
             self.count, mp_context=context, initializer=_begin, initargs=(held, self.share)
@@ -159,7 +163,7 @@ class Workers:
         if self._pool is None:
             raise RuntimeError("Workers are used within their `with` block.")
         if self.backend == "processes":
-            return self._pool.submit(_done, function, part)
+            return self._pool.submit(_done, elsewhere(), function, part)
         run = contextvars.copy_context().run
         return self._pool.submit(run, _done_in, self.share, function, part)
 
@@ -205,8 +209,11 @@ def _parts(items: Iterable[_T], size: int) -> Iterator[tuple[_T, ...]]:
         yield part
 
 
-def _done(function: Callable[[Any], Any], part: Sequence[Any]) -> tuple[list[Any], int]:
-    results = [function(item) for item in part]
+def _done(
+    log: Elsewhere, function: Callable[[Any], Any], part: Sequence[Any]
+) -> tuple[list[Any], int]:
+    with log.here():
+        results = [function(item) for item in part]
     return results, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 

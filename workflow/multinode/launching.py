@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from registry.errors import did_you_mean
+from workflow.logs import elsewhere
 from workflow.multicore.grants import granted
 from workflow.multinode.endpoint import TIMEOUT
 from workflow.multinode.errors import NoBackend
@@ -119,7 +120,7 @@ def launch(
     Placement.of(backend)
     if ranks < 1:
         raise NoBackend(f"A job has at least one rank, not {ranks}.")
-    job = Job(function, arguments, timeout, max(1, granted().cores // ranks))
+    job = Job(function, arguments, timeout, max(1, granted().cores // ranks), elsewhere())
     if backend != "threads":
         _check_portable(function)
     run = importlib.import_module(f"workflow.multinode.{backend}").run

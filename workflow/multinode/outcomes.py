@@ -16,6 +16,7 @@ from workflow.multinode.errors import MultiNodeError, RankFailed, RankLate, Rank
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from workflow.logs import Elsewhere
     from workflow.multinode.communicator import Communicator
 
 __all__ = ["Job", "Outcome", "concluded", "failed", "perform"]
@@ -35,12 +36,15 @@ class Job:
         How long a rank waits for another [s].
     cores : int
         Cores that each rank may use.
+    log : Elsewhere
+        How it logs, and for which quantum.
     """
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     timeout: float
     cores: int
+    log: Elsewhere
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,16 @@ class Outcome:
 
 
 def perform(job: Job, comm: Communicator) -> Outcome:
-    """Run the function of a rank."""
+    """Run the function of a rank; what it logs has its number."""
     try:
-        return Outcome(job.function(comm, *job.arguments))
+        with job.log.here(rank=comm.rank):
+            return Outcome(job.function(comm, *job.arguments))
     except (RankFailed, RankLate, RankLost) as error:
         return Outcome(error=error)
     except Exception as error:  # noqa: BLE001 (whatever a rank raises ends the job, and is told)
         return failed(comm.rank, comm.host, error)
+    finally:
+        job.log.end()  # before the outcome is told: a job that has failed is ended at once
 
 
 def failed(rank: int, host: str, error: Exception) -> Outcome:

@@ -152,7 +152,7 @@ def run_over(transport: Transport, job: Job, ranks: int) -> list[Any]:
     context = multiprocessing.get_context("forkserver")
     # What ranks import is imported once, if they are the first children of this process.
     used = {getattr(thing, "__module__", None) for thing in (job.function, *job.arguments)}
-    context.set_forkserver_preload([__name__, *sorted(m for m in used if m)])
+    context.set_forkserver_preload([__name__, *sorted(m for m in used if m), *job.log.modules])
     held, leash = context.Pipe(duplex=False)
     ways: dict[Connection, int] = {}
     processes: list[BaseProcess] = []
