@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ _IMPLIED = {
     "visit": ("day_obs", "physical_filter", "band"),
     "physical_filter": ("band",),
 }
+_TEMPLATE = re.compile(r"\{(\w*)\}")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Connection:
     Parameters
     ----------
     dataset_type : str
-        Name of the dataset type; a pipeline may rename it.
+        Name of the dataset type; a pipeline may rename it. ``{name}`` in it stands for a template
+        of the task.
     storage_class : str
         Name of the storage class.
     dimensions : tuple of str
@@ -154,11 +157,19 @@ class Connections(Mapping[str, Connection]):
         Attribute name to connection.
     dimensions : tuple of str
         The keys that identify one quantum.
+    templates : mapping of str
+        What stands for ``{name}`` in names of dataset types.
     """
 
-    def __init__(self, connections: Mapping[str, Connection], dimensions: Iterable[str]) -> None:
+    def __init__(
+        self,
+        connections: Mapping[str, Connection],
+        dimensions: Iterable[str],
+        templates: Mapping[str, str] | None = None,
+    ) -> None:
         self._connections = dict(connections)
         self.dimensions = tuple(dimensions)
+        self.templates = dict(templates or {})
 
     def __getitem__(self, name: str) -> Connection:
         return self._connections[name]
@@ -197,16 +208,19 @@ class Connections(Mapping[str, Connection]):
         """Those that it knows when it is made."""
         return {k: c for k, c in self.items() if isinstance(c, InitOutput)}
 
+    def made_of(self, connections: Mapping[str, Connection]) -> Connections:
+        """Give others in their place."""
+        return Connections(connections, self.dimensions, self.templates)
+
     def without(self, *names: str) -> Connections:
         """Leave some of them out."""
         self._check_names(names)
-        return Connections({k: c for k, c in self.items() if k not in names}, self.dimensions)
+        return self.made_of({k: c for k, c in self.items() if k not in names})
 
     def replaced(self, name: str, **changes: Any) -> Connections:
         """Change one of them: ``replaced("raws", minimum=5)``."""
         self._check_names((name,))
-        changed = {**self._connections, name: dataclasses.replace(self[name], **changes)}
-        return Connections(changed, self.dimensions)
+        return self.made_of({**self._connections, name: dataclasses.replace(self[name], **changes)})
 
     def _check_names(self, names: Iterable[str]) -> None:
         for name in names:
@@ -220,22 +234,23 @@ class Connections(Mapping[str, Connection]):
             for k, c in self.items()
             if c.enabled_by is None or bool(_field_value(config, c.enabled_by))
         }
-        return Connections(kept, self.dimensions)
+        return self.made_of(kept)
 
     def renamed(self, names: Mapping[str, str]) -> Connections:
-        """Give some of them another dataset type name.
+        """Give some of them another dataset type name, and templates another value; fill these in.
 
         Raises
         ------
         KeyError
-            If there is no such connection; its argument is a sentence.
+            If there is no such connection or template; its argument is a sentence.
         """
-        self._check_names(names)
+        self._check_names(name for name in names if name not in self.templates)
+        values = {name: names.get(name, value) for name, value in self.templates.items()}
         changed = {
-            k: dataclasses.replace(c, dataset_type=names.get(k, c.dataset_type))
+            k: dataclasses.replace(c, dataset_type=_filled(names.get(k, c.dataset_type), k, values))
             for k, c in self.items()
         }
-        return Connections(changed, self.dimensions)
+        return Connections(changed, self.dimensions, values)
 
     def with_dimensions(self, dimensions: Iterable[str]) -> Connections:
         """Give the task other dimensions; outputs that had the task's own get the new ones."""
@@ -247,7 +262,7 @@ class Connections(Mapping[str, Connection]):
             else c
             for k, c in self.items()
         }
-        return Connections(changed, new)
+        return Connections(changed, new, self.templates)
 
     def problems(self) -> list[str]:
         """List what cannot work, one sentence each; empty when all is well."""
@@ -285,6 +300,20 @@ class Connections(Mapping[str, Connection]):
                         f"'{read[connection.dataset_type]}'."
                     )
         return found
+
+
+def _filled(text: str, name: str, values: Mapping[str, str]) -> str:
+    """Put the values of templates into the name of a dataset type."""
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in values:
+            raise KeyError(
+                f"'{name}' is called '{text}', but there is no template '{found[1]}'."
+                f"{did_you_mean(found[1], values)}"
+            )
+        return values[found[1]]
+
+    return _TEMPLATE.sub(value, text)
 
 
 def implied_dimensions(dimensions: Iterable[str]) -> set[str]:
@@ -360,6 +389,9 @@ def _declaration_problems(
     if wrong:
         yield wrong
     fields = getattr(getattr(task, "ConfigClass", None), "_fields", {})
+    for name in connections.templates:
+        if name in connections:
+            yield f"'{name}' is a connection and a template."
     for name, c in connections.items():
         kind = type(c).__name__
         if name in reserved:

@@ -184,11 +184,9 @@ class _Computed:
             return self._tasks[node.id].config
         above, name = node.value, node.attr
         if isinstance(above, ast.Attribute) and above.attr == "connections":
-            return self._noted(
-                node, _member(self._connections(above.value), name, above).dataset_type
-            )
+            return self._noted(node, _member(self._connections(above.value), name, above))
         if isinstance(above, ast.Call):
-            return _Named(_member(self.value(above), name, above).dataset_type)
+            return _Named(_member(self.value(above), name, above))
         holder = self.value(above)
         if isinstance(holder, _Named) and name == "name":
             return self._noted(node, holder.name)
@@ -205,9 +203,11 @@ class _Computed:
         return value
 
 
-def _member(connections: Connections, name: str, node: ast.expr) -> Any:
-    if name not in connections:
+def _member(connections: Connections, name: str, node: ast.expr) -> str:
+    """Give the dataset type of a connection, or what stands for a template."""
+    names = {**connections.templates, **{k: c.dataset_type for k, c in connections.items()}}
+    if name not in names:
         raise _CannotError(
-            f"'{ast.unparse(node)}' has no connection '{name}'.{did_you_mean(name, connections)}"
+            f"'{ast.unparse(node)}' has no connection '{name}'.{did_you_mean(name, names)}"
         )
-    return connections[name]
+    return names[name]

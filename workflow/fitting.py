@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from workflow.connections import Connection, Connections, Input, Prerequisite
+from workflow.connections import Connection, Input, Prerequisite
 from workflow.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def common_types(
             _check_same(task, name, connection, label, first)
             connections[name] = connection
         changed[task.label] = dataclasses.replace(
-            task, connections=Connections(connections, task.connections.dimensions)
+            task, connections=task.connections.made_of(connections)
         )
     return changed
 

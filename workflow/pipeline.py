@@ -26,7 +26,14 @@ from workflow.connections import Connections, Prerequisite, check_dimensions
 from workflow.contracts import Contract, check_contracts
 from workflow.errors import PipelineError, TaskDefinitionError, UnknownLabel
 from workflow.needs import NEEDS, Needs, check_needs
-from workflow.pipeline_file import VALIDITIES, Definition, Step, TaskDefinition, read
+from workflow.pipeline_file import (
+    CONNECTIONS,
+    VALIDITIES,
+    Definition,
+    Step,
+    TaskDefinition,
+    read,
+)
 from workflow.shipped import pipeline_names, shipped_pipeline
 from workflow.task import SuperTask
 
@@ -395,7 +402,8 @@ def _made(
 ) -> PipelineTask:
     """Import, configure and connect one task."""
     task_class = _task_class(given)
-    configured = configure(task_class.ConfigClass or Config, steps, label=given.label, by=by, at=at)
+    names, rest = _names(task_class, given, steps)
+    configured = configure(task_class.ConfigClass or Config, rest, label=given.label, by=by, at=at)
     extra = (*task_class.extra_dimensions, *definition.extra_dimensions)
     if given.dimensions is not None:
         wrong = check_dimensions(given.dimensions, extra)
@@ -403,17 +411,12 @@ def _made(
             raise given.error(f"task '{given.label}': {wrong}", "dimensions")
     declared = task_class.connections()
     for section, known in (
-        ("connections", list(declared)),
         ("select", [k for k, c in declared.items() if c.is_input]),
         ("certify", [k for k, c in declared.outputs.items() if c.is_calibration]),
     ):
         for name in getattr(given, section):
             if name not in known:
-                what = {
-                    "connections": "connection",
-                    "select": "input",
-                    "certify": "output with is_calibration",
-                }[section]
+                what = {"select": "input", "certify": "output with is_calibration"}[section]
                 raise given.error(
                     f"task '{given.label}' has no {what} '{name}'.{did_you_mean(name, known)}",
                     section,
@@ -427,7 +430,7 @@ def _made(
     try:
         connections = task_class.connections(
             configured.config,
-            rename=given.connections,
+            rename=names,
             dimensions=given.dimensions,
             extra_dimensions=extra,
         )
@@ -454,6 +457,28 @@ def _made(
         resources=given.resources,
         origin=f"{given.file}:{given.line}",
     )
+
+
+def _names(
+    task_class: type[SuperTask], given: TaskDefinition, steps: Sequence[Override | Script]
+) -> tuple[dict[str, str], list[Override | Script]]:
+    """Part what names dataset types from what sets the configuration."""
+    declared = task_class.connections()
+    known = [*declared, *declared.templates]
+    names: dict[str, str] = {}
+    rest: list[Override | Script] = []
+    for step in steps:
+        if isinstance(step, Script) or not step.path.startswith(CONNECTIONS):
+            rest.append(step)
+            continue
+        name = step.path.removeprefix(CONNECTIONS)
+        if name not in known:
+            raise PipelineError(
+                f"task '{given.label}' has no connection '{name}'.{did_you_mean(name, known)}",
+                file=step.origin,
+            )
+        names[name] = str(step.value if step.raw is None else step.raw)
+    return names, rest
 
 
 def _task_class(given: TaskDefinition) -> type[SuperTask]:

@@ -26,7 +26,15 @@ from workflow.shipped import pipeline_names, shipped_pipeline
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["VALIDITIES", "ConfigStep", "Definition", "Step", "TaskDefinition", "read"]
+__all__ = [
+    "CONNECTIONS",
+    "VALIDITIES",
+    "ConfigStep",
+    "Definition",
+    "Step",
+    "TaskDefinition",
+    "read",
+]
 
 VALIDITIES = ("night", "until-next", "forever")
 """How long an output holds once it is certified."""
@@ -62,7 +70,8 @@ _IMPORT = (
     "labeledSubsetModifyMode",
 )
 _MODES = ("EDIT", "DROP")
-_CONNECTIONS = "connections."
+CONNECTIONS = "connections."
+"""What the path of an override begins with that names a dataset type."""
 _NAME = re.compile(r"[^\W\d][\w-]*")
 _PARAMETER = re.compile(r"parameters\.([^\W\d]\w*)")
 
@@ -117,12 +126,12 @@ class TaskDefinition:
         Line of each key.
     dimensions : tuple of str or None
         Other dimensions than the class declares.
-    connections, select, certify : mapping
-        By name of the connection: dataset type, expression, validity.
+    select, certify : mapping
+        By name of the connection: expression, validity.
     resources : mapping
         What it needs, by the names of `workflow.needs.NEEDS`.
     config : tuple of ConfigStep
-        What sets its configuration, in order.
+        What sets its configuration and, as ``connections.NAME``, its dataset types, in order.
     """
 
     label: str
@@ -131,7 +140,6 @@ class TaskDefinition:
     line: int
     lines: Mapping[tuple[str, ...], int]
     dimensions: tuple[str, ...] | None = None
-    connections: Mapping[str, str] = field(default_factory=dict)
     select: Mapping[str, str] = field(default_factory=dict)
     certify: Mapping[str, str] = field(default_factory=dict)
     resources: Mapping[str, float] = field(default_factory=dict)
@@ -159,7 +167,6 @@ class TaskDefinition:
             class_name=self.class_name,
             lines={**self.lines, **other.lines} if self.file == other.file else other.lines,
             dimensions=other.dimensions or self.dimensions,
-            connections={**self.connections, **other.connections},
             select={**self.select, **other.select},
             certify={**self.certify, **other.certify},
             resources={**self.resources, **other.resources},
@@ -323,7 +330,7 @@ class _Reader:
         if class_name is None and before is None:
             raise self.error(f"task '{label}' has no `class`.", line)
         lines: dict[tuple[str, ...], int] = {(key,): n for key, n in data.lines.items()}
-        for section in ("connections", "select", "certify"):
+        for section in ("select", "certify"):
             below = self.section(data, section)
             lines.update({(section, key): n for key, n in below.lines.items()})
         new = TaskDefinition(
@@ -333,7 +340,6 @@ class _Reader:
             line=line,
             lines=lines,
             dimensions=self.names(data, "dimensions") if "dimensions" in data else None,
-            connections=self.renamings(data),
             select=self.texts(data, "select"),
             certify=self.validities(data),
             resources=self.resources(data),
@@ -406,20 +412,14 @@ class _Reader:
                 raise self.error(f"the contract names '{label}', which is no task.{hint}", line)
         return found
 
-    def renamings(self, data: MarkedMap) -> dict[str, str]:
-        """Read ``connections``, and what ``config`` says about them, as the field does."""
-        found = self.texts(data, "connections")
-        entries = data.get("config")
-        for entry in entries if isinstance(entries, list) else [entries]:
-            for path, value in entry.items() if isinstance(entry, MarkedMap) else ():
-                if path.startswith(_CONNECTIONS):
-                    found[path.removeprefix(_CONNECTIONS)] = str(value)
-        return found
-
     def config(self, label: str, data: MarkedMap) -> Iterator[ConfigStep]:
         """Yield the overrides of one task in the order of the file."""
         for key in data:
-            if key == "config_files":
+            if key == "connections":
+                lines = self.section(data, key).lines
+                for name, value in self.texts(data, key).items():
+                    yield ConfigStep(self.value(CONNECTIONS + name, value, lines[name]))
+            elif key == "config_files":
                 for file, line in self.items(data, key):
                     yield ConfigStep(self.config_file(file, line))
             elif key == "config" and data[key] is not None:
@@ -450,7 +450,7 @@ class _Reader:
     ) -> Iterator[Callable[[Mapping[str, Any]], list[Override | Script]]]:
         """Yield the overrides of one mapping; ``file`` and ``python`` stand for files and code."""
         for path, value in block.items():
-            if path == "dataId" or path.startswith(_CONNECTIONS):
+            if path == "dataId":
                 continue
             line = block.lines[path]
             if path == "file":

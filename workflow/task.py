@@ -257,6 +257,19 @@ def _declared(cls: type[SuperTask]) -> dict[str, Connection]:
     return found
 
 
+def _named(
+    cls: type[SuperTask], declared: Mapping[str, Connection], names: Mapping[str, str]
+) -> Connections:
+    """Give connections their names, with the templates of a class and its bases filled in."""
+    templates: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        templates.update(vars(base).get("templates", {}))
+    try:
+        return Connections(declared, cls.dimensions, templates).renamed(names)
+    except KeyError as error:
+        raise TaskDefinitionError(cls.__qualname__, str(error.args[0])) from None
+
+
 class SuperTask(Task):
     """A task that reads and writes datasets: the unit of a pipeline.
 
@@ -278,6 +291,8 @@ class SuperTask(Task):
     dimensions: ClassVar[tuple[str, ...]] = ()
     extra_dimensions: ClassVar[tuple[str, ...]] = ()
     """Further keys that the connections use, as an instrument definition declares them."""
+    templates: ClassVar[Mapping[str, str]] = {}
+    """What stands for ``{name}`` in names of dataset types, unless a pipeline says otherwise."""
     multinode: ClassVar[type[Geometry] | None] = None
     """The kind of geometry whose places the work is divided by, for a task of several ranks."""
     ranks: ClassVar[int] = 1
@@ -300,9 +315,8 @@ class SuperTask(Task):
             )
         declared = _declared(cls)
         if declared and not abstract:
-            check_task(
-                cls, Connections(declared, cls.dimensions), _reserved(), cls.extra_dimensions
-            )
+            named = _named(cls, declared, {})
+            check_task(cls, named, _reserved(), cls.extra_dimensions)
 
     def __init__(
         self,
@@ -366,7 +380,7 @@ class SuperTask(Task):
         config : lsst.pex.config.Config, optional
             Leaves out what its fields disable; everything declared when omitted.
         rename : mapping, optional
-            Connection name to dataset type name.
+            Connection name to dataset type name, and template to value.
         dimensions : sequence of str, optional
             Other dimensions for the task and for those outputs that have the task's own.
         extra_dimensions : sequence of str
@@ -377,11 +391,7 @@ class SuperTask(Task):
         TaskDefinitionError
             If a name is unknown, or what results cannot work.
         """
-        found = Connections(_declared(cls), cls.dimensions)
-        try:
-            found = found.renamed(rename or {})
-        except KeyError as error:
-            raise TaskDefinitionError(cls.__qualname__, str(error.args[0])) from None
+        found = _named(cls, _declared(cls), rename or {})
         if dimensions is not None:
             wrong = check_dimensions(dimensions, (*cls.extra_dimensions, *extra_dimensions))
             if wrong:

@@ -166,3 +166,20 @@ class SourcesTask(SuperTask):
 
     def run(self, image: float) -> Struct:
         return Struct(sources=[image])
+
+
+class TemplatedConfig(Config):
+    order = Field[int](doc="Of the kernel.", default=3)
+
+
+class TemplatedTask(SuperTask):
+    """Name datasets as tasks of coadds do."""
+
+    ConfigClass = TemplatedConfig
+    dimensions = ("skymap", "tract", "patch")
+    templates = {"coaddName": "deep", "suffix": ""}  # noqa: RUF012
+    warps = Input("{coaddName}Warp", "StructuredDataDict", ("skymap", "tract", "patch"))
+    coadd = Output("{coaddName}Coadd{suffix}", "StructuredDataDict", ("skymap", "tract", "patch"))
+
+    def run(self, warps: dict[str, Any]) -> Struct:
+        return Struct(coadd=warps)

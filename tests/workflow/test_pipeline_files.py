@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -12,7 +13,9 @@ from click.testing import CliRunner
 
 from tests.workflow import example_tasks
 from workflow.cli import root
-from workflow.errors import PipelineError, UnknownLabel
+from workflow.connections import Output
+from workflow.errors import PipelineError, TaskDefinitionError, UnknownLabel
+from workflow.overrides import parse_override
 from workflow.pipeline import Pipeline
 from workflow.shipped import pipeline_names
 
@@ -251,6 +254,84 @@ def test_a_file_of_the_field_is_read_as_it_is(tmp_path: Path, monkeypatch: objec
             class: {T}.IsrTask
             config: [{{dataId: {{visit: 3}}, binning: 2}}]
     """)
+
+
+COADDS = f"""\
+parameters:
+  kind: goodSeeing
+tasks:
+  warp:
+    class: {T}.TemplatedTask
+    config:
+      connections.coaddName: parameters.kind
+      order: 2
+  assemble:
+    class: {T}.TemplatedTask
+    connections: {{coadd: "{{coaddName}}Coadd_{{suffix}}", coaddName: deep, suffix: calexp}}
+    config:
+      - dataId: {{instrument: Other}}
+        connections.suffix: other
+      - connections.warps: goodSeeingCoadd
+contracts:
+  - contract: warp.connections.coaddName == 'goodSeeing'
+    msg: the warps' kind
+  - warp.connections.coadd == assemble.connections.warps
+"""
+
+
+def named(pipeline: Pipeline, label: str) -> dict[str, str]:
+    return {k: c.dataset_type for k, c in pipeline[label].connections.items()}
+
+
+def test_templates_in_names_are_filled_in() -> None:
+    pipeline = Pipeline.from_yaml(COADDS)
+    assert named(pipeline, "warp") == {"warps": "goodSeeingWarp", "coadd": "goodSeeingCoadd"}
+    assert named(pipeline, "assemble") == {"warps": "goodSeeingCoadd", "coadd": "deepCoadd_calexp"}
+    assert [task.label for task in pipeline] == ["warp", "assemble"]
+    assert pipeline["warp"].config.order == 2
+    here = Pipeline.from_yaml(
+        COADDS, overrides={"assemble": [parse_override("assemble:connections.suffix=2025")[1]]}
+    )
+    assert named(here, "assemble")["coadd"] == "deepCoadd_2025"
+    with pytest.raises(PipelineError, match="the warps' kind .*coaddName is 'deep'"):
+        Pipeline.from_yaml(COADDS, parameters={"kind": "deep"})
+    assert named(pickle.loads(pickle.dumps(pipeline)), "warp")["coadd"] == "goodSeeingCoadd"
+
+
+def test_an_importing_file_has_the_last_word_on_names(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(COADDS)
+    own = "tasks:\n  assemble:\n    connections: {warps: best, suffix: mine}\n"
+    (tmp_path / "own.yaml").write_text(
+        "imports: [{location: base.yaml, importContracts: false}]\n" + own
+    )
+    found = named(Pipeline.from_yaml(tmp_path / "own.yaml"), "assemble")
+    assert found == {"warps": "best", "coadd": "deepCoadd_mine"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("connections.coaddName:", "connections.coadName:",
+         "pipeline:7 parameters.kind: task 'warp' has no connection 'coadName'. Did you mean 'co"),
+        ("_{suffix}", "_{sufix}", "there is no template 'sufix'. Did you mean 'suffix'?"),
+        ("parameters.kind", "parameters.kid", "pipeline:7: there is no parameter 'kid'. Did you"),
+        ("suffix: calexp", "sufix: calexp", "pipeline:11: task 'assemble' has no connection 'suf"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_templates_are_told(old: str, new: str, message: str) -> None:
+    assert message in told(COADDS.replace(old, new))
+
+
+def test_a_class_whose_templates_do_not_fit_is_refused() -> None:
+    with pytest.raises(TaskDefinitionError, match="no template 'coadName'. Did you mean 'coaddNam"):
+
+        class Misspelt(example_tasks.TemplatedTask):
+            coadd = Output("{coadName}Coadd", "StructuredDataDict", ("skymap", "tract", "patch"))
+
+    with pytest.raises(TaskDefinitionError, match="'coadd' is a connection and a template"):
+
+        class Twice(example_tasks.TemplatedTask):
+            templates: ClassVar[dict[str, str]] = {"coadd": "deep"}
 
 
 def skyspine(*arguments: object) -> tuple[int, str]:

@@ -20,7 +20,6 @@ import workflow.errors
 from registry.errors import did_you_mean
 from registry.expressions import parse
 from workflow.config_values import import_dotted
-from workflow.connections import Connections
 from workflow.errors import PipelineError
 from workflow.pipeline import Pipeline, PipelineTask
 from workflow.task import SuperTask
@@ -195,7 +194,7 @@ def _mock(pipeline: Pipeline, task: PipelineTask, behaviours: list[str]) -> Pipe
         task_class=MockTask,
         config=config,
         history={},
-        connections=Connections(connections, task.dimensions),
+        connections=task.connections.made_of(connections),
     )
 
 
