@@ -164,7 +164,7 @@ class Questions:
             "find_first": find_first,
             "order_by": order_by,
             "limit": limit,
-            "after": after.id if isinstance(after, DatasetRef) else after,
+            "after": after,
         }
         options = self._translated(options)
         searched = self._searched(collections)
@@ -390,7 +390,9 @@ class Questions:
 
     def _translated(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Translate the fixed keys of a question; see `butler.naming.translated`."""
-        given = options.get("data_id")
+        given, after = options.get("data_id"), options.get("after")
+        if isinstance(after, DatasetRef):
+            options = {**options, "after": after.id}
         if not given:
             return dict(options)
         return naming.translated(self._each_place(), self._camera(given), options)

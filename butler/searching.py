@@ -7,12 +7,15 @@ The questions themselves are `registry.finding`.
 
 from __future__ import annotations
 
+import contextlib
+import heapq
 import itertools
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from registry import collections
+from registry import collections, pages
+from registry.answering import STREAMED
 from registry.dimensions import element_table
 from registry.errors import (
     DefinitionConflict,
@@ -24,7 +27,7 @@ from registry.errors import (
 from registry.identity import DIMENSIONS, DataId, DatasetRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -145,20 +148,14 @@ def _table(
     columns: Sequence[str],
     find_first: bool,
     order_by: Sequence[str],
-    limit: int | None,
-    after: uuid.UUID | None,
     options: Mapping[str, Any],
 ) -> pa.Table:
-    """Find datasets in all repositories, with the columns asked for and those of the order."""
+    """Find all datasets in all repositories, with the columns asked for and those of the order."""
     import pyarrow as pa
 
     keys = [name.lstrip("-") for name in order_by]
     wanted = list(dict.fromkeys([*columns, *keys]))
     given: dict[str, Any] = {**options, "find_first": find_first, "columns": wanted}
-    if len(parts) == 1:
-        (only,) = parts
-        given |= {"order_by": order_by, "limit": limit, "after": after}
-        return only.place.registry.table_of_datasets(only.kind, only.names, **given)
     tables = []
     seen: set[str] = set()
     taken: set[tuple[Any, ...]] = set()
@@ -175,17 +172,14 @@ def _table(
         if find_first:
             taken.update(rows)
         tables.append(table.filter(pa.array(mask, pa.bool_())))
-    table = (
-        pa.concat_tables(tables, promote_options="permissive") if tables else _none(kind, wanted)
-    )
-    table = table.take(pa.array(_order(table, keys, order_by), pa.int64()))
-    if after is not None:
-        place = table["dataset_id"].to_pylist().index(str(after)) if str(after) in seen else -1
-        if place < 0:
-            names = dict.fromkeys(name for part in parts for name in part.names)
-            raise MissingDataset(kind.name, {"id": str(after)}, list(names))
-        table = table.slice(place + 1)
-    return table if limit is None else table.slice(0, checked(limit))
+    if not tables:
+        return _none(kind, wanted)
+    table = pa.concat_tables(tables, promote_options="permissive")
+    places = list(range(table.num_rows))  # equal ones stay in the order of the repositories
+    for key, name in reversed(list(zip(keys, order_by, strict=True))):
+        values = table[key].to_pylist()
+        places = sorted_by(places, values.__getitem__, down=name.startswith("-"))
+    return table.take(pa.array(places, pa.int64()))
 
 
 def _none(kind: DatasetType, columns: Sequence[str]) -> pa.Table:
@@ -195,13 +189,103 @@ def _none(kind: DatasetType, columns: Sequence[str]) -> pa.Table:
     return pa.table({name: pa.array([], pa.string()) for name in names})
 
 
-def _order(table: pa.Table, keys: Sequence[str], order_by: Sequence[str]) -> list[int]:
-    """Sort by the keys in turn, those without a value last, and by identity where all are equal."""
-    ids = table["dataset_id"].to_pylist()
-    places = sorted(range(len(ids)), key=ids.__getitem__)
-    for key, name in reversed(list(zip(keys, order_by, strict=True))):
-        places = sorted_by(places, table[key].to_pylist().__getitem__, down=name.startswith("-"))
-    return places
+def _page(
+    parts: Sequence[Asked],
+    *,
+    columns: Sequence[str] = (),
+    find_first: bool,
+    order_by: Sequence[str],
+    limit: int | None,
+    after: uuid.UUID | None,
+    options: Mapping[str, Any],
+) -> Iterator[tuple[DatasetRef, tuple[Any, ...]]]:
+    """Give datasets of several repositories in order while they come, with the values of columns.
+
+    Of what has equal values, that of the earlier repository comes first.  Little is held at a time:
+    of each batch the earlier repositories are asked which of it they have.
+    """
+    count = None if limit is None else checked(limit)
+    questions = [
+        pages.Ordered(
+            part.kind,
+            part.names,
+            tuple(order_by),
+            tuple(columns),
+            {**options, "find_first": find_first},
+        )
+        for part in parts
+    ]
+    past = _past(parts, questions, after)
+    size = STREAMED if count is None else max(1, min(count, STREAMED))
+    streams = [_given_here(parts, questions, n, past[n], size) for n in range(len(parts))]
+    merged: Iterator[tuple[DatasetRef, tuple[Any, ...]]] = itertools.chain.from_iterable(streams)
+    if order_by:
+        downs = [name.startswith("-") for name in order_by]
+        merged = heapq.merge(
+            *streams,
+            key=lambda row: [
+                (value is None, _Down(value) if down else value)
+                for value, down in zip(row[1], downs, strict=False)
+            ],
+        )
+    with contextlib.ExitStack() as stack:
+        for stream in streams:
+            stack.enter_context(contextlib.closing(stream))
+        for ref, values in itertools.islice(merged, count):
+            yield ref, values[len(order_by) :]
+
+
+class _Down:
+    """A value that is sorted the other way round."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Down) and self.value == other.value
+
+    def __lt__(self, other: _Down) -> bool:
+        return bool(other.value is not None and other.value < self.value)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _past(
+    parts: Sequence[Asked], questions: Sequence[pages.Ordered], after: uuid.UUID | None
+) -> Sequence[pages.Past | None]:
+    """Say for each repository where its page begins: the dataset before it is of the first."""
+    if after is None:
+        return [None] * len(parts)
+    for n, (part, question) in enumerate(zip(parts, questions, strict=True)):
+        values = part.place.registry.database.ask(pages.values_of, question, after)
+        if values is not None:
+            before = [pages.Past(values)] * n
+            later = [pages.Past(values, same=True)] * (len(parts) - n - 1)
+            return [*before, pages.Past(values, after), *later]
+    names = dict.fromkeys(name for part in parts for name in part.names)
+    kind = parts[0].kind.name if parts else "dataset"
+    raise MissingDataset(kind, {"id": str(after)}, list(names))
+
+
+def _given_here(
+    parts: Sequence[Asked],
+    questions: Sequence[pages.Ordered],
+    n: int,
+    past: pages.Past | None,
+    size: int,
+) -> Generator[tuple[DatasetRef, tuple[Any, ...]]]:
+    """Give the datasets of one repository in order, without those that an earlier one gives."""
+    with parts[n].place.registry.database.stream() as connection:
+        for batch in pages.batches(connection, questions[n], past, size):
+            rows = batch
+            for part, question in zip(parts[:n], questions[:n], strict=True):
+                refs = [ref for ref, _ in rows]
+                database = part.place.registry.database
+                taken = database.ask(pages.given_among, question, refs)
+                rows = [row for row in rows if row[0].id not in taken]
+            yield from rows
 
 
 def sorted_by(items: Sequence[T], value: Callable[[T], Any], *, down: bool) -> list[T]:
@@ -232,21 +316,15 @@ def query_datasets(
     """Find datasets; options as for `registry.finding.query_datasets`."""
     parts = asked(places, name, searched)
     kind = parts[0].kind if parts else dataset_type(places, name)
+    order: dict[str, Any] = {"find_first": find_first, "order_by": order_by}
     if len(parts) == 1:
-        options |= {"find_first": find_first, "order_by": order_by}
         return parts[0].place.registry.query_datasets(
-            kind, parts[0].names, limit=limit, after=after, **options
+            kind, parts[0].names, limit=limit, after=after, **order, **options
         )
-    table = _table(
-        parts,
-        kind,
-        columns=(),
-        find_first=find_first,
-        order_by=order_by,
-        limit=limit,
-        after=after,
-        options=options,
-    )
+    if limit is not None or after is not None:
+        page = _page(parts, **order, limit=limit, after=after, options=options)
+        return [DatasetRef(ref.id, kind, ref.data_id, ref.run) for ref, _ in page]
+    table = _table(parts, kind, columns=(), **order, options=options)
     values = zip(*(table[d].to_pylist() for d in kind.dimensions), strict=True)
     data_ids = [DataId(dict(zip(kind.dimensions, row, strict=True))) for row in values]
     data_ids = data_ids or [DataId({})] * table.num_rows
@@ -267,19 +345,25 @@ def table_of_datasets(
     **options: Any,
 ) -> pa.Table:
     """Find datasets as a table; see `registry.finding.table_of_datasets`."""
+    import pyarrow as pa
+
     parts = asked(places, name, searched)
     kind = parts[0].kind if parts else dataset_type(places, name)
-    table = _table(
-        parts,
-        kind,
-        columns=columns,
-        find_first=find_first,
-        order_by=order_by,
-        limit=limit,
-        after=after,
-        options=options,
-    )
-    return table.select(list(dict.fromkeys(["dataset_id", "run", *kind.dimensions, *columns])))
+    order: dict[str, Any] = {"find_first": find_first, "order_by": order_by}
+    wanted = list(dict.fromkeys(["dataset_id", "run", *kind.dimensions, *columns]))
+    if len(parts) == 1:
+        return parts[0].place.registry.table_of_datasets(
+            kind, parts[0].names, columns=columns, limit=limit, after=after, **order, **options
+        )
+    if limit is None and after is None:
+        return _table(parts, kind, columns=columns, **order, options=options).select(wanted)
+    page = _page(parts, columns=columns, **order, limit=limit, after=after, options=options)
+    rows = [
+        {"dataset_id": str(ref.id), "run": ref.run, **ref.data_id}
+        | dict(zip(columns, values, strict=True))
+        for ref, values in page
+    ]
+    return pa.table({name: pa.array([row[name] for row in rows]) for name in wanted})
 
 
 def count_datasets(
@@ -316,43 +400,20 @@ def stream_datasets(
     after: uuid.UUID | None = None,
     **options: Any,
 ) -> Iterator[DatasetRef]:
-    """Find datasets and give them while they come, one repository after the other.
+    """Find datasets and give them while they come, in order; little of them is held at a time.
 
-    What was given is remembered, in some 200 bytes each.  With an order, or after a dataset, all
-    are collected first.
+    Without an order, one repository after the other.
     """
-    if order_by or after is not None:
-        yield from query_datasets(
-            places,
-            name,
-            searched,
-            find_first=find_first,
-            order_by=order_by,
-            limit=limit,
-            after=after,
-            **options,
-        )
-        return
     parts = asked(places, name, searched)
-
-    def every() -> Iterator[DatasetRef]:
-        seen: set[uuid.UUID] = set()
-        taken: set[DataId] = set()
-        for part in parts:
-            registry = part.place.registry
-            new: set[DataId] = set()
-            for ref in registry.stream_datasets(
-                part.kind, part.names, find_first=find_first, **options
-            ):
-                if ref.id in seen or (find_first and ref.data_id in taken):
-                    continue
-                seen.add(ref.id)
-                if find_first:
-                    new.add(ref.data_id)
-                yield ref
-            taken |= new
-
-    yield from itertools.islice(every(), None if limit is None else checked(limit))
+    for ref, _ in _page(
+        parts,
+        find_first=find_first,
+        order_by=order_by,
+        limit=limit,
+        after=after,
+        options=options,
+    ):
+        yield ref
 
 
 def show_query(

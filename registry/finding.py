@@ -46,6 +46,7 @@ __all__ = [
     "members_of",
     "query_datasets",
     "query_datasets_sql",
+    "refs_of_rows",
     "stream_datasets",
     "table_of_datasets",
 ]
@@ -183,7 +184,7 @@ def stream_datasets(
     """
     statement = _statement(connection, kind, collections, options)
     if statement is not None:
-        yield from _refs(kind, streamed(connection, statement))
+        yield from refs_of_rows(kind, streamed(connection, statement))
 
 
 def table_of_datasets(
@@ -264,7 +265,8 @@ def _statement(
     return query_datasets_sql(kind, searched, connection=connection, **options)
 
 
-def _refs(kind: DatasetType, rows: Any) -> Iterator[DatasetRef]:
+def refs_of_rows(kind: DatasetType, rows: Any) -> Iterator[DatasetRef]:
+    """Make datasets of rows of identity, run, and the keys of the data ID."""
     names = [d for d in kind.dimensions if d in DIMENSIONS]
     declared = [d for d in kind.dimensions if d not in DIMENSIONS]
     for id_, run, *values in rows:

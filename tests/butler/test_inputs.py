@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import subprocess
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +16,7 @@ from butler.errors import InputNotFound, RepositoryNotFound
 from butler.inputs import recorded, relocate, remove
 from registry import DatasetType, Timespan
 from registry.database import roles
+from registry.datasets import insert_datasets
 from registry.errors import (
     Conflict,
     DatasetExists,
@@ -26,6 +29,7 @@ from registry.errors import (
     UnknownCollection,
     UnknownDatasetType,
 )
+from registry.identity import uuid7
 from registry.repositories import UnknownInput, homes_of
 from tests.butler.test_repository import CHECKOUT, for_anybody, protected
 from tests.registry import observatory
@@ -161,6 +165,59 @@ def test_order_limit_and_pages_are_those_of_one_repository(
             butler.query_datasets("frame", limit=-1)
         with pytest.raises(MissingDataset):
             butler.query_datasets("frame", after=butler.registry.id)
+
+
+def test_pages_and_streams_of_many_give_what_all_are(three: Three) -> None:
+    """Three repositories that share data IDs and datasets, against one list made by hand."""
+    chance = random.Random(7)
+    everywhere = [frame(n, d) for n in (1, 2, 3, 4) for d in (0, 1)]
+    shared: dict[tuple[int, int], uuid.UUID] = {}
+    told: list[list[DatasetRef]] = []
+    for name in ("me", "first", "second"):
+        with Butler(three.folder / name, writeable=True) as butler:
+            if name == "me":
+                observatory.fill(butler.registry)
+                butler.registry.register_dataset_type(FRAME)
+            butler.registry.register_collection("many", "RUN")
+            chosen = chance.sample(everywhere, 6)
+            ids = []
+            for d in chosen:
+                key = (d["exposure"], d["detector"])
+                # as versions 4 and 7, which not every database sorts alike
+                random_id = uuid.UUID(int=chance.getrandbits(128), version=4)
+                new = chance.choice((random_id, uuid7()))
+                ids.append(shared.setdefault(key, new) if chance.random() < 0.5 else new)
+            with butler.registry.begin() as connection:
+                told.append(insert_datasets(connection, FRAME, chosen, "many", ids=ids))
+    with three.open(collections="many") as butler:
+        for order in ((), ("detector",), ("-exposure", "detector"), ("-exposure.target_name",)):
+            for find_first in (True, False):
+                asked: dict[str, Any] = {"find_first": find_first, "order_by": order}
+                every = butler.query_datasets("frame", **asked)
+                assert set(every) == gathered(told, find_first=find_first)
+                assert list(butler.stream_datasets("frame", **asked)) == every
+                pages: list[DatasetRef] = []
+                while page := butler.query_datasets(
+                    "frame", limit=3, after=pages[-1] if pages else None, **asked
+                ):
+                    pages += page
+                assert pages == every
+        table = butler.table_of_datasets(
+            "frame", columns=["exposure.day_obs"], limit=4, after=every[0], **asked
+        )
+        assert table["dataset_id"].to_pylist() == [str(r.id) for r in every[1:5]]
+        assert None not in table["exposure.day_obs"].to_pylist()
+        with pytest.raises(ValueError, match="at least 0"):
+            list(butler.stream_datasets("frame", limit=-1))
+
+
+def gathered(told: list[list[DatasetRef]], *, find_first: bool) -> set[DatasetRef]:
+    """Gather what several repositories have, of each data ID what the first of them has."""
+    wanted: dict[uuid.UUID, DatasetRef] = {}
+    for refs in told:
+        taken = {ref.data_id for ref in wanted.values()} if find_first else set()
+        wanted |= {r.id: r for r in refs if r.id not in wanted and r.data_id not in taken}
+    return set(wanted.values())
 
 
 def test_data_ids_and_records_of_all(three: Three) -> None:

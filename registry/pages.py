@@ -1,0 +1,159 @@
+"""How do datasets of one registry come in an order that another registry's can be merged with?
+
+In batches, with the values that they are ordered by, texts by code points on every database; from
+some place in that order on; and without those that an earlier registry gives.  The question itself
+is `registry.finding`; who merges is `butler.searching`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from registry import collections as coll
+from registry.answering import STREAMED, beyond, sorted_by
+from registry.database import rows_of
+from registry.expressions.constructs import CodePointOrder
+from registry.finding import query_datasets_sql, refs_of_rows
+from registry.schema.identity import data_id
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterator, Sequence
+
+    from registry.identity import DatasetRef, DatasetType
+
+__all__ = ["Ordered", "Past", "batches", "given_among", "values_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A question about datasets, and the order of its answer.
+
+    Parameters
+    ----------
+    kind : DatasetType
+        Their type.
+    collections : sequence of str
+        Searched in this order.
+    order_by : tuple of str
+        Names, ``-`` before one for descending; those without a value come last.
+    columns : tuple of str
+        Further names whose values are given.
+    options : dict
+        ``where``, ``bind``, ``data_id`` and ``find_first`` of `registry.finding.query_datasets`.
+    """
+
+    kind: DatasetType
+    collections: Sequence[str]
+    order_by: tuple[str, ...]
+    columns: tuple[str, ...]
+    options: dict[str, Any]
+
+    def found(self, connection: sa.Connection, **more: Any) -> sa.Subquery | None:
+        """Select the datasets, with the values of the order and the columns as ``also0``, ..."""
+        searched = coll.flatten(connection, self.collections)
+        names = [*(name.lstrip("-") for name in self.order_by), *self.columns]
+        options = {**self.options, **more}
+        statement = query_datasets_sql(
+            self.kind, searched, also=names, connection=connection, **options
+        )
+        return None if statement is None else statement.order_by(None).subquery("found")
+
+    def keys(self, found: sa.Subquery) -> list[tuple[Any, bool]]:
+        """Give what the answer is sorted by, and whether it descends."""
+        columns = [found.c[f"also{n}"] for n in range(len(self.order_by))]
+        return [
+            (CodePointOrder(c) if isinstance(c.type, sa.String) else c, name.startswith("-"))
+            for c, name in zip(columns, self.order_by, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A place in an order: after some values, and of what has just these, after a dataset.
+
+    Parameters
+    ----------
+    values : tuple
+        Of the names of the order.
+    dataset : uuid.UUID or None
+        Of the registry; without it, all or none of what has the values comes after.
+    same : bool
+        Whether what has the values comes after.
+    """
+
+    values: tuple[Any, ...]
+    dataset: uuid.UUID | None = None
+    same: bool = False
+
+
+def values_of(
+    connection: sa.Connection, asked: Ordered, dataset: uuid.UUID
+) -> tuple[Any, ...] | None:
+    """Give the values that a dataset is ordered by; None when it is not in the answer."""
+    found = asked.found(connection)
+    if found is None:
+        return None
+    values = [found.c[f"also{n}"] for n in range(len(asked.order_by))]
+    row = connection.execute(sa.select(found.c.id, *values).where(found.c.id == dataset)).first()
+    return None if row is None else tuple(row[1:])
+
+
+def batches(
+    connection: sa.Connection, asked: Ordered, past: Past | None = None, size: int = STREAMED
+) -> Iterator[list[tuple[DatasetRef, tuple[Any, ...]]]]:
+    """Give datasets in order while they come, with the values of the order and the columns.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        In a transaction (see `registry.database.Database.stream`), and for nothing else meanwhile.
+    past : Past, optional
+        Only what comes after it.
+    size : int
+        Datasets of a batch, which are held at a time.
+    """
+    found = asked.found(connection)
+    if found is None:
+        return
+    keys = asked.keys(found)
+    statement = sa.select(found)
+    if past is not None:
+        last: Any = sa.true() if past.same else sa.false()
+        if past.dataset is not None:
+            last = found.c.id > past.dataset
+        columns, downs = [key for key, _ in keys], [down for _, down in keys]
+        statement = statement.where(beyond(columns, downs, past.values, last))
+    statement = sorted_by(statement, keys).order_by(found.c.id)
+    more = len(asked.order_by) + len(asked.columns)
+    rows = connection.execution_options(yield_per=size).execute(statement)
+    for part in rows.partitions(size):
+        refs = refs_of_rows(asked.kind, [row[: len(row) - more] for row in part])
+        yield [(ref, tuple(row[len(row) - more :])) for ref, row in zip(refs, part, strict=True)]
+
+
+def given_among(
+    connection: sa.Connection, asked: Ordered, refs: Sequence[DatasetRef]
+) -> set[uuid.UUID]:
+    """Tell which of some datasets the answer of this registry has, or has instead.
+
+    With ``find_first`` those too whose data ID it has another dataset of.
+    """
+    found = asked.found(connection, find_first=False, with_data_id=True)
+    if found is None or not refs:
+        return set()
+    rows = [{"id": ref.id, "k": ref.data_id.key} for ref in refs]
+    given = rows_of(connection, rows, {"id": sa.Uuid, "k": sa.String})
+    here = sa.select(given.c.n).join_from(given, found, found.c.id == given.c.id)
+    places = set(connection.execute(here).scalars())
+    if asked.options["find_first"]:
+        instead = (
+            sa.select(given.c.n)
+            .join_from(given, data_id, data_id.c.identity_key == given.c.k)
+            .join(found, found.c.data_id == data_id.c.id)
+        )
+        places.update(connection.execute(instead).scalars())
+    return {refs[n].id for n in places}
