@@ -45,7 +45,7 @@ calibration = table(
     sa.Column(
         "dataset_id",
         sa.Uuid,
-        sa.ForeignKey("dataset.id"),
+        sa.ForeignKey("dataset.id", ondelete="RESTRICT"),
         nullable=False,
         comment="The calibration",
     ),
@@ -132,7 +132,7 @@ calibration_fact = table(
     sa.Column(
         "dataset_id",
         sa.Uuid,
-        sa.ForeignKey("dataset.id"),
+        sa.ForeignKey("dataset.id", ondelete="RESTRICT"),
         primary_key=True,
         comment="The calibration",
     ),

@@ -61,24 +61,23 @@ tagged = table(
     sa.Column(
         "dataset_type_id",
         SmallId,
-        sa.ForeignKey("dataset_type.id"),
         primary_key=True,
+        autoincrement=False,
         comment="Its type",
     ),
     sa.Column(
         "data_id",
         BigId,
-        sa.ForeignKey("data_id.id"),
         primary_key=True,
         autoincrement=False,
         comment="Data ID",
     ),
-    sa.Column(
-        "dataset_id",
-        sa.Uuid,
-        sa.ForeignKey("dataset.id"),
-        nullable=False,
-        comment="The dataset tagged",
+    sa.Column("dataset_id", sa.Uuid, nullable=False, comment="The dataset tagged"),
+    # one, and more than three by themselves: type and data ID are those of the dataset
+    sa.ForeignKeyConstraint(
+        ["data_id", "dataset_type_id", "dataset_id"],
+        ["dataset.data_id", "dataset.dataset_type_id", "dataset.id"],
+        ondelete="RESTRICT",
     ),
     comment="Datasets of a TAGGED collection; one per type and data ID.",
     sqlite_with_rowid=False,

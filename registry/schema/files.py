@@ -50,7 +50,7 @@ file = table(
     sa.Column(
         "dataset_id",
         sa.Uuid,
-        sa.ForeignKey("dataset.id"),
+        sa.ForeignKey("dataset.id", ondelete="RESTRICT"),
         nullable=False,
         comment="Dataset that it holds",
     ),
@@ -84,7 +84,7 @@ replica = table(
     sa.Column(
         "file_id",
         BigId,
-        sa.ForeignKey("file.id"),
+        sa.ForeignKey("file.id", ondelete="RESTRICT"),
         primary_key=True,
         autoincrement=False,
         comment="The file",

@@ -1,7 +1,9 @@
 """Which datasets exist, of which type, with which data ID, in which run?
 
 Verbs and questions: `registry.datasets`.  The dataset row stays narrow: what many dataset types
-share, the data ID, is one row of `data_id`.
+share, the data ID, is one row of `data_id`.  What refers to a dataset, a file or a quantum does so
+ON DELETE RESTRICT: to see that nothing does, PostgreSQL then asks each table once for each row that
+goes, and twice without that word.
 """
 
 from __future__ import annotations
@@ -161,4 +163,7 @@ dataset = table(
     comment="A dataset: one type, one run, one data ID.",
     sqlite_with_rowid=False,
 )
-sa.Index("ix_dataset_data_id", dataset.c.data_id, dataset.c.dataset_type_id)
+# what there is of a data ID; and what a tag refers to: a dataset with its data ID and its type
+sa.Index(
+    "uq_dataset_data_id", dataset.c.data_id, dataset.c.dataset_type_id, dataset.c.id, unique=True
+)

@@ -42,7 +42,7 @@ planned_output = table(
     sa.Column(
         "quantum_id",
         sa.Uuid,
-        sa.ForeignKey("quantum.id"),
+        sa.ForeignKey("quantum.id", ondelete="RESTRICT"),
         nullable=False,
         comment="Quantum that will make it",
     ),
@@ -56,7 +56,11 @@ sa.Index("ix_planned_output_quantum", planned_output.c.quantum_id)
 planned_input = table(
     "planned_input",
     sa.Column(
-        "quantum_id", sa.Uuid, sa.ForeignKey("quantum.id"), primary_key=True, comment="Quantum"
+        "quantum_id",
+        sa.Uuid,
+        sa.ForeignKey("quantum.id", ondelete="RESTRICT"),
+        primary_key=True,
+        comment="Quantum",
     ),
     sa.Column(
         "dataset_id",
@@ -88,7 +92,11 @@ reused_dataset = table(
 quantum_block = table(
     "quantum_block",
     sa.Column(
-        "quantum_id", sa.Uuid, sa.ForeignKey("quantum.id"), primary_key=True, comment="Quantum"
+        "quantum_id",
+        sa.Uuid,
+        sa.ForeignKey("quantum.id", ondelete="RESTRICT"),
+        primary_key=True,
+        comment="Quantum",
     ),
     sa.Column(
         "cause",
@@ -152,7 +160,11 @@ sa.Index("ix_graph_file_run", graph_file.c.run_id)
 given_quantum = table(
     "given_quantum",
     sa.Column(
-        "quantum_id", sa.Uuid, sa.ForeignKey("quantum.id"), primary_key=True, comment="Quantum"
+        "quantum_id",
+        sa.Uuid,
+        sa.ForeignKey("quantum.id", ondelete="RESTRICT"),
+        primary_key=True,
+        comment="Quantum",
     ),
     sa.Column(
         "graph_id",

@@ -177,7 +177,11 @@ sa.Index("ix_quantum_environment", quantum.c.environment_id)
 quantum_metric = table(
     "quantum_metric",
     sa.Column(
-        "quantum_id", sa.Uuid, sa.ForeignKey("quantum.id"), primary_key=True, comment="Quantum"
+        "quantum_id",
+        sa.Uuid,
+        sa.ForeignKey("quantum.id", ondelete="RESTRICT"),
+        primary_key=True,
+        comment="Quantum",
     ),
     sa.Column(
         "name",
@@ -193,10 +197,18 @@ sa.Index("ix_quantum_metric_name", quantum_metric.c.name, quantum_metric.c.value
 quantum_input = table(
     "quantum_input",
     sa.Column(
-        "quantum_id", sa.Uuid, sa.ForeignKey("quantum.id"), primary_key=True, comment="Quantum"
+        "quantum_id",
+        sa.Uuid,
+        sa.ForeignKey("quantum.id", ondelete="RESTRICT"),
+        primary_key=True,
+        comment="Quantum",
     ),
     sa.Column(
-        "dataset_id", sa.Uuid, sa.ForeignKey("dataset.id"), primary_key=True, comment="What it read"
+        "dataset_id",
+        sa.Uuid,
+        sa.ForeignKey("dataset.id", ondelete="RESTRICT"),
+        primary_key=True,
+        comment="What it read",
     ),
     sa.Column(
         "connection", sa.String(128), nullable=False, comment="Name of the task's connection"
@@ -209,10 +221,18 @@ sa.Index("ix_quantum_input_dataset", quantum_input.c.dataset_id)
 quantum_output = table(
     "quantum_output",
     sa.Column(
-        "dataset_id", sa.Uuid, sa.ForeignKey("dataset.id"), primary_key=True, comment="What it made"
+        "dataset_id",
+        sa.Uuid,
+        sa.ForeignKey("dataset.id", ondelete="RESTRICT"),
+        primary_key=True,
+        comment="What it made",
     ),
     sa.Column(
-        "quantum_id", sa.Uuid, sa.ForeignKey("quantum.id"), nullable=False, comment="Quantum"
+        "quantum_id",
+        sa.Uuid,
+        sa.ForeignKey("quantum.id", ondelete="RESTRICT"),
+        nullable=False,
+        comment="Quantum",
     ),
     sa.Column(
         "connection", sa.String(128), nullable=False, comment="Name of the task's connection"
@@ -246,7 +266,11 @@ repository_input = table(
 foreign_dataset = table(
     "foreign_dataset",
     sa.Column(
-        "dataset_id", sa.Uuid, sa.ForeignKey("dataset.id"), primary_key=True, comment="The dataset"
+        "dataset_id",
+        sa.Uuid,
+        sa.ForeignKey("dataset.id", ondelete="RESTRICT"),
+        primary_key=True,
+        comment="The dataset",
     ),
     sa.Column(
         "repository_id",
@@ -263,7 +287,11 @@ sa.Index("ix_foreign_dataset_repository", foreign_dataset.c.repository_id)
 removed_dataset = table(
     "removed_dataset",
     sa.Column(
-        "dataset_id", sa.Uuid, sa.ForeignKey("dataset.id"), primary_key=True, comment="The dataset"
+        "dataset_id",
+        sa.Uuid,
+        sa.ForeignKey("dataset.id", ondelete="RESTRICT"),
+        primary_key=True,
+        comment="The dataset",
     ),
     sa.Column("removed_at", UtcDateTime, nullable=False, comment="When it was removed, UTC"),
     sa.Column("removed_by", sa.String(255), nullable=False, comment="Account that removed it"),

@@ -60,7 +60,7 @@ file_rows = table(
     sa.Column(
         "file_id",
         BigId,
-        sa.ForeignKey("file.id"),
+        sa.ForeignKey("file.id", ondelete="RESTRICT"),
         primary_key=True,
         autoincrement=False,
         comment="What is recorded of it as of a file",

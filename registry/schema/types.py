@@ -135,6 +135,13 @@ def _concatenated_with_bars(element: IdentityKey, _compiler: Any, **_: Any) -> s
     return " || ".join([*terms, "coalesce(CAST(extra AS TEXT), '')"])
 
 
+@compiles(IdentityKey, "sqlite")
+def _printed(element: IdentityKey, _compiler: Any, **_: Any) -> str:
+    """Write it as what SQLite computes in half of the time; NULL is printed as nothing."""
+    terms = [f"'{letter}' || {column} || '|'" for letter, column in element.parts]
+    return f"printf('{'%s' * (len(terms) + 1)}', {', '.join(terms)}, extra)"
+
+
 @compiles(IdentityKey, "mysql", "mariadb")
 def _concatenated_by_function(element: IdentityKey, _compiler: Any, **_: Any) -> str:
     terms = [f"coalesce(concat('{letter}', {column}, '|'), '')" for letter, column in element.parts]

@@ -3,9 +3,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 
 from registry import collections as coll
-from registry.errors import CollectionTypeError, Conflict, InUse, UnknownCollection
+from registry.errors import (
+    CollectionTypeError,
+    Conflict,
+    InUse,
+    RegistryError,
+    UnknownCollection,
+)
+from registry.identity import uuid7
+from registry.schema.collections import tagged
+from registry.schema.identity import dataset
 from tests.registry.observatory import CATALOG, RAW, raw_id
 
 if TYPE_CHECKING:
@@ -113,6 +123,34 @@ def test_tag_replaces_the_dataset_of_the_same_type_and_data_id(filled: Registry)
         filled.begin() as connection,
     ):
         coll.tag(connection, "one", [new])
+
+
+def test_plain_sql_can_neither_tag_what_is_not_nor_remove_what_is_tagged(
+    filled: Registry,
+) -> None:
+    filled.register_collection("first")
+    filled.register_collection("best", "TAGGED")
+    one, other = filled.insert_datasets(RAW, [raw_id(1), raw_id(2)], "first")
+    (catalog,) = filled.insert_datasets(CATALOG, [{"instrument": "Cam", "target": "M31"}], "first")
+    with filled.begin() as connection:
+        coll.tag(connection, "best", [one])
+    kept = sa.select(tagged)
+    theirs = sa.select(dataset.c.data_id, dataset.c.dataset_type_id, dataset.c.id)
+    with filled.read() as connection:
+        before = connection.execute(kept).all()
+        of_other = connection.execute(theirs.where(dataset.c.id == other.id)).one()
+        of_catalog = connection.execute(theirs.where(dataset.c.id == catalog.id)).one()
+    for wrong in (
+        sa.update(tagged).values(data_id=of_other.data_id),
+        sa.update(tagged).values(dataset_type_id=of_catalog.dataset_type_id),
+        sa.update(tagged).values(dataset_id=other.id),
+        sa.update(tagged).values(dataset_id=uuid7()),
+        sa.delete(dataset).where(dataset.c.id == one.id),
+    ):
+        with pytest.raises(RegistryError), filled.begin() as connection:
+            connection.execute(wrong)
+    with filled.read() as connection:
+        assert connection.execute(kept).all() == before
 
 
 def test_collection_in_use_stays(filled: Registry) -> None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from registry import Registry, deploy
+from registry import Registry, collections, deploy
 from registry.database import open_engine
+from registry.datasets import remove_datasets
 from registry.errors import (
     Conflict,
     DatabaseUnavailable,
@@ -17,6 +18,7 @@ from registry.errors import (
 )
 from registry.schema import metadata
 from registry.schema.dimensions import skymap, tract, tract_pixel
+from registry.schema.identity import data_id
 from tests.registry import observatory
 
 if TYPE_CHECKING:
@@ -202,6 +204,39 @@ def test_sql_of_the_schema_is_written_without_a_server_and_makes_it(
         connection.commit()
     engine.dispose()
     assert deploy.check(empty_database_url) == []
+
+
+def test_tags_and_texts_of_data_ids_are_the_same_after_down_and_up(
+    empty_database_url: str,
+) -> None:
+    def texts_and_tags() -> tuple[list[str], int]:
+        engine = open_engine(empty_database_url)
+        with engine.connect() as connection:
+            keys = connection.execute(sa.select(data_id.c.identity_key))
+            texts = sorted(keys.scalars())
+            n_tagged = connection.exec_driver_sql("SELECT COUNT(*) FROM tagged").scalar_one()
+        engine.dispose()
+        return texts, n_tagged
+
+    catalog_id = {"instrument": "Cam", "target": 'M 31 "%s"'}
+    with Registry.create(empty_database_url) as registry:
+        observatory.fill(registry)
+        registry.register_collection("run")
+        registry.register_collection("best", "TAGGED")
+        refs = registry.insert_datasets(
+            observatory.RAW, [observatory.raw_id(3), observatory.raw_id(1)], "run"
+        )
+        refs += registry.insert_datasets(observatory.CATALOG, [catalog_id], "run")
+        registry.database.transact(collections.tag, "best", refs)
+    known = sorted(ref.data_id.key for ref in refs)
+    for step in (deploy.upgrade, deploy.downgrade, deploy.upgrade):
+        step(empty_database_url, "0023" if step is deploy.downgrade else "head")
+        assert texts_and_tags() == (known, 3)
+    assert deploy.check(empty_database_url) == []
+    with Registry.connect(empty_database_url) as registry:
+        assert registry.find_dataset(observatory.CATALOG, catalog_id, "best") == refs[2]
+        registry.database.transact(remove_datasets, refs)
+    assert texts_and_tags() == (known, 0)
 
 
 def test_long_ranges_of_pixels_are_cut(empty_database_url: str) -> None:
