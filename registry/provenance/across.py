@@ -7,8 +7,9 @@ is.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from registry import repositories
 from registry.provenance.graphs import Graph, Step, distances, walk
@@ -18,12 +19,21 @@ from registry.provenance.taints import Taint, facts_about, tainted
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     import sqlalchemy as sa
 
-__all__ = ["locations_across", "makers_across", "settings_across", "taint_across", "walk_across"]
+__all__ = [
+    "locations_across",
+    "makers_across",
+    "read_across",
+    "settings_across",
+    "taint_across",
+    "walk_across",
+]
+
+T = TypeVar("T")
 
 _SHIFT = 32
 """Keys of configurations and software are those of one database; here its place comes before."""
@@ -101,17 +111,29 @@ def _placed(step: Step, n: int, repository_id: uuid.UUID) -> Step:
 
 def settings_across(places: Sequence[sa.Connection], graph: Graph) -> Settings:
     """Read the configurations and software of the quanta of a graph from `walk_across`."""
-    told = Settings(repositories.identity(places[0]), {}, {})
-    for n, place in enumerate(places):
-        steps = [s for s in graph.steps.values() if s.config_id >> _SHIFT == n]
-        mask = (1 << _SHIFT) - 1
-        configs = configurations(place, {s.config_id & mask for s in steps})
-        software = environments(
-            place, {s.environment_id & mask for s in steps if s.environment_id is not None}
-        )
-        told.configurations.update({key | n << _SHIFT: c for key, c in configs.items()})
-        told.environments.update({key | n << _SHIFT: e for key, e in software.items()})
-    return told
+    steps = graph.steps.values()
+    software = {s.environment_id for s in steps if s.environment_id is not None}
+    return Settings(
+        repositories.identity(places[0]),
+        read_across(places, configurations, {s.config_id for s in steps}),
+        read_across(places, environments, software),
+    )
+
+
+def read_across(
+    places: Sequence[sa.Connection],
+    question: Callable[[sa.Connection, set[int]], Mapping[int, T]],
+    keys: Iterable[int],
+) -> dict[int, T]:
+    """Read configurations or software by keys as steps from `walk_across` have them."""
+    of_place: dict[int, set[int]] = defaultdict(set)
+    for key in keys:
+        of_place[key >> _SHIFT].add(key & ((1 << _SHIFT) - 1))
+    return {
+        key | n << _SHIFT: value
+        for n, wanted in sorted(of_place.items())
+        for key, value in question(places[n], wanted).items()
+    }
 
 
 def locations_across(

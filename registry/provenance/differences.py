@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from registry.provenance.graphs import walk
+from registry.provenance.across import read_across, walk_across
 from registry.provenance.settings import configurations, environments
 
 if TYPE_CHECKING:
@@ -52,8 +52,15 @@ class Difference:
     second: str | None
 
 
-def differences(connection: sa.Connection, first: uuid.UUID, second: uuid.UUID) -> list[Difference]:
+def differences(
+    places: Sequence[sa.Connection], first: uuid.UUID, second: uuid.UUID
+) -> list[Difference]:
     """Tell in what the histories of two datasets differ.
+
+    Parameters
+    ----------
+    places : sequence of sqlalchemy.Connection
+        One to each repository in which the histories are followed.
 
     Returns
     -------
@@ -61,7 +68,7 @@ def differences(connection: sa.Connection, first: uuid.UUID, second: uuid.UUID) 
         In the order of `KINDS`; empty when both were made from the same datasets by the same tasks
         with equal configurations in equal software.
     """
-    graphs = [walk(connection, [i], up=True) for i in (first, second)]
+    graphs = [walk_across(places, [i], up=True) for i in (first, second)]
     labels = [_labels(g) for g in graphs]
     shared = labels[0].keys() & labels[1].keys()
     read = [g.datasets.keys() - set(g.roots) for g in graphs]
@@ -82,7 +89,7 @@ def differences(connection: sa.Connection, first: uuid.UUID, second: uuid.UUID) 
         ]
         unequal = [name for name in sorted(shared) if keys[0][name] != keys[1][name]]
         wanted = {k for one in keys for name in unequal for k in one[name]}
-        known = question(connection, wanted) if wanted else {}
+        known = read_across(places, question, wanted)
         told += _compared(kind, *(_by_label(unequal, one, known) for one in keys))
     return told
 

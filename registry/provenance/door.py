@@ -167,20 +167,20 @@ class Provenance:
     @question
     def differences(self, first: uuid.UUID, second: uuid.UUID) -> list[Difference]:
         """Compare two histories; see `registry.provenance.differences.differences`."""
-        with self.database.snapshot() as connection:
-            return differences.differences(connection, first, second)
+        with self.places() as places:
+            return differences.differences(places, first, second)
 
     @question
     def made_with(self, package: str) -> list[Made]:
         """Count what a package's versions made; see `registry.provenance.software.made_with`."""
-        with self.database.snapshot() as connection:
-            return software.made_with(connection, package)
+        with self.places() as places:
+            return software.made_with(places, package)
 
     @question
     def datasets_made_with(self, package: str) -> list[DatasetRef]:
         """List what a package's versions made; see `registry.provenance.software`."""
-        with self.database.snapshot() as connection:
-            return software.datasets_made_with(connection, package)
+        with self.places() as places:
+            return software.datasets_made_with(places, package)
 
     @question
     def export(

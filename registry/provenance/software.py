@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from registry.database import in_written_order
+from registry.database import CHUNK, in_written_order, rows_of
 from registry.datasets import get_refs
 from registry.errors import RegistryError, UnknownPackage
 from registry.schema import provenance as schema
@@ -18,6 +18,8 @@ from registry.schema.identity import dataset, dataset_type
 
 if TYPE_CHECKING:
     import datetime as dt
+    import uuid
+    from collections.abc import Iterator, Sequence
 
     from packaging.specifiers import SpecifierSet
 
@@ -104,9 +106,59 @@ def _allowed(specifier: SpecifierSet, version: str) -> bool:
         return not specifier or str(specifier) in {f"=={version}", f"==={version}"}
 
 
-def made_with(connection: sa.Connection, package: str) -> list[Made]:
-    """Count what was made with the versions of a package; see `environments_with`."""
-    versions = environments_with(connection, package)
+def made_with(places: Sequence[sa.Connection], package: str) -> list[Made]:
+    """Count what was made with the versions of a package; see `environments_with`.
+
+    Parameters
+    ----------
+    places : sequence of sqlalchemy.Connection
+        One to each repository; a quantum that several know of counts once.
+    """
+    found: dict[tuple[str, str, str, str], list[tuple[int, dt.datetime, dt.datetime]]]
+    found = defaultdict(list)
+    having = _environments_across(places, package)
+    for n, (place, versions) in enumerate(zip(places, having, strict=True)):
+        for key, counted in _counted(place, versions).items():
+            found[key] += counted
+        for part in _known_before(places[:n], having[:n], place):
+            for key, counted in _counted(place, versions, part).items():
+                found[key] += [(-many, first, last) for many, first, last in counted]
+    return [
+        Made(
+            *key,
+            sum(n for n, _, _ in parts),
+            min(first for _, first, _ in parts),
+            max(last for _, _, last in parts),
+        )
+        for key, parts in sorted(found.items())
+    ]
+
+
+def _environments_across(places: Sequence[sa.Connection], package: str) -> list[dict[int, str]]:
+    """Find the environments that have a package in each repository; in one at least."""
+    found: list[dict[int, str]] = []
+    unknown: list[UnknownPackage] = []
+    for place in places:
+        try:
+            found.append(environments_with(place, package))
+        except UnknownPackage as error:
+            unknown.append(error)
+            found.append({})
+    if len(unknown) == len(places):
+        raise unknown[0]
+    return found
+
+
+def _counted(
+    connection: sa.Connection, versions: dict[int, str], quanta: Sequence[uuid.UUID] | None = None
+) -> dict[tuple[str, str, str, str], list[tuple[int, dt.datetime, dt.datetime]]]:
+    """Count outputs by version, run, task and type, with when the first and last was made.
+
+    Parameters
+    ----------
+    quanta : sequence of uuid.UUID, optional
+        Only what these made.
+    """
     q, t, o = schema.quantum, schema.task, schema.quantum_output
     statement = (
         sa.select(
@@ -126,34 +178,46 @@ def made_with(connection: sa.Connection, package: str) -> list[Made]:
         .where(q.c.environment_id.in_(list(versions)))
         .group_by(q.c.environment_id, collection.c.name, t.c.label, dataset_type.c.name)
     )
+    if quanta is not None:
+        given = rows_of(connection, [{"id": i} for i in quanta], {"id": sa.Uuid})
+        statement = statement.join(given, given.c.id == q.c.id)
     found: dict[tuple[str, str, str, str], list[tuple[int, dt.datetime, dt.datetime]]]
     found = defaultdict(list)
     for key, run, label, kind, *counted in connection.execute(statement):
         found[versions[key], run, label, kind].append((counted[0], counted[1], counted[2]))
-    return [
-        Made(
-            version,
-            run,
-            label,
-            kind,
-            sum(n for n, _, _ in parts),
-            min(first for _, first, _ in parts),
-            max(last for _, _, last in parts),
-        )
-        for (version, run, label, kind), parts in sorted(found.items())
-    ]
+    return found
 
 
-def datasets_made_with(connection: sa.Connection, package: str) -> list[DatasetRef]:
+def _known_before(
+    earlier: Sequence[sa.Connection], having: Sequence[dict[int, str]], place: sa.Connection
+) -> Iterator[list[uuid.UUID]]:
+    """Give the quanta with some environments that a repository shares with earlier ones, once."""
+    q = schema.quantum
+    told: set[uuid.UUID] = set()
+    for other, versions in zip(earlier, having, strict=True):
+        if not versions:
+            continue
+        theirs = sa.select(q.c.id).where(q.c.environment_id.in_(list(versions)))
+        for part in other.execute(theirs).scalars().partitions(CHUNK):
+            given = rows_of(place, [{"id": i} for i in part], {"id": sa.Uuid})
+            both = sa.select(q.c.id).join_from(given, q, q.c.id == given.c.id)
+            new = [i for i in place.execute(both).scalars() if i not in told]
+            told.update(new)
+            if new:
+                yield new
+
+
+def datasets_made_with(places: Sequence[sa.Connection], package: str) -> list[DatasetRef]:
     """List what was made with the versions of a package, oldest first; see `environments_with`."""
-    versions = environments_with(connection, package)
     q, o = schema.quantum, schema.quantum_output
-    statement = (
-        sa.select(o.c.dataset_id)
-        .join_from(q, o, o.c.quantum_id == q.c.id)
-        .where(q.c.environment_id.in_(list(versions)))
-        .order_by(o.c.dataset_id)
-    )
-    ids = list(connection.execute(in_written_order(statement)).scalars())
-    refs = get_refs(connection, ids)
-    return [refs[i] for i in ids]
+    refs: dict[uuid.UUID, DatasetRef] = {}
+    for place, versions in zip(places, _environments_across(places, package), strict=True):
+        statement = (
+            sa.select(o.c.dataset_id)
+            .join_from(q, o, o.c.quantum_id == q.c.id)
+            .where(q.c.environment_id.in_(list(versions)))
+            .order_by(o.c.dataset_id)
+        )
+        ids = place.execute(in_written_order(statement)).scalars().all()
+        refs = get_refs(place, [i for i in ids if i not in refs]) | refs
+    return [refs[i] for i in sorted(refs)]

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry import Registry, transfer
+from registry import Registry, portable, transfer
+from registry.errors import UnknownPackage
 from registry.identity import uuid7
 from registry.provenance.across import settings_across, walk_across
 from registry.provenance.door import Provenance
@@ -170,3 +171,56 @@ def test_a_taint_goes_from_a_withdrawn_raw_to_the_output(chain: Chain) -> None:
         chain.raw.id: chain.raw,
         chain.calexp.id: chain.calexp,
     }
+
+
+def test_histories_are_compared_over_all_repositories(chain: Chain) -> None:
+    other = Chain(chain.places)
+    run = f"run{next(RUNS)}"
+    [again] = nodes(chain.places[2], 1, f"{run}/calexp")
+    isr = Task(f"{run}/calexp", "isr", {"clip": "5.0"}, {"numpy": "2.1"})
+    make(chain.places[2], isr, [([other.raw, other.flat], [again], "done")])
+    door = chain.door
+    # the same tasks with equal settings, two of the three steps recorded in other repositories
+    told = door.differences(chain.calexp.id, other.calexp.id)
+    assert {d.kind for d in told} == {"input"}
+    assert door.differences(again.id, other.calexp.id) == []
+    # of the calexp's history the flat's has not the last task
+    told = [d for d in door.differences(chain.flat.id, chain.calexp.id) if d.kind == "task"]
+    assert [(d.where, d.what, d.first) for d in told] == [("isr", "class", None)]
+
+
+def test_what_a_package_made_in_all_repositories_counts_once(places: list[Registry]) -> None:
+    name = f"pkg{next(RUNS)}"
+    run = f"run{next(RUNS)}"
+    refs = {}
+    for n, version in enumerate(("1.0", "1.0", "2.0")):
+        [raw, made] = nodes(places[n], 2, run)
+        refs[n] = made
+        make(places[n], Task(run, "isr", packages={name: version}), [([raw], [made], "done")])
+    door = Provenance(places[0], places[1:])
+    assert [(m.version, m.n_datasets) for m in door.made_with(name)] == [("1.0", 2), ("2.0", 1)]
+    assert set(door.datasets_made_with(name)) == set(refs.values())
+    assert door.datasets_made_with(f"{name}>1") == [refs[2]]
+    # a dataset that went to another with its history counts once
+    elsewhere = Task(f"{run}/went", "isr", packages={name: "1.0"})
+    [raw, went] = nodes(places[0], 2, f"{run}/went")
+    make(places[0], elsewhere, [([raw], [went], "done")])
+    for into in places[1:]:
+        with places[0].read() as connection:
+            rows = transfer.read_rows(connection, [raw, went])
+            history = portable.read_history(connection, [went.id])
+        with into.begin() as connection:
+            transfer.write_rows(connection, rows, foreign=False)
+            portable.write_history(connection, history)
+        assert into.provenance.datasets_made_with(f"{name}<2").count(went) == 1
+    told = [(m.version, m.run, m.n_datasets) for m in door.made_with(name)]
+    assert told == [("1.0", run, 2), ("1.0", f"{run}/went", 1), ("2.0", run, 1)]
+    assert set(door.datasets_made_with(name)) == {went, *refs.values()}
+    # in the middle only: known although the first has no such package
+    [raw, made] = nodes(places[1], 2, run + "b")
+    make(places[1], Task(run + "b", "isr", packages={name + "x": "3"}), [([raw], [made], "done")])
+    assert [(m.version, m.run, m.n_datasets) for m in door.made_with(name + "x")] == [
+        ("3", run + "b", 1)
+    ]
+    with pytest.raises(UnknownPackage, match=f"no package '{name}y'"):
+        door.made_with(f"{name}y")

@@ -281,7 +281,7 @@ def compare_histories(repo: str, first: uuid.UUID, second: uuid.UUID, style: str
     with Butler(repo) as butler:
         for one in (first, second):
             _meant(butler, str(one), (), "")
-        found = butler.registry.provenance.differences(first, second)
+        found = butler.provenance.differences(first, second)
     columns = ("kind", "where", "what", "first", "second")
     show([{c: getattr(d, c) for c in columns} for d in found], style, columns)
 
@@ -300,7 +300,7 @@ def made_with(repo: str, package: str, datasets: bool, style: str) -> None:
     from butler import Butler
 
     with Butler(repo) as butler:
-        asked = butler.registry.provenance
+        asked = butler.provenance
         if datasets:
             refs = asked.datasets_made_with(package)
             rows: list[dict[str, Any]] = [
