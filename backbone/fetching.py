@@ -95,7 +95,7 @@ def _brought(copy: Stored, repository: Path, to: StagedFile, transfer: str) -> s
                 "(transfer=copy)."
             )
         return _fetched(copy, to)
-    to.abandon(settled=False)
+    to.rename_apart()
     source = copy.place(repository)
     if transfer in ("auto", "copy"):
         return to.copy(source, copy.size, copy.checksum)
@@ -111,7 +111,7 @@ def _fetched(copy: Stored, to: StagedFile) -> str:
     """Fetch a file, going on with what there is of it where its checksum will tell."""
     there = copy.endpoint.remote()
     if copy.checksum is None:
-        to.abandon(settled=False)
+        to.rename_apart()
 
     def pieces(start: int) -> Iterator[bytes]:
         return there.pieces(copy.path, copy.size, start)

@@ -233,6 +233,7 @@ class FileCache:
             try:
                 bring([copy], self.folder, staged)
                 held = os.open(staged.temporary, os.O_RDONLY)
+                staged.release()
                 fcntl.flock(
                     held, fcntl.LOCK_SH
                 )  # from when it has its name on, others may evict it

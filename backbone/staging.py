@@ -8,8 +8,10 @@ without a file; `backbone.audit` finds and removes it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 from pathlib import Path
@@ -59,6 +61,8 @@ class StagedFile:
     """
 
     fsync = False
+    _named = False
+    _claim: int | None = None
 
     def __init__(self, root: Path, path: str) -> None:
         self.path = path
@@ -113,8 +117,44 @@ class StagedFile:
             raise _refused(self.final, error) from error
         return size, f"sha256:{digest.hexdigest()}"
 
+    def rename_apart(self) -> None:
+        """Take a temporary name that no other process draws.
+
+        Two that bring the same dataset would write into one file otherwise.
+        """
+        if self._claim is not None:
+            self.abandon(settled=False)
+        self.temporary = self.final.with_name(f".{self.final.name}.{secrets.token_hex(4)}{PART}")
+
+    def _claimed(self) -> IO[bytes]:
+        """Open the file under its temporary name, or under another when somebody writes there."""
+        while True:
+            stream = self.temporary.open("a+b", buffering=0)
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._is(stream):
+                    return stream
+            except OSError:
+                self.rename_apart()
+            stream.close()
+
+    def _is(self, stream: IO[bytes]) -> bool:
+        """Tell whether an open file still has the temporary name, or was renamed meanwhile."""
+        try:
+            return os.path.samestat(os.fstat(stream.fileno()), self.temporary.stat())
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        """Let others write to what `go_on` has written; done with `settle` and `abandon`."""
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
+
     def go_on(self, pieces: Callable[[int], Iterable[bytes]]) -> tuple[int, int, str]:
         """Write on where an attempt that was cut short has ended, and measure all of it.
+
+        Nobody else writes to the file from then on until it is settled, abandoned or released.
 
         Parameters
         ----------
@@ -131,16 +171,18 @@ class StagedFile:
         StorageFull
             If it cannot be written.
         """
+        self.release()
         with contextlib.suppress(FileNotFoundError):
             found = self.temporary.lstat()
             if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:  # a link to another's file
                 self.temporary.unlink()
         digest = hashlib.sha256()
         try:
-            stream = self.temporary.open("a+b", buffering=0)
+            stream = self._claimed()
         except OSError as error:
             raise _refused(self.final, error) from error
         with stream:
+            self._claim = os.dup(stream.fileno())
             stream.seek(0)
             while block := stream.read(_BLOCK):
                 digest.update(block)
@@ -258,6 +300,8 @@ class StagedFile:
         """Give the file its name; called inside the transaction that records it, and repeatable."""
         with contextlib.suppress(FileNotFoundError):
             os.replace(self.temporary, self.final)  # noqa: PTH105 (thousands at once)
+            self._named = True
+        self.release()
 
     def abandon(self, *, settled: bool = True) -> None:
         """Remove whatever there is of the file.
@@ -265,11 +309,14 @@ class StagedFile:
         Parameters
         ----------
         settled : bool
-            Whether to remove it under its final name too.
+            Whether to remove it under its final name too, if it was given that: what has it
+            otherwise is what another process has brought of the same dataset.
         """
-        for path in (self.temporary, self.final) if settled else (self.temporary,):
+        named = settled and self._named
+        for path in (self.temporary, self.final) if named else (self.temporary,):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
+        self.release()
 
     def size_and_checksum(self) -> tuple[int, str]:
         """Measure the file under its temporary name."""

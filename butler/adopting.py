@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Mapping, Sequence
 
-    from butler.butler import Butler
     from butler.inputs import Place
+    from butler.writing import Writing
     from registry.identity import DataId, DatasetRef
 
 __all__ = ["adopt", "bring_records", "freeze", "mirror"]
 
 
-def adopt(butler: Butler, refs: Sequence[DatasetRef], **also: Any) -> list[DatasetRef]:
+def adopt(butler: Writing, refs: Sequence[DatasetRef], **also: Any) -> list[DatasetRef]:
     """Make datasets of the inputs known in the repository, in one transaction.
 
     Parameters
@@ -83,7 +83,7 @@ def _doc(place: Place) -> str:
     return f"Datasets of the repository {place.id} that are known here."
 
 
-def bring_records(butler: Butler, refs: Sequence[DatasetRef]) -> bool:
+def bring_records(butler: Writing, refs: Sequence[DatasetRef]) -> bool:
     """Take from the inputs the dimension records and dataset types that datasets need.
 
     Returns
@@ -105,7 +105,7 @@ def bring_records(butler: Butler, refs: Sequence[DatasetRef]) -> bool:
     return found
 
 
-def mirror(butler: Butler, names: Sequence[str]) -> list[str]:
+def mirror(butler: Writing, names: Sequence[str]) -> list[str]:
     """Register collections that only inputs have, empty, so that a chain may name them.
 
     Returns
@@ -131,7 +131,7 @@ def mirror(butler: Butler, names: Sequence[str]) -> list[str]:
 
 
 def freeze(
-    butler: Butler,
+    butler: Writing,
     into: str,
     searched: Sequence[str],
     *,
@@ -188,12 +188,12 @@ def freeze(
     return here
 
 
-def _names(butler: Butler, searched: Sequence[str]) -> list[tuple[Place, list[str]]]:
+def _names(butler: Writing, searched: Sequence[str]) -> list[tuple[Place, list[str]]]:
     return list(searching.names_in(butler.places, searched))
 
 
 def _all(
-    butler: Butler,
+    butler: Writing,
     kind: str,
     searched: Sequence[str],
     where: str,
@@ -205,14 +205,14 @@ def _all(
     return searching.query_datasets(butler.places, kind, searched, where=where, bind=bind)
 
 
-def _foreign(butler: Butler, refs: Sequence[DatasetRef]) -> set[uuid.UUID]:
+def _foreign(butler: Writing, refs: Sequence[DatasetRef]) -> set[uuid.UUID]:
     from registry import repositories
 
     with butler.registry.read() as connection:
         return set(repositories.homes_of(connection, list({r.id for r in refs})))
 
 
-def _times(butler: Butler, refs: Sequence[DatasetRef]) -> tuple[int, int] | None:
+def _times(butler: Writing, refs: Sequence[DatasetRef]) -> tuple[int, int] | None:
     """Tell between which times datasets were taken [TAI ns]; None when it is not known of all."""
     from registry.belongings import same_records
 
@@ -255,7 +255,7 @@ def _held(
     return found
 
 
-def _bring_sky(butler: Butler, others: Sequence[Place]) -> None:
+def _bring_sky(butler: Writing, others: Sequence[Place]) -> None:
     for place in others:
         with place.registry.read() as connection:
             records, _ = transfer.read_records(connection, [], sky=True)

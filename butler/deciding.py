@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backbone.endpoints import Endpoint
-    from butler.butler import Butler
     from butler.formatters import Formatter
     from butler.instrument import InstrumentDefinition
     from butler.policies import Rule
+    from butler.writing import Writing
     from registry.identity import DatasetRef
     from registry.row_tables import RowTable
 
@@ -114,7 +114,7 @@ class Reason:
 class Policy:
     """Verbs and questions on the policy of one repository, and its decisions."""
 
-    def __init__(self, butler: Butler) -> None:
+    def __init__(self, butler: Writing) -> None:
         self._database = butler.registry.database
         self._registry = butler.registry
         self._butler = butler

@@ -2,7 +2,7 @@
 
 `Questions` is the part of the Butler that finds: data IDs are completed by the definition of their
 camera, and every question goes to the repository itself and then to its inputs
-(`butler.searching`).  What changes something, or reads files, is `butler.butler`.
+(`butler.searching`).  What stores is `butler.writing`, what reads files `butler.butler`.
 """
 
 from __future__ import annotations

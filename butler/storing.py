@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from backbone.staging import StagedFile
-    from butler.butler import Butler
     from butler.deciding import Format
+    from butler.writing import Writing
     from registry.identity import DatasetRef, DatasetType
 
 __all__ = ["Content", "record"]
@@ -47,7 +47,7 @@ class Content:
 
     def add(
         self,
-        butler: Butler,
+        butler: Writing,
         obj: Any,
         ref: DatasetRef,
         provenance: Mapping[str, str],
