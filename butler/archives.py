@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from backbone.staging import transfer_modes
+from backbone import endpoints
 from butler import cameras
 from butler.errors import IngestError, NoRun
-from butler.ingest import BATCH, Ingested, Item, found_files, take
+from butler.ingest import Ingested, Item, batch_size, found_files, take, target_of
 from butler.instrument import Observation
 from butler.instrument.errors import UnmatchedFile
 from registry import datasets
-from registry.errors import SkyspineError, did_you_mean
+from registry.errors import SkyspineError
 from registry.identity import DatasetRef, uuid7
 from registry.schema.files import file as file_table
 
@@ -123,6 +123,7 @@ def ingest_named(
     *,
     run: str | None,
     transfer: str = "direct",
+    endpoint: str = endpoints.ROOT,
     on_error: str = "skip",
     **naming: Any,
 ) -> Ingested:
@@ -137,6 +138,8 @@ def ingest_named(
     transfer : str
         direct (they stay where they are, under their own names, and are not owned), or another way
         of `butler.ingest.ingest_raws`.
+    endpoint : str
+        Name of the storage that the files come to; the repository's own folder by default.
     on_error : {"skip", "stop"}
         Whether a file that cannot be taken is reported at the end, or ends everything.
     **naming
@@ -147,13 +150,14 @@ def ingest_named(
     NoRun
         If no run is given.
     IngestError, UnsafePath
-        If there is no file, or the template cannot be used.
+        If there is no file, the template cannot be used, or the endpoint cannot have them so.
+    EndpointAway, EndpointRefuses
+        If the endpoint does not take them; what was taken until then stays, and the same call goes
+        on from there.
     """
     if run is None:
         raise NoRun
-    if transfer not in transfer_modes:
-        hint = did_you_mean(transfer, transfer_modes)
-        raise IngestError(f"'{transfer}' is no way to transfer files.{hint}")
+    target = target_of(butler, endpoint, transfer)
     result = Ingested()
     items: list[Item] = []
     for path, found in read_names(butler, paths, dataset_type, **naming):
@@ -164,8 +168,9 @@ def ingest_named(
         if on_error == "stop":
             raise found
         result.errors.append((path, found))
-    for start in range(0, len(items), BATCH):
-        take(butler, items[start : start + BATCH], transfer, on_error, result)
+    step = batch_size(target)
+    for start in range(0, len(items), step):
+        take(butler, items[start : start + step], transfer, on_error, result, target)
     return result
 
 

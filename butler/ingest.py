@@ -50,13 +50,21 @@ if TYPE_CHECKING:
     from butler.butler import Butler
     from butler.instrument import FileGroup, InstrumentDefinition, Observation
 
-__all__ = ["BATCH", "Ingested", "Item", "found_files", "ingest_raws", "take"]
+__all__ = [
+    "BATCH",
+    "Ingested",
+    "Item",
+    "batch_size",
+    "found_files",
+    "ingest_raws",
+    "take",
+    "target_of",
+]
 
 BATCH = 500
 """Files that are registered in one transaction."""
 FAR_BATCH = 100
 """The same, where they are sent to a server."""
-_OWN = endpoints.Endpoint(0, endpoints.ROOT, ".", owned=True)
 
 
 @dataclass(slots=True)
@@ -140,12 +148,7 @@ def ingest_raws(
     """
     if run is None:
         raise NoRun
-    if transfer not in transfer_modes:
-        raise IngestError(
-            f"'{transfer}' is no way to transfer files.{did_you_mean(transfer, transfer_modes)}"
-        )
-    target = butler.registry.database.ask(endpoints.named, endpoint)
-    _require_way(target, transfer)
+    target = target_of(butler, endpoint, transfer)
     definitions = cameras.defined(butler.registry)
     if not definitions:
         raise IngestError(
@@ -155,7 +158,7 @@ def ingest_raws(
     result = Ingested()
     groups = _sorted_out(found_files(paths), definitions, result)
     total = len(groups)
-    step = min(BATCH, FAR_BATCH) if target.is_remote else BATCH
+    step = batch_size(target)
     for start in range(0, total, step):
         batch: list[Item] = []
         for definition, group in groups[start : start + step]:
@@ -171,15 +174,29 @@ def ingest_raws(
     return result
 
 
-def _require_way(target: Endpoint, transfer: str) -> None:
-    """Refuse what cannot be done at an endpoint."""
+def target_of(butler: Butler, endpoint: str, transfer: str) -> Endpoint:
+    """Give the endpoint that files are to come to; refuse what cannot be done there."""
+    if transfer not in transfer_modes:
+        raise IngestError(
+            f"'{transfer}' is no way to transfer files.{did_you_mean(transfer, transfer_modes)}"
+        )
+    target = butler.registry.database.ask(endpoints.named, endpoint)
     if transfer == "direct" and target.name != endpoints.ROOT:
-        raise IngestError("With transfer='direct', files stay where they are; name no endpoint.")
+        raise IngestError(
+            "With transfer='direct', files stay where they are; name no endpoint, or take them to "
+            f"'{target.name}' with transfer='copy' or 'move'."
+        )
     if target.is_remote and transfer not in ("auto", "copy", "move"):
         raise IngestError(
             f"The endpoint '{target.name}' lies behind a URL, where nothing can be linked; take "
             "the files there with transfer='copy' or 'move'."
         )
+    return target
+
+
+def batch_size(target: Endpoint) -> int:
+    """Tell how many files are registered in one transaction: fewer where they go to a server."""
+    return min(BATCH, FAR_BATCH) if target.is_remote else BATCH
 
 
 def found_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -244,7 +261,7 @@ def take(
     transfer: str,
     on_error: str,
     result: Ingested,
-    target: Endpoint = _OWN,
+    target: Endpoint,
 ) -> None:
     """Stage and register a batch; when the endpoint goes away, what has come there until then."""
     batch = _without_present(butler, batch, result)

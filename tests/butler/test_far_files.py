@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -221,6 +221,23 @@ def test_raw_frames_go_to_a_server(
     assert len(pair.seen()) == N + 4
     assert check(lab.registry.database, lab.root, grace=0, checksums=True).findings == []
     assert lab.get(taken.refs[0]).shape == (1, 100, 2048)
+
+
+def test_files_that_names_tell_go_to_a_server(pair: Pair, tmp_path: Path) -> None:
+    lab, named = pair.lab, tmp_path / "named"
+    lab.register_instrument("demo")
+    named.mkdir()
+    for n in (1, 2):
+        (named / f"ccd-{n:03}.json").write_text(f'{{"n": {n}}}')
+    how: dict[str, Any] = {"template": "ccd-{detector:03d}", "instrument": "DemoCam"}
+    with pytest.raises(IngestError, match="to 'far' with transfer='copy' or 'move'"):
+        lab.ingest_named([named], "summary", run="arc", endpoint="far", **how)
+    how |= {"endpoint": "far", "transfer": "copy"}
+    taken = lab.ingest_named([named], "summary", run="arc", **how)
+    assert (taken.errors, [lab.get(ref) for ref in taken.refs]) == ([], [{"n": 1}, {"n": 2}])
+    assert len(pair.seen()) == N + 2
+    assert len(lab.ingest_named([named], "summary", run="arc", **how).present) == 2
+    assert check(lab.registry.database, lab.root, grace=0, checksums=True).findings == []
 
 
 def test_a_transfer_from_afar_that_is_killed_goes_on(pair: Pair, nursery: Nursery) -> None:

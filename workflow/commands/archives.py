@@ -22,6 +22,7 @@ from workflow.commands.tables import format_option, show
     type=click.Choice(["copy", "move", "link", "hardlink", "symlink", "direct"]),
     help="direct: they stay where they are, under their own names.",
 )
+@click.option("--endpoint", default="root", help="Storage that they come to; REPO's own folder.")
 @click.option("--dry-run", is_flag=True, help="Only tell what each file is.")
 def ingest_named(
     repo: str,
@@ -32,6 +33,7 @@ def ingest_named(
     instrument: str | None,
     version: int | None,
     transfer: str,
+    endpoint: str,
     dry_run: bool,
 ) -> int:
     """Take files in as datasets of DATASET_TYPE, by their names alone; status 1 when one fails.
@@ -59,7 +61,9 @@ def ingest_named(
             ]
             show(rows, "table")
             return 1 if any(row["problem"] for row in rows) else 0
-        result = butler.ingest_named(paths, dataset_type, run=run, transfer=transfer, **naming)
+        result = butler.ingest_named(
+            paths, dataset_type, run=run, transfer=transfer, endpoint=endpoint, **naming
+        )
     for path, error in result.errors:
         told = str(error)
         click.echo(told if str(path) in told else f"{path}: {told}", err=True)
