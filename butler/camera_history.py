@@ -167,6 +167,11 @@ def effects(
         told.append("Files that are stored keep their paths; new ones get the new ones.")
     if "site" in parts and old.site.noon_ns != new.site.noon_ns and n_exposures:
         told.append("Nights that are recorded keep their begin and end.")
+    if "visits" in parts and n_exposures:
+        told.append(
+            "Exposures keep the visits that they are in, until these are defined anew: "
+            f"skyspine define-visits REPO {new.name}"
+        )
     gone = sorted(set(old.keys) - set(new.keys))
     if gone:
         told.append(f"Data IDs that have {', '.join(gone)} keep it; new ones do not get it.")

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from registry import dimensions, regions
 from registry.carried import carried_records, carry, drop_carried
-from registry.database import CHUNK, delete_rows, lock_rows, rows_of
+from registry.database import CHUNK, delete_rows, insert_missing, lock_rows, rows_of
 from registry.schema import dimensions as schema
 from registry.schema import metadata
 from registry.schema.identity import data_id
@@ -134,9 +134,10 @@ def _referred_to() -> sa.ColumnElement[bool]:
 
 
 def remove(connection: sa.Connection, camera: str, visits: Iterable[int]) -> None:
-    """Remove visits of which nothing was made, with their regions."""
+    """Remove visits of which nothing was made; exposures keep what their detectors saw."""
     visits = sorted(visits)
     for given in _given(connection, camera, visits):
+        _leave_regions(connection, given)
         unused = sa.select(data_id.c.id).join_from(given, data_id, _of_visit(given))
         left = connection.execute(unused).scalars().all()
         if left:
@@ -157,6 +158,21 @@ def remove(connection: sa.Connection, camera: str, visits: Iterable[int]) -> Non
             )
     systems = _systems(connection, camera)
     drop_carried(connection, _MEMBERSHIP, [(camera, s, v) for v in visits for s in systems])
+
+
+def _leave_regions(connection: sa.Connection, given: Any) -> None:
+    """Give exposures that have no regions of their own those of their visit."""
+    m, r = schema.visit_exposure, schema.visit_detector_region
+    table = schema.exposure_detector_region
+    mine = sa.and_(m.c.instrument == given.c.instrument, m.c.visit == given.c.number)
+    same = sa.and_(m.c.instrument == r.c.instrument, m.c.visit == r.c.visit)
+    seen = (
+        sa.select(m.c.instrument, m.c.exposure, r.c.detector, r.c.region)
+        .select_from(given)
+        .join(m, mine)
+        .join(r, same)
+    )
+    insert_missing(connection, table, seen, [c.name for c in table.columns])
 
 
 def write(

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from butler import Butler
+from butler import Butler, cameras
 from butler.errors import ConflictingVisit, VisitError, VisitInUse
-from butler.instrument import load_shipped
+from butler.instrument import InstrumentDefinition, load_shipped
 from butler.instrument.errors import DefinitionError
 from butler.instrument.visits import VisitRule
 from registry.carried import carried_records
@@ -297,6 +297,25 @@ def test_an_ingest_defines_visits_as_frames_come(butler: Butler, tmp_path: Path)
     late = butler.ingest_raws([frame(tmp_path, 1, 3, **snaps)], run="raw")
     assert (late.visits.refused, late.visits.unchanged) == ([], [NIGHT * 10_000 + 1])
     assert len(butler.query_dimension_records("visit_detector_region")) == 3
+
+
+def test_exposures_taken_in_before_the_rule_keep_what_they_saw(
+    butler: Butler, tmp_path: Path
+) -> None:
+    butler.ingest_raws([frame(tmp_path, n, 1) for n in (1, 2)], run="raw")
+    assert members(butler) == {1: {1}, 2: {2}}
+    assert butler.query_dimension_records("exposure_detector_region") == []
+    spec = load_shipped("demo").to_mapping() | {"visits": {"system": "back-to-back", "gap": 60}}
+    told = cameras.change(butler.registry, InstrumentDefinition.from_mapping(spec))
+    assert told is not None
+    assert "until these are defined anew: skyspine define-visits REPO DemoCam" in told[1][-1]
+    butler.register_instrument(spec)
+    done = butler.define_visits("DemoCam")
+    assert (done.changed, done.removed) == ([FIRST + 1], [FIRST + 2])
+    # a point that the first saw, one that both saw, one that the second saw, and one of neither
+    for ra, found in ((10.06, 1), (10.11, 1), (10.162, 1), (10.17, 0)):
+        where = f"visit_detector_region.region OVERLAPS POINT({ra}, 0)"
+        assert len(butler.query_dimension_records("visit_detector_region", where=where)) == found
 
 
 def test_visits_go_to_another_repository_and_come_back_from_there(
