@@ -255,6 +255,8 @@ class YamlExport:
                 n = sum(row[column] is not None for row in rows.get(element, ()))
                 if n:
                     self.notes[f"{element}.{column} has no field in the universe"] += n
+        if seen := rows.get("exposure_detector_region"):
+            self.notes["exposure_detector_region has no place in the universe"] += len(seen)
         made = {element: to_records(element, rows.get(element, ())) for element in COLUMNS}
         self.with_groups(made["exposure"])
         self.with_filters(made)

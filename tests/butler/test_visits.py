@@ -332,7 +332,9 @@ def test_visits_go_to_another_repository_and_come_back_from_there(
             if name.endswith("yaml"):
                 other.register_instrument(butler.definition("DemoCam"))
             if name:
-                butler.export(tmp_path / name, refs)
+                told = butler.export(tmp_path / name, refs).notes
+                lost = "exposure_detector_region has no place in the universe (3)"
+                assert (lost in told) == name.endswith("yaml")
                 other.import_(tmp_path / name)
             else:
                 other.transfer_from(butler, refs)
