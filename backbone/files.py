@@ -19,9 +19,9 @@ from registry.database import (
     CHUNK,
     ShortStatement,
     analyze,
+    canonical_json,
     delete_among,
     in_written_order,
-    insert_rows,
     rows_of,
     table_of,
     utc_now,
@@ -54,6 +54,15 @@ __all__ = [
     "trashed",
 ]
 
+_SENT = {
+    "dataset_id": sa.Uuid,
+    "component": sa.String,
+    "path": sa.String,
+    "size_bytes": sa.BigInteger,
+    "checksum": sa.String,
+    "formatter": sa.String,
+    "format_options": sa.JSON,
+}
 _BULK = 1_000
 """So many new files make a planner that does not know of them go through all for each of them."""
 
@@ -207,25 +216,35 @@ def record(connection: sa.Connection, where: str, files: Sequence[NewFile]) -> N
         if not _record_one(connection, where, rows[0], now):
             raise endpoints.unknown(where)
         return
-    insert_rows(connection, file, rows)
     endpoint_id = endpoints.key_of(connection, where)
     for start in range(0, len(rows), CHUNK):
-        keys = rows_of(
-            connection,
-            [{"d": r["dataset_id"], "c": r["component"]} for r in rows[start : start + CHUNK]],
-            {"d": sa.Uuid, "c": sa.String},
-        )
-        copies_of = sa.select(
-            file.c.id,
-            sa.literal(endpoint_id),
-            sa.literal("available"),
-            sa.literal(now, replica.c.since.type),
-        ).join_from(keys, file, (file.c.dataset_id == keys.c.d) & (file.c.component == keys.c.c))
-        connection.execute(
-            sa.insert(replica).from_select(["file_id", "endpoint_id", "state", "since"], copies_of)
-        )
+        _record_many(connection, endpoint_id, rows[start : start + CHUNK], now)
     if len(rows) >= _BULK:
         analyze(connection, file, replica)
+
+
+def _record_many(
+    connection: sa.Connection, endpoint_id: int, rows: Sequence[Mapping[str, Any]], now: dt.datetime
+) -> None:
+    columns: dict[str, tuple[Any, list[Any]]] = {
+        name: (kind, [row[name] for row in rows]) for name, kind in _SENT.items()
+    }
+    options = [given and canonical_json(given) for given in columns["format_options"][1]]
+    columns["format_options"] = (sa.JSON, options)
+    new = table_of(connection, columns)
+    files = sa.insert(file).from_select(list(columns), sa.select(*(new.c[c] for c in columns)))
+    if writes_within(connection):
+        made: Any = files.returning(file.c.id).cte("made")
+        keys = sa.select(made.c.id)
+    else:
+        connection.execute(files)
+        given = table_of(connection, {"d": columns["dataset_id"], "c": columns["component"]})
+        same = (file.c.dataset_id == given.c.d) & (file.c.component == given.c.c)
+        keys = sa.select(file.c.id).join_from(given, file, same)
+    copies_of = keys.add_columns(
+        sa.literal(endpoint_id), sa.literal("available"), sa.literal(now, replica.c.since.type)
+    )
+    connection.execute(sa.insert(replica).from_select(_COPY, copies_of))
 
 
 def _record_one(
@@ -365,9 +384,7 @@ def add_replicas(connection: sa.Connection, where: str, file_ids: Sequence[int])
             .join_from(given, file, file.c.id == given.c.k)
             .where(~there)
         )
-        connection.execute(
-            sa.insert(replica).from_select(["file_id", "endpoint_id", "state", "since"], new)
-        )
+        connection.execute(sa.insert(replica).from_select(_COPY, new))
 
 
 def stored(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:

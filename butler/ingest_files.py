@@ -23,6 +23,7 @@ from butler.ingest import Ingested
 from butler.storage_classes import get_storage_class
 from registry import datasets
 from registry.collections import Collection, ensure
+from registry.database import many_objects
 from registry.errors import did_you_mean
 from registry.identity import DatasetRef, uuid7s
 
@@ -143,11 +144,11 @@ def ingest_files(
     known: dict[tuple[str, DataId], Path] = {}
     step = _BATCH if stays else _COPIED_BATCH
     for start in range(0, len(listed), step):
-        batch = _described(butler, listed[start : start + step], run, known)
-        batch = _without_present(butler, batch, run, result)
-        _require_there(batch)
         staged: list[StagedFile] = []
-        with butler.cleaning(staged):
+        with many_objects(), butler.cleaning(staged):
+            batch = _described(butler, listed[start : start + step], run, known)
+            batch = _without_present(butler, batch, run, result)
+            _require_there(batch)
             for item in batch:
                 if stays:
                     _measure(butler, item, where, checksums, in_place=transfer == "in_place")
@@ -191,21 +192,23 @@ def _described(
             raise IngestError(f"Of {given.path} no data ID is given.", path=given.path)
         of_type.setdefault(given.dataset_type, []).extend((n, one) for one in several)
     refs: list[list[DatasetRef]] = [[] for _ in batch]
+    paths = [g.path if isinstance(g.path, Path) else Path(g.path) for g in batch]
     for name, wanted in of_type.items():
         kind = butler.registry.dataset_type(name) if isinstance(name, str) else name
         checked = kind.data_ids([one for _, one in wanted])
         for (n, _), data_id, identity in zip(wanted, checked, uuid7s(len(checked)), strict=True):
-            path = Path(batch[n].path)
-            other = known.setdefault((kind.name, data_id), path)
-            if other is not path:
+            path, what = paths[n], (kind.name, data_id)
+            if what in known:
                 raise IngestError(
-                    f"{path} and {other} are both {kind.name} {data_id!r}; one of them is wrong.",
+                    f"{path} and {known[what]} are both {kind.name} {data_id!r}; one of them is "
+                    "wrong.",
                     path=path,
                 )
+            known[what] = path
             refs[n].append(DatasetRef(identity, kind, data_id, run))
     return [
-        _Item(Path(given.path), mine, _format(mine[0].dataset_type.storage_class, given))
-        for given, mine in zip(batch, refs, strict=True)
+        _Item(path, mine, _format(mine[0].dataset_type.storage_class, given))
+        for path, given, mine in zip(paths, batch, refs, strict=True)
     ]
 
 
