@@ -286,6 +286,12 @@ _DRAWN: dict[str, Callable[[Any, Any], None]] = {
     "orphan": lambda a, f: _counts(a, f.assign(one=1), ["kind"], {"one": "number"}),
     "provenance_completeness": _complete,
     "provenance_edge": _edges,
+    "quantum_outcome": lambda a, f: _counts(
+        a,
+        f.assign(ended=f["error_kind"].fillna(f["exception_class"]).fillna("no error")),
+        ["task_label", "state", "ended"],
+        {"n_quanta": "quanta"},
+    ),
     "replica_health": lambda a, f: _sizes(a, f, ["site", "endpoint"], "state"),
     "run_summary": lambda a, f: _counts(
         a,

@@ -165,8 +165,8 @@ def quanta_of_run(
     Returns
     -------
     list of dict
-        id, label, data_id (DataId), state, attempt, host, pid, started_at, exception_class,
-        exception_message.
+        id, label, data_id (DataId), state, attempt, host, pid, started_at, error_kind,
+        exception_class, exception_message.
     """
     run_id = coll.get_collection(connection, run).id
     q, t = schema.quantum, schema.task
@@ -179,6 +179,7 @@ def quanta_of_run(
             q.c.host,
             q.c.pid,
             q.c.started_at,
+            q.c.error_kind,
             q.c.exception_class,
             q.c.exception_message,
             *(data_id.c[d] for d in DIMENSIONS),
@@ -205,6 +206,7 @@ def quanta_of_run(
             "host",
             "pid",
             "started_at",
+            "error_kind",
             "exception_class",
             "exception_message",
         )

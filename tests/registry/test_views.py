@@ -12,7 +12,7 @@ from registry.database import insert_rows
 from registry.identity import DataId, uuid7
 from registry.provenance import Outcome, QuantumRow
 from registry.schema import files
-from registry.schema.provenance import quantum
+from registry.schema.provenance import quantum, task
 from tests.registry.observatory import BIAS, RAW, bias_id, raw_id
 
 if TYPE_CHECKING:
@@ -230,6 +230,53 @@ def test_run_summary_counts_quanta_by_state(filled: Registry, ran: DatasetRef) -
     assert combine["first_started_at"] is not None
     assert idle["n_quanta"] == 0
     assert (idle["wall_s"], idle["max_rss_bytes"], idle["last_finished_at"]) == (None,) * 3
+
+
+def test_quantum_outcome_counts_what_ended_by_kind_of_error(
+    filled: Registry, ran: DatasetRef
+) -> None:
+    del ran
+    with filled.begin() as connection:
+        key = connection.execute(sa.select(task.c.id).where(task.c.label == "idle")).scalar_one()
+        quanta = [QuantumRow(uuid7(), DataId.of(instrument="Cam", target=n)) for n in range(3)]
+        provenance.insert_quanta(connection, key, quanta)
+        software = provenance.record_environment(connection, "3.11", "Linux", {})
+        for n, one in enumerate(quanta):
+            provenance.start(connection, one.id, software, f"host{n}", 1)
+            memory = Outcome(
+                "failed", 4.0, 1.0, 2000 + n, {}, {}, "MemoryLimit", "much", "out-of-memory"
+            )
+            partly = Outcome("done", 1.0, 1.0, 10, {}, {}, "Partly", "less", "partial-outputs")
+            provenance.finish(connection, one.id, memory if n < 2 else partly)
+        provenance.reset(connection, [quanta[0].id])
+        provenance.start(connection, quanta[0].id, software, "host9", 1)
+        provenance.finish(connection, quanta[0].id, memory)
+    ended = {
+        (r["task_label"], r["state"], r["error_kind"], r["exception_class"]): (
+            r["n_quanta"],
+            r["n_attempts"],
+            r["n_hosts"],
+            r["wall_s"],
+            r["max_rss_bytes"],
+        )
+        for r in rows(filled, "quantum_outcome")
+    }
+    assert ended == {
+        ("combine", "done", None, None): (1, 1, 1, 2.0, 1000),
+        ("combine", "no_work", None, None): (1, 1, 1, 2.0, 1001),
+        ("combine", "failed", None, "ValueError"): (2, 2, 1, 4.0, 1003),
+        ("idle", "failed", "out-of-memory", "MemoryLimit"): (2, 3, 2, 8.0, 2002),
+        ("idle", "done", "partial-outputs", "Partly"): (1, 1, 1, 1.0, 10),
+    }
+    with filled.read() as connection:
+        failed = provenance.quanta_of_run(connection, "out", states=["failed"])
+    kinds = [(q["label"], q["error_kind"]) for q in failed]
+    assert sorted(kinds, key=str) == [
+        ("combine", None),
+        ("combine", None),
+        ("idle", "out-of-memory"),
+        ("idle", "out-of-memory"),
+    ]
 
 
 def test_views_without_a_row_are_empty_with_the_same_columns(
