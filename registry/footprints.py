@@ -81,17 +81,16 @@ def corners_of(
     others : list of int
         Places of the regions that are no polygons.
     """
-    by_size: dict[int, list[int]] = {}
-    others = []
-    for n, region in enumerate(regions):
-        if region[:1] == b"p" and len(region) % _VECTOR == 1:
-            by_size.setdefault(len(region), []).append(n)
-        else:
-            others.append(n)
+    sizes = np.fromiter(map(len, regions), np.int64, len(regions))
+    is_polygon = np.fromiter((region[:1] == b"p" for region in regions), np.bool_, len(regions))
+    is_polygon &= sizes % _VECTOR == 1
     polygons = []
-    for size, places in by_size.items():
-        corners = np.frombuffer(b"".join([bytes(regions[n])[1:] for n in places]), "<f8")
-        polygons.append((places, corners.reshape(len(places), (size - 1) // _VECTOR, 3)))
+    for size in np.unique(sizes[is_polygon]).tolist():
+        places = np.flatnonzero(is_polygon & (sizes == size)).tolist()
+        stored = np.frombuffer(b"".join([regions[n] for n in places]), np.uint8)
+        corners = stored.reshape(len(places), size)[:, 1:].copy().view("<f8")
+        polygons.append((places, corners.reshape(len(places), -1, 3)))
+    others = np.flatnonzero(~is_polygon).tolist()
     return polygons, others
 
 

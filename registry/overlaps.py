@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import sqlalchemy as sa
 
+from registry.covering import covers
 from registry.database import CHUNK, insert_missing, table_of
-from registry.regions import covers, shares_pixel
+from registry.regions import LONGEST, shares_pixel
 from registry.schema.dimensions import (
     overlap,
     patch,
@@ -26,6 +28,8 @@ from registry.touching import touching
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 __all__ = ["index_regions"]
 
@@ -65,10 +69,10 @@ def index_regions(
     keys = {key: [row[name] for row in seen] for key, name in names.items()}
     regions = [row["region"] for row in seen]
     which, begins, ends = covers(regions, index)
-    ranges = {"pixel_begin": begins, "pixel_end": ends}
-    _insert(connection, index, {**_taken(keys, which), **ranges})
+    ranges = {"pixel_begin": begins.tolist(), "pixel_end": ends.tolist()}
+    _insert(connection, index, {**_taken(keys, which.tolist()), **ranges})
     if element in _OPPOSITE:
-        mine, others = _touched(connection, element, regions, {"which": which, **ranges})
+        mine, others = _touched(connection, element, regions, (which, begins, ends))
         _insert(connection, overlap, {**_taken(keys, mine), **others})
 
 
@@ -93,14 +97,14 @@ def _touched(
     connection: sa.Connection,
     element: str,
     regions: Sequence[bytes],
-    ranges: Mapping[str, Sequence[int]],
+    ranges: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
 ) -> tuple[list[int], dict[str, list[Any]]]:
     """Find what new regions touch on the other side.
 
     Parameters
     ----------
-    ranges : mapping
-        The pixel ranges, and under ``which`` the place of their region.
+    ranges : tuple of array
+        The place of a region, and its ranges of pixels.
 
     Returns
     -------
@@ -111,20 +115,69 @@ def _touched(
     """
     opposite, table = _OPPOSITE[element]
     index, names = _INDEXES[opposite]
-    found: list[Any] = []
-    for start in range(0, len(ranges["which"]), CHUNK):
+    nearest_first = np.argsort(ranges[1])
+    which, begins, ends = (column[nearest_first] for column in ranges)
+    touched: dict[tuple[Any, ...], None] = {}
+    for start in range(0, len(which), CHUNK):
         part = slice(start, start + CHUNK)
-        new = table_of(connection, {n: (sa.BigInteger, v[part]) for n, v in ranges.items()})
-        meet = shares_pixel(new.c.pixel_begin, new.c.pixel_end, index)
-        near = (
-            sa.select(new.c.which, *(index.c[key] for key in names))
-            .join_from(new, index, meet)
-            .distinct()
-            .subquery("near")
-        )
-        same = sa.and_(*(near.c[key] == table.c[name] for key, name in names.items()))
-        found += connection.execute(sa.select(near, table.c.region).join(table, same)).all()
-    touch = touching([regions[row[0]] for row in found], [row[-1] for row in found])
-    chosen = [row for row, touches in zip(found, touch, strict=True) if touches]
-    columns = list(zip(*chosen, strict=True)) or [()] * (len(names) + 2)
-    return list(columns[0]), {k: list(v) for k, v in zip(names, columns[1:-1], strict=True)}
+        stored = _stored_in(connection, index, names, table, begins[part], ends[part])
+        if not stored:
+            continue
+        there, those = _sharing(begins[part], ends[part], stored)
+        keys = {row[2:-1]: n for n, row in enumerate(stored)}
+        one_of = np.array([keys[row[2:-1]] for row in stored])
+        met = np.unique(which[part][those] * len(stored) + one_of[there])
+        pairs = list(zip(*(side.tolist() for side in divmod(met, len(stored))), strict=True))
+        close = touching([regions[n] for n, _ in pairs], [stored[row][-1] for _, row in pairs])
+        touched |= {
+            (n, *stored[row][2:-1]): None
+            for (n, row), touch in zip(pairs, close, strict=True)
+            if touch
+        }
+    columns = list(zip(*touched, strict=True)) or [()] * (len(names) + 1)
+    return list(columns[0]), {k: list(v) for k, v in zip(names, columns[1:], strict=True)}
+
+
+def _stored_in(
+    connection: sa.Connection,
+    index: sa.Table,
+    names: Mapping[str, str],
+    table: sa.Table,
+    begins: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> list[Any]:
+    """List the stored ranges in a part of the sky, with the key and the region of their row.
+
+    The part is that of sorted ranges and of the gaps between them that are short.
+    """
+    reach = np.maximum.accumulate(ends)
+    firsts = np.flatnonzero(np.append(True, begins[1:] - reach[:-1] > LONGEST[index.name]))
+    lasts = np.append(firsts[1:], len(begins)) - 1
+    sky = {
+        "pixel_begin": (sa.BigInteger, begins[firsts].tolist()),
+        "pixel_end": (sa.BigInteger, reach[lasts].tolist()),
+    }
+    new = table_of(connection, sky)
+    near = (
+        sa.select(index.c.pixel_begin, index.c.pixel_end, *(index.c[key] for key in names))
+        .join_from(new, index, shares_pixel(new.c.pixel_begin, new.c.pixel_end, index))
+        .distinct()
+        .subquery("near")
+    )
+    same = sa.and_(*(near.c[key] == table.c[name] for key, name in names.items()))
+    return list(connection.execute(sa.select(near, table.c.region).join(table, same)).all())
+
+
+def _sharing(
+    begins: NDArray[np.int64], ends: NDArray[np.int64], stored: Sequence[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pair stored ranges with those of the new ones, sorted by their begin, that share a pixel."""
+    span = int((ends - begins).max())
+    others = np.array([row[:2] for row in stored])
+    first = np.searchsorted(begins, others[:, 0] - span, "right")
+    n_near = np.searchsorted(begins, others[:, 1]) - first
+    there = np.repeat(np.arange(len(stored)), n_near)
+    nth = np.arange(len(there)) - np.repeat(np.cumsum(n_near) - n_near, n_near)
+    those = first[there] + nth
+    share = ends[those] > others[there, 0]
+    return there[share], those[share]

@@ -1,7 +1,8 @@
 """How is a region of the sky stored, and by which pixels is it found?
 
 Regions are `lsst.sphgeom` objects in ICRS, covered by ranges of nested HEALPix pixels.  How rows
-are indexed and their overlaps recorded: `registry.overlaps`; what is asked of them: `registry.sky`.
+are indexed and their overlaps recorded: `registry.covering`, `registry.overlaps`; what is asked of
+them: `registry.sky`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import sqlalchemy as sa
 
-from registry import footprints
 from registry.schema.dimensions import (
     patch_pixel,
     tract_pixel,
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = [
     "HEALPIX_ORDER",
     "LONGEST",
+    "PIXEL_DEG",
     "covering_pixels",
-    "covers",
     "decode",
     "encode",
     "from_vertices",
@@ -47,15 +46,13 @@ LONGEST = {
 }
 """Pixels of the longest range that is stored: what overlaps a range begins not far before it."""
 _MAX_RANGES = 16
-_PIXEL_DEG = 58.6
+PIXEL_DEG = 58.6
 """Width of a pixel of order 0."""
 _PIXELS_ACROSS = 8
 """How many pixels a radius may span before larger pixels are taken."""
 _HEMISPHERE = 80.0
 """Radius up to which a polygon is covered as such [deg]."""
 _MARGIN_DEG = 1e-7
-_SMALL_DEG = _PIXEL_DEG / 2**HEALPIX_ORDER
-"""Radius below which a polygon is covered by the circle around it."""
 _COVERING: dict[str, Any] = {
     "inclusive": True,
     "nest": True,
@@ -108,7 +105,7 @@ def pixel_ranges(region: Region) -> list[tuple[int, int]]:
     """
     radius = region.getBoundingCircle().getOpeningAngle().asDegrees()
     order = HEALPIX_ORDER
-    while order > 0 and _PIXEL_DEG / 2**order * _PIXELS_ACROSS < radius:
+    while order > 0 and PIXEL_DEG / 2**order * _PIXELS_ACROSS < radius:
         order -= 1
     coarser = 2 * (HEALPIX_ORDER - order)
     ranges = [(b << coarser, e << coarser) for b, e in _cover(region, radius, 2**order)]
@@ -124,51 +121,6 @@ def covering_pixels(region: Region) -> Iterator[int]:
     radius = region.getBoundingCircle().getOpeningAngle().asDegrees()
     for begin, end in _cover(region, radius, 2**HEALPIX_ORDER):
         yield from range(begin, end)
-
-
-def covers(regions: Sequence[bytes], index: sa.Table) -> tuple[list[int], list[int], list[int]]:
-    """Cover many regions by pixel ranges, as they stand in an index: in pieces of `LONGEST` pixels.
-
-    What is smaller than a pixel is covered by a circle around it, all else by `pixel_ranges`.
-
-    Parameters
-    ----------
-    regions : sequence of bytes
-        As stored.
-    index : sqlalchemy.Table
-        One of the tables of ranges.
-
-    Returns
-    -------
-    region, begin, end : list of int
-        Place of the region, and its half-open ranges of pixels.
-    """
-    import hpgeom
-
-    polygons, others = footprints.corners_of(regions)
-    ranges: list[Any] = [None] * len(regions)
-    for places, vectors in polygons:
-        middle, radius = footprints.circles_around(vectors)
-        circles = np.column_stack([footprints.lon_lat(middle), radius]).tolist()
-        for n, (ra, dec, r) in zip(places, circles, strict=True):
-            if r < _SMALL_DEG:
-                found: Any = hpgeom.query_circle(
-                    2**HEALPIX_ORDER, ra, dec, r + _MARGIN_DEG, **_COVERING
-                )
-                ranges[n] = found.tolist()
-            else:
-                others.append(n)
-    for n in others:
-        ranges[n] = pixel_ranges(decode(regions[n]))
-    longest = LONGEST[index.name]
-    pieces = [
-        (n, piece, min(piece + longest, end))
-        for n, some in enumerate(ranges)
-        for begin, end in some
-        for piece in range(begin, end, longest)
-    ]
-    which, begins, ends = zip(*pieces, strict=True) if pieces else ((), (), ())
-    return list(which), list(begins), list(ends)
 
 
 def shares_pixel(begin: Any, end: Any, index: sa.Table) -> sa.ColumnElement[bool]:

@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from lsst.sphgeom import Angle, Circle, ConvexPolygon, LonLat, Region, UnitVector3d
 
-from registry.regions import HEALPIX_ORDER, covers, encode
+from registry.covering import covers
+from registry.regions import HEALPIX_ORDER, PIXEL_DEG, encode
 from registry.schema.dimensions import visit_detector_pixel
 from registry.touching import touch, touching
 
@@ -83,7 +84,7 @@ def test_every_point_of_a_region_lies_in_a_pixel_that_covers_it(
 
     region = ring(place, shape)
     which, begins, ends = covers([encode(region)] * 2, visit_detector_pixel)
-    assert set(which) == {0, 1}
+    assert set(which.tolist()) == {0, 1}
     ranges = [(b, e) for n, b, e in zip(which, begins, ends, strict=True) if n == 1]
     corners = region.getVertices()
     inside = UnitVector3d(region.getCentroid())
@@ -96,3 +97,27 @@ def test_every_point_of_a_region_lies_in_a_pixel_that_covers_it(
             2**HEALPIX_ORDER, at.getLon().asDegrees(), at.getLat().asDegrees()
         )
         assert any(b <= pixel < e for b, e in ranges)
+
+
+def test_polygons_as_large_as_their_first_pixel_are_covered_wherever_they_are() -> None:
+    """The radius is the one at which larger pixels are taken to begin with."""
+    import hpgeom
+    import numpy as np
+
+    for order in range(2, HEALPIX_ORDER + 1):
+        places = hpgeom.pixel_to_angle(4, np.arange(192))
+        radius = 0.999 * PIXEL_DEG / 2 / 2**order
+        squares = [
+            ring((ra, dec), ([0, 90, 180, 270], radius)) for ra, dec in zip(*places, strict=True)
+        ]
+        which, begins, ends = covers([encode(r) for r in squares], visit_detector_pixel)
+        keys = which * 12 * 4**HEALPIX_ORDER
+        assert np.all(np.diff(keys + begins) > 0)
+        for n in range(4):
+            corners = [LonLat(square.getVertices()[n]) for square in squares]
+            lon = [at.getLon().asDegrees() for at in corners]
+            lat = [at.getLat().asDegrees() for at in corners]
+            pixels = hpgeom.angle_to_pixel(2**HEALPIX_ORDER, lon, lat)
+            asked = np.arange(len(squares)) * 12 * 4**HEALPIX_ORDER + pixels
+            range_of = np.searchsorted(keys + begins, asked, "right") - 1
+            assert np.all(asked < (keys + ends)[range_of])
