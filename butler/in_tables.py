@@ -78,6 +78,12 @@ def as_rows(
     given: pa.Table = FORMS[form].to_arrow(obj)
     given = given.replace_schema_metadata({**(given.schema.metadata or {}), **told})
     content, schema = as_declared(given, table, form)
+    if table.one_row and content.num_rows != 1:
+        raise CannotWrite(
+            f"The table {table.name} holds one row of each dataset, and this has "
+            f"{content.num_rows}.",
+            name=table.name,
+        )
     size, digest = row_values.size_and_checksum(table, content)
     layout = zlib.compress(schema.serialize().to_pybytes())
     path = f"{table.name}/{dataset_id.hex}"

@@ -18,6 +18,7 @@ from registry.expressions.nodes import Expression, Name, Overlaps, walk
 from registry.identity import DIMENSIONS, DataId
 from registry.joining import Joining
 from registry.names import IMPLIED_BY, Names, dimensions_of
+from registry.row_names import not_of_one_row
 from registry.schema import dimensions as schema
 
 if TYPE_CHECKING:
@@ -56,12 +57,19 @@ def conditions_on(
     expression = parse(where)
     fixed = DataId.of(data_id or {})
     beyond = {k for k in fixed if k in DIMENSIONS and not rows.reaches(k)}
-    parts = [(term, _missing(rows, names(term, bind))) for term in terms(expression)]
-    wanted = {d for k in beyond for d in dimensions_of(k)}.union(*(missing for _, missing in parts))
+    asked = terms(expression)
     own = [rows.column(k) == v for k, v in fixed.items() if k not in beyond]
-    if not wanted:
+    about_rows = _about_rows(rows, asked, bind)
+    if about_rows and rows.rows is not None:
+        own += [rows.rows.some_row(rows, of, about, bind) for of, about in about_rows.items()]
+        asked = [term for term in asked if not any(term in about for about in about_rows.values())]
+    parts = [(term, _missing(rows, names(term, bind))) for term in asked]
+    wanted = {d for k in beyond for d in dimensions_of(k)}.union(*(missing for _, missing in parts))
+    if not wanted and not about_rows:
         return [*own, compile_where(expression, rows, bind)] if where.strip() else own
     own += [compile_where(term, rows, bind) for term, missing in parts if not missing]
+    if not wanted:
+        return own
     inner = Names(None, {}, connection=rows.connection, outer=rows)
     joining = Joining(inner, wanted, set(rows.dimensions), narrowing_by(where, bind, fixed))
     lost = joining.unrelated()
@@ -84,6 +92,23 @@ def conditions_on(
     found: Any = sa.select(sa.literal_column("1")).select_from(inner.base)
     found = found.where(*(here == there for here, there in met), *inside)
     return [*own, found.correlate_except(*inner.tables).exists()]
+
+
+def _about_rows(
+    rows: Names, parts: Iterable[Expression], bind: Mapping[str, Any]
+) -> dict[str, list[Expression]]:
+    """Give the conditions that are about tables with many rows of a dataset, by table."""
+    found: dict[str, list[Expression]] = {}
+    if rows.rows is None:
+        return found
+    for term in parts:
+        used = names(term, bind)
+        owners = sorted(rows.rows.with_many(used))
+        if owners and (len(owners) > 1 or _missing(rows, used)):
+            raise not_of_one_row(owners[0], term)
+        for owner in owners:
+            found.setdefault(owner, []).append(term)
+    return found
 
 
 def dimensions_in(
@@ -117,7 +142,8 @@ def _missing(rows: Names, used: Iterable[str]) -> set[str]:
     missing: set[str] = set()
     for name in used:
         element = name.partition(".")[0]
-        if name not in rows.fields and not rows.reaches(element):
+        of_rows = rows.rows is not None and rows.rows.owner(name)
+        if name not in rows.fields and not of_rows and not rows.reaches(element):
             missing.update(dimensions_of(name))
     return missing
 

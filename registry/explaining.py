@@ -18,11 +18,13 @@ from registry.data_ids import count_data_ids
 from registry.datasets import get_dataset_type
 from registry.dimensions import ELEMENTS, missing_records
 from registry.expressions import UnknownValue, parse, terms
+from registry.expressions import names as mentioned
 from registry.finding import count_datasets
 from registry.identity import DIMENSIONS, DataId, DatasetType
 from registry.joining import names_of_dimensions
 from registry.names import names_of_data_ids, names_of_element
 from registry.records import count_dimension_records
+from registry.row_names import row_names
 from registry.schema.collections import collection
 from registry.schema.identity import data_id as data_id_table
 from registry.schema.identity import dataset, dataset_type
@@ -63,6 +65,8 @@ def explain_no_datasets(
         {"run": collection.c.name, "dataset_id": dataset.c.id},
         connection,
     )
+    used = mentioned(parse(where), bind or {})
+    names.rows = row_names(connection, kind, dataset.c.id, used)
     unknown = _unknown(connection, names, where, bind, data_id)
     if unknown:
         return unknown

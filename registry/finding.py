@@ -18,6 +18,8 @@ from registry.answering import beyond, counted, limited, ordering, sorted_by, st
 from registry.conditions import conditions_on
 from registry.database import many_objects, whole_columns
 from registry.errors import MissingDataset
+from registry.expressions import names as mentioned
+from registry.expressions import parse
 from registry.identity import (
     DIMENSIONS,
     DataId,
@@ -27,6 +29,7 @@ from registry.identity import (
     with_dashes,
 )
 from registry.names import names_of_data_ids
+from registry.row_names import row_names
 from registry.schema.calibrations import calibration
 from registry.schema.collections import collection, tagged
 from registry.schema.dimensions import instrument
@@ -92,6 +95,8 @@ def query_datasets_sql(
         "ingest_date": dataset.c.ingest_date_tai_ns,
     }
     names = names_of_data_ids(base, i, kind.dimensions, fields, connection)
+    used = [*mentioned(parse(where), bind or {}), *(o.lstrip("-") for o in order_by), *also]
+    names.rows = row_names(connection, kind, dataset.c.id, used)
     conditions = [
         *members.conditions,
         *conditions_on(names, where, bind, data_id),

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from lsst.sphgeom import Region
 
+    from registry.row_names import RowNames
+
 __all__ = [
     "IMPLIED_BY",
     "RECORD_KEYS",
@@ -98,6 +100,8 @@ class Names:
         Whether further dimensions were joined for a condition.
     used_outer : bool
         Whether a name was found in ``outer``.
+    rows : RowNames or None
+        Columns of the tables in which the datasets lie that the rows are of.
     prefix : str
         Begins the aliases of tables, so that no other part of the statement has the same.
     """
@@ -121,6 +125,7 @@ class Names:
         self.tables: list[Any] = []
         self.joined = False
         self.prefix = "" if outer is None else "joined_"
+        self.rows: RowNames | None = None
         self._records: dict[str, Any] = {}
         self._n_aliases = 0
 
@@ -136,6 +141,8 @@ class Names:
         """
         if name in self.fields:
             return self.fields[name]
+        if self.rows is not None and self.rows.owner(name):
+            return self.rows.column(self, name)
         element, dot, field = name.partition(".")
         if name in self.dimensions:
             return self.dimensions[name]
@@ -203,6 +210,7 @@ class Names:
     def known_names(self) -> Sequence[str]:
         """List every name that may be used here."""
         known = [*DIMENSIONS, *self.dimensions, *self.fields]
+        known += self.rows.known() if self.rows is not None else []
         known += self.outer.known_names() if self.outer is not None else []
         for element in RECORD_KEYS:
             if element in ELEMENTS:

@@ -48,7 +48,7 @@ _MAX_INDEXED = 700
 """Characters that an index of MariaDB takes."""
 _MAX_TEXTS = 12_000
 """Characters that the texts of limited length in a row may have together, on MariaDB."""
-_KEYS = ("table", "doc", "dataset_types", "storage_classes", "component", "columns")
+_KEYS = ("table", "doc", "dataset_types", "storage_classes", "component", "one_row", "columns")
 _COLUMN_KEYS = ("name", "type", "length", "unit", "doc", "nullable", "indexed")
 
 
@@ -94,7 +94,7 @@ def _table(found: Any) -> RowTable:
         raise WrongDeclaration(
             "It says not whose rows the table holds; add for example dataset_types: [source]."
         )
-    name = found.get("table", f"{PREFIX}{uses[0].name}")
+    name = found.get("table", f"{PREFIX}{'_'.join(filter(None, (uses[0].name, component)))}")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise WrongDeclaration(
             f"The table's name {name!r} should have up to 60 letters, digits and '_'."
@@ -113,7 +113,7 @@ def _table(found: Any) -> RowTable:
         raise WrongDeclaration("It lacks columns: a list, each with a name, a type and a doc.")
     columns = tuple(_column(n, one) for n, one in enumerate(given))
     _require_possible(columns)
-    return RowTable(name, doc, columns, uses)
+    return RowTable(name, doc, columns, uses, _flag(found, "one_row", "The table"))
 
 
 def _require_possible(columns: tuple[RowColumn, ...]) -> None:
@@ -264,6 +264,7 @@ DESCRIBED = RowTable(
     (
 {uses}
     ),
+    one_row={one_row!r},
 )
 
 
@@ -273,7 +274,7 @@ def upgrade() -> None:
 {columns}
         sa.ForeignKeyConstraint(["{id}"], ["dataset.id"], name="fk_{name}_{id}"),
         sa.PrimaryKeyConstraint("{id}", "{number}", name="pk_{name}"),
-        comment={doc!r},
+{check}        comment={doc!r},
         **OPTIONS,
         if_not_exists=True,
     )
@@ -284,6 +285,10 @@ def downgrade() -> None:
     withdraw({name!r})
     op.drop_table({name!r}, if_exists=True)
 '''
+
+
+_ONE_ROW = """        sa.CheckConstraint("{number} = 0", name="ck_{name}_one_row"),
+"""
 
 
 def migration_text(one: RowTable, revision: str, before: str | None) -> str:
@@ -321,6 +326,8 @@ def migration_text(one: RowTable, revision: str, before: str | None) -> str:
     return _TEMPLATE.format(
         doc=one.doc,
         name=one.name,
+        one_row=one.one_row,
+        check=_ONE_ROW.format(number=ROW_NUMBER, name=one.name) if one.one_row else "",
         revision=revision,
         before=before,
         id=DATASET_ID,

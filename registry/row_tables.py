@@ -38,6 +38,7 @@ __all__ = [
     "key_of",
     "metadata_of",
     "table_of",
+    "tables_of",
 ]
 
 PREFIX = "rows_"
@@ -137,12 +138,15 @@ class RowTable:
         In order, without those of `OWN_COLUMNS`.
     uses : tuple of Use
         Whose rows.
+    one_row : bool
+        Whether each dataset has just one.
     """
 
     name: str
     doc: str
     columns: tuple[RowColumn, ...]
     uses: tuple[Use, ...] = ()
+    one_row: bool = False
 
     @property
     def has_floats(self) -> bool:
@@ -238,18 +242,30 @@ def described(connection: sa.Connection) -> dict[str, RowTable]:
             head.doc,
             tuple(columns.get(head.id, ())),
             tuple(sorted(uses.get(head.id, ()))),
+            bool(head.one_row),
         )
         for head in heads
     }
 
 
-def table_of(tables: Mapping[str, RowTable], kind: str, storage_class: str) -> RowTable | None:
+def table_of(
+    tables: Mapping[str, RowTable], kind: str, storage_class: str, component: str = ""
+) -> RowTable | None:
     """Find the table that is declared for a dataset type, else for its storage class."""
-    for use in (Use("dataset_type", kind), Use("storage_class", storage_class)):
-        for table in tables.values():
-            if use in table.uses:
-                return table
-    return None
+    return tables_of(tables, kind, storage_class).get(component)
+
+
+def tables_of(tables: Mapping[str, RowTable], kind: str, storage_class: str) -> dict[str, RowTable]:
+    """Find the tables of a dataset type and of its components, which have their names as keys."""
+    found: dict[str, RowTable] = {}
+    for wanted in (("storage_class", storage_class), ("dataset_type", kind)):
+        found |= {
+            use.component: table
+            for table in tables.values()
+            for use in table.uses
+            if (use.kind, use.name) == wanted
+        }
+    return found
 
 
 def key_of(connection: sa.Connection, name: str) -> int:
@@ -267,7 +283,7 @@ def describe(connection: sa.Connection, one: RowTable) -> None:
     Conflict
         If the rows of one of its dataset types or storage classes lie in another table.
     """
-    head = [{"name": one.name, "doc": one.doc}]
+    head = [{"name": one.name, "doc": one.doc, "one_row": one.one_row or None}]
     insert_rows(connection, row_table, head, skip_existing=True)
     key = key_of(connection, one.name)
     insert_rows(
@@ -303,6 +319,7 @@ def require_free(tables: Mapping[str, RowTable], use: Use, name: str) -> None:
     for other in tables.values():
         if use in other.uses and other.name != name:
             what = f"{use.kind.replace('_', ' ')} '{use.name}'"
+            what = f"component '{use.component}' of the {what}" if use.component else what
             raise Conflict(
                 f"Rows of the {what} lie in {other.name}; they cannot lie in {name} too."
             )

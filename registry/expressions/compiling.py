@@ -294,6 +294,9 @@ class _Compiler:
             sentence = f"There is no dimension '{owner}' here.{did_you_mean(owner, owners)}"
         else:
             near = did_you_mean(node.name, alone)
+            dotted = sorted(name for name in known if name.endswith(f".{node.name}"))
+            if dotted and not near.startswith(" Did"):
+                near = f" Did you mean {' or '.join(map(repr, dotted[:3]))}?"
             near = near if near.startswith(" Did") else did_you_mean(node.name, known)
             sentence = f"There is no dimension, field or bound value '{node.name}' here.{near}"
             if not near.startswith(" Did"):

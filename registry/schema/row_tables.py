@@ -16,6 +16,11 @@ row_table = table(
     sa.Column("id", SmallId, primary_key=True, comment="Key"),
     sa.Column("name", sa.String(60), nullable=False, unique=True, comment="Name of the table"),
     sa.Column("doc", sa.Text, nullable=False, comment="What it holds"),
+    sa.Column(
+        "one_row",
+        sa.Boolean,
+        comment="Whether each dataset has just one row in it; none: it has any number",
+    ),
     comment="A table of this site that holds rows of datasets.",
 )
 

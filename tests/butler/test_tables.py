@@ -28,6 +28,7 @@ from registry import deploy, site_migrations
 from registry.errors import Conflict, DatasetExists, MissingDataset, UnknownRevision
 from registry.expressions import ExpressionError
 from registry.site_migrations import SiteBehind
+from tests.butler.declared import install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,13 +53,6 @@ columns:
   - {name: peak, type: tai, doc: Time of the peak, nullable: true}
 """
 TEXTS = ["r", "", 'ü"\n,\t\\', "\\N"]
-
-
-def install(root: Path, text: str) -> None:
-    """Declare a table in a repository, and make it."""
-    (root / "declared.yaml").write_text(text, encoding="utf-8")
-    site_migrations.write(root / site_migrations.FOLDER, root / "declared.yaml")
-    deploy.upgrade(Repository.open(root).url, site=root / site_migrations.FOLDER)
 
 
 def make(root: Path, url: str | None, *, with_table: bool = True) -> None:

@@ -16,7 +16,7 @@ PAGE = pages.HOW_TO / "catalogues-in-tables.md"
 
 
 def test_all_of_the_page_is_as_it_says(tmp_path: Path) -> None:
-    assert pages.followed(PAGE, tmp_path) == 8
+    assert pages.followed(PAGE, tmp_path) == 9
     [question] = [text for kind, _, text in pages.blocks(PAGE) if kind == "sql"]
     with Butler(tmp_path / "repo") as butler, butler.registry.read() as connection:
         found = connection.execute(sa.text(question)).all()
