@@ -1,6 +1,6 @@
 """A table may hold one row of each dataset, whose columns are then like fields of a record.
 
-Revision: 0021, after 0020.
+Revision: 0021, after 0026.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0021"
-down_revision = "0020"
+down_revision = "0026"
 branch_labels = None
 depends_on = None
 
