@@ -331,6 +331,8 @@ class DatasetType:
         if columns is None:
             return [self.data_id(m) for m in mappings]
         names = self.dimensions
+        if set(map(type, mappings)) == {dict} and set(map(tuple, mappings)) == {names}:
+            return [DataId(dict(m)) for m in mappings]
         return [DataId(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
 
 
