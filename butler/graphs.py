@@ -216,22 +216,47 @@ def _write(connection: sa.Connection, butler: Butler, graph_id: uuid.UUID, part:
         plans.copy_graph(connection, target, graph_id, str(butler.root))
         read = list(target.execute(sa.select(dataset.c.id)).scalars())
         homes = repositories.homes_of(connection, read)
-        for place in butler.inputs if homes else ():
+        for n, place in enumerate(butler.inputs if homes else ()):
             theirs = [i for i, home in homes.items() if home == place.id]
             with place.registry.read() as there:
-                found = [c for some in files.locate(there, theirs).values() for c in some]
-            new = [
-                files.NewFile(
-                    c.dataset_id,
-                    c.component,
-                    str(c.place(place.root)),
-                    c.size,
-                    c.checksum,
-                    c.formatter,
-                )
-                for c in found
-            ]
-            files.record(target, endpoints.DIRECT, new)
+                found = list(files.all_copies(there, theirs).values())
+            _lend(target, f"input-{n}", str(place.root), found)
+
+
+def _lend(
+    target: sa.Connection, name: str, root: str, found: Sequence[Sequence[files.Stored]]
+) -> None:
+    """Let a file read what another repository has at each place where it has a copy."""
+    places = {copy.endpoint.name: copy.endpoint for copies in found for copy in copies}
+    for key, place in places.items():
+        where = root if place.root == "." else place.root
+        endpoints.add(target, f"{name}.{key}", where, owned=False)
+        first = [c[0] for c in found if c[0].endpoint.name == key]
+        files.record(target, f"{name}.{key}", [_recorded(copy) for copy in first])
+    ids = [copies[0].dataset_id for copies in found]
+    known = {
+        (one.dataset_id, one.component): one.file_id
+        for some in files.locate(target, ids).values()
+        for one in some
+    }
+    for key in places:
+        more = [c for copies in found for c in copies[1:] if c.endpoint.name == key]
+        files.add_replicas(
+            target, f"{name}.{key}", [known[c.dataset_id, c.component] for c in more]
+        )
+
+
+def _recorded(copy: files.Stored) -> files.NewFile:
+    """Give what is to be recorded of a file, as it is recorded where it comes from."""
+    return files.NewFile(
+        copy.dataset_id,
+        copy.component,
+        copy.path,
+        copy.size,
+        copy.checksum,
+        copy.formatter,
+        copy.options,
+    )
 
 
 @contextlib.contextmanager
@@ -288,22 +313,24 @@ def bring_home(
                 path=file,
             )
         database = away.registry.database
-        while ids := database.transact(homecoming.leave, BATCH):
-            staged: list[StagedFile] = []
-            with butler.cleaning(staged):
-                states, made, known = butler.registry.database.transact(
-                    _take_in, butler, away, graph.id, ids, staged
-                )
-            database.transact(homecoming.settle_at_home, ids)
-            for state in states:
-                result.states[state] = result.states.get(state, 0) + 1
-            result.datasets += made
-            result.refused += len(ids) - known
-            if progress is not None:
-                with database.read() as connection:
-                    left = homecoming.not_home(connection)
-                done = sum(result.states.values())
-                progress(done, done + left)
+        done = 0
+        while leaving := database.transact(homecoming.leave):
+            with database.read() as connection:
+                total = done + homecoming.not_home(connection)
+            for ids in homecoming.batches(leaving, BATCH):
+                staged: list[StagedFile] = []
+                with butler.cleaning(staged):
+                    states, made, known = butler.registry.database.transact(
+                        _take_in, butler, away, graph.id, ids, staged
+                    )
+                database.transact(homecoming.settle_at_home, ids)
+                for state in states:
+                    result.states[state] = result.states.get(state, 0) + 1
+                result.datasets += made
+                result.refused += len(ids) - known
+                done += len(ids)
+                if progress is not None:
+                    progress(done, total)
         result.log_records = _bring_log(butler, away)
         with database.read() as connection:
             result.away = homecoming.not_home(connection)
@@ -353,9 +380,7 @@ def _brought(
         one.abandon(settled=False)
         staged.append(one)
         one.copy(source, copy.size, copy.checksum)
-    return files.NewFile(
-        copy.dataset_id, copy.component, copy.path, copy.size, copy.checksum, copy.formatter
-    )
+    return _recorded(copy)
 
 
 def _bring_log(butler: Butler, away: Butler) -> int:

@@ -94,6 +94,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--millions", type=int, default=10, help="datasets of the largest registry that is timed"
     )
+    parser.addoption("--kills", type=int, help="how often a run is killed, instead of a few times")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -253,6 +254,12 @@ def timed(pytestconfig: pytest.Config) -> bool:
 def millions(pytestconfig: pytest.Config) -> int:
     """How many million datasets the largest registry has that is timed."""
     return int(pytestconfig.getoption("--millions"))
+
+
+@pytest.fixture(scope="session")
+def more_kills(pytestconfig: pytest.Config) -> int:
+    """How often a run is to be killed; 0 for as often as a test does by itself."""
+    return int(pytestconfig.getoption("--kills") or 0)
 
 
 @pytest.fixture(scope="session")

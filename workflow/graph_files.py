@@ -55,6 +55,8 @@ def run_graph(
     file: str | os.PathLike[str],
     *,
     jobs: int = 1,
+    timeout: float = 0.0,
+    resources: Mapping[str, Mapping[str, Any]] | None = None,
     fail_fast: bool = False,
     progress: Callable[[str, str], None] | None = None,
 ) -> RunReport:
@@ -65,7 +67,11 @@ def run_graph(
     file : path-like
         Written by `butler.graphs.export_graph`.
     jobs : int
-        Processes; 1 runs everything in this one.
+        Processes; 1 runs everything in this one, unless a task has a limit of time or memory.
+    timeout : float
+        After how long a quantum is given up, unless the needs of its task say so [s]; 0 for never.
+    resources : mapping, optional
+        Label to needs, by the names of `workflow.needs.NEEDS`: they replace those of the run.
     fail_fast : bool
         Start nothing more after a failure.
     progress : callable, optional
@@ -81,12 +87,14 @@ def run_graph(
         If the file is being executed.
     MissingTask
         If a task class does not exist here.
+    PipelineError
+        If there is no such label or need.
     """
     with open_graph(file) as (butler, graph):
         database = butler.registry.database
         environment.current()  # looks at every package: not while others wait for this one to write
         tasks, keys = _tasks(butler, graph.run)
-        pipeline = Pipeline(tasks)
+        pipeline = Pipeline(tasks).needing(resources or {})
 
         def begin(connection: sa.Connection) -> tuple[int, list[plans.PlannedTask], bool]:
             again = _not_done(connection, graph.run, graph.path)
@@ -102,8 +110,9 @@ def run_graph(
         runner = Runner(butler, pipeline, [], "", "", None, mode, fail_fast, progress)
         runner.tasks = {task.id: task for task in planned}
         report = RunReport(graph.run)
+        manner = Manner(jobs, timeout)
         runner.take_stock(report, ready=True)
-        with executor(butler, graph.run, list(pipeline), environment_id, Manner(jobs)) as pool:
+        with executor(butler, graph.run, list(pipeline), environment_id, manner) as pool:
             runner.execute(pool, list(pipeline), report)
         runner.tell_blocked(report)
         return report
@@ -144,7 +153,8 @@ def _tasks(butler: Butler, run: str) -> tuple[list[PipelineTask], dict[str, int]
                 one,
             )
             refs = _made_with(butler, connection, label)
-            made.append(dataclasses.replace(task, init_refs=refs))
+            needs = plans.needs_of(connection, key)
+            made.append(dataclasses.replace(task, init_refs=refs, resources=needs))
             keys[label] = key
     return made, keys
 

@@ -74,6 +74,7 @@ def copy_graph(
     kept = sa.select(file.c.id).where(file.c.dataset_id.in_(read))
     _copy(source, target, replica, replica.c.file_id.in_(kept))
     _history(source, target, [*tasks, *made], makings)
+    _copy(source, target, plans.task_need, plans.task_need.c.task_id.in_(tasks))
     _copy(source, target, q, quanta)
     _copy(source, target, history.quantum_input, history.quantum_input.c.quantum_id.in_(makings))
     for table in (plans.planned_output, plans.planned_input):

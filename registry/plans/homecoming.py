@@ -7,6 +7,7 @@ a kill between the two, and of several at once, each quantum comes home once.
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,12 @@ from registry.schema.identity import dataset
 from registry.schema.plans import given_quantum, graph_file, quantum_block
 
 if TYPE_CHECKING:
-    import uuid
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = [
     "Ended",
     "await_turn",
+    "batches",
     "copy_log",
     "last_logged",
     "leave",
@@ -66,26 +67,39 @@ class Ended:
     environments: dict[int, tuple[Any, ...]] = field(default_factory=dict)
 
 
-def leave(connection: sa.Connection, limit: int) -> list[uuid.UUID]:
-    """Mark quanta of a file that have ended as leaving it, and list them.
+def leave(connection: sa.Connection) -> bytearray:
+    """Mark all quanta of a file that have ended as leaving it, and list them.
 
     Returns
     -------
-    list of UUID
-        At most ``limit``, those that left before and did not arrive among them; each after those
-        whose outputs it read.
+    bytearray
+        Their identities, 16 bytes each (a million are 16 MB), those that left before and did not
+        arrive among them; each after those whose outputs it read. `batches` cuts it.
     """
     q, g = history.quantum.c, given_quantum.c
-    rows = connection.execute(
+    ended = sa.select(q.id).where(q.state.in_(ENDED))
+    connection.execute(
+        sa.update(given_quantum)
+        .where(g.state == "away", g.quantum_id.in_(ended))
+        .values(state="leaving")
+    )
+    found = bytearray()
+    rows = connection.execution_options(yield_per=CHUNK).execute(
         sa.select(q.id)
         .join(given_quantum, g.quantum_id == q.id)
-        .where(q.state.in_(ENDED), g.state != "home")
+        .where(g.state == "leaving")
         .order_by(q.task_id, q.id)
-        .limit(limit)
     )
-    ids = list(rows.scalars())
-    _mark(connection, ids, "leaving")
-    return ids
+    for part in rows.scalars().partitions():
+        found += b"".join(key.bytes for key in part)
+    return found
+
+
+def batches(identities: bytearray, size: int) -> Iterator[list[uuid.UUID]]:
+    """Cut what `leave` lists into batches."""
+    for begin in range(0, len(identities), 16 * size):
+        part = bytes(identities[begin : begin + 16 * size])
+        yield [uuid.UUID(bytes=part[n : n + 16]) for n in range(0, len(part), 16)]
 
 
 def settle_at_home(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> None:
@@ -100,9 +114,8 @@ def not_home(connection: sa.Connection) -> int:
 
 
 def _mark(connection: sa.Connection, ids: Sequence[uuid.UUID], state: str) -> None:
-    given = rows_of(connection, [{"q": i} for i in ids], {"q": sa.Uuid})
     connection.execute(
-        sa.update(given_quantum).where(given_quantum.c.quantum_id == given.c.q).values(state=state)
+        sa.update(given_quantum).where(given_quantum.c.quantum_id.in_(ids)).values(state=state)
     )
 
 

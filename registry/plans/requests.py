@@ -26,6 +26,7 @@ __all__ = [
     "NotPlanned",
     "Request",
     "end_stage",
+    "needs_of",
     "record_request",
     "request_of",
     "run_of",
@@ -101,6 +102,23 @@ def record_request(
     }
     insert_rows(connection, planned_run, [row])
     insert_rows(connection, task_need, needs)
+
+
+def needs_of(connection: sa.Connection, task_id: int) -> dict[str, Any]:
+    """Tell what a quantum of a task needs, by the names of `workflow.needs.NEEDS`; {} if unknown.
+
+    Memory is in MiB, times are in seconds.
+    """
+    n = task_need.c
+    asked = sa.select(
+        n.ranks,
+        n.cores,
+        n.memory_per_core_mib.label("memory_per_core"),
+        n.walltime_guess_s.label("walltime_guess"),
+        n.timeout_s.label("timeout"),
+    ).where(n.task_id == task_id)
+    row = connection.execute(asked).mappings().first()
+    return {} if row is None else dict(row)
 
 
 def request_of(connection: sa.Connection, run: str) -> Request:

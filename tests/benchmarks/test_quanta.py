@@ -1,6 +1,6 @@
 """How long does it take to plan a thousand, ten thousand, thirty thousand and a million quanta?
 
-And to write 30,000 of them into a file that runs without the database.
+And to write 30,000 of them into a file that runs without the database, and to bring them home.
 
     python -m pytest tests/benchmarks/test_quanta.py --timed -s -p no:xdist --db postgresql
 
@@ -21,6 +21,8 @@ import pytest
 import sqlalchemy as sa
 
 from backbone import endpoints
+from butler import Butler
+from butler.graphs import bring_home, export_graph
 from registry import Registry, collections, plans
 from registry.database import analyze, utc_now
 from registry.identity import DatasetType, uuid7
@@ -146,4 +148,35 @@ def test_export(
     print(
         f"\n{backend}: {sum(given.values())} quanta into a file of {size / 1e6:.1f} MB in "
         f"{seconds:.2f} s (load {os.getloadavg()[0]:.0f}), of the processor {cpu:.2f} s here"
+    )
+
+
+@pytest.mark.parametrize("n_visits", [204, 612, 50])
+def test_bringing_home(
+    databases: Databases, backend: str, timed: bool, n_visits: int, tmp_path: Path
+) -> None:
+    """What has ended without a dataset, so that what grows with the number of quanta is seen."""
+    if (n_visits != 50) is not timed:
+        return
+    tasks = Pipeline.from_yaml(PIPELINE).tasks
+    with databases.migrated() as url, Butler.create(tmp_path / "repo", url) as butler:
+        fill(butler.registry, n_visits, backend)
+        with butler.registry.begin() as connection:
+            search = plans.Search(collections.flatten(connection, ["in"]))
+            plans.plan(connection, prepared(connection, tasks), search)
+        [written] = export_graph(butler, "run", tmp_path / "graph.db")
+        total = sum(written.quanta.values())
+        with Registry.connect(f"sqlite:///{written.file}") as there, there.begin() as target:
+            target.execute(sa.update(quantum).values(state="no_work", finished_at=utc_now()))
+        heard: list[tuple[int, int]] = []
+        began, cpu = time.perf_counter(), time.process_time()
+        came = bring_home(butler, written.file, progress=lambda n, of: heard.append((n, of)))
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        assert (came.states, came.away) == ({"no_work": total}, 0)
+        assert heard[-1] == (total, total)
+        assert len(heard) == -(-total // 500)
+        assert bring_home(butler, written.file).states == {}
+    print(
+        f"\n{backend}: {total} quanta home in {seconds:.2f} s (load {os.getloadavg()[0]:.0f}), "
+        f"of the processor {cpu:.2f} s here"
     )

@@ -37,12 +37,17 @@ def expected(butler: Butler) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("jobs", "kills"), [(1, 5), (2, 2)])
 def test_a_run_that_is_killed_at_any_moment_is_continued(
-    butler: Butler, nursery: Nursery, expected: dict[str, Any], jobs: int, kills: int
+    butler: Butler,
+    nursery: Nursery,
+    expected: dict[str, Any],
+    jobs: int,
+    kills: int,
+    more_kills: int,
 ) -> None:
     root = str(butler.root)
     status, said = nursery.run(PROGRAM, root, "calm/too", jobs, 0)
     assert status == 0, said
-    for kill, last in enumerate(moments_to_die(int(said[-1]), kills)):
+    for kill, last in enumerate(moments_to_die(int(said[-1]), more_kills or kills)):
         output = f"killed/{kill}"
         said = nursery.kill(PROGRAM, root, output, jobs, last)
         print(f"killed at moment {last}: {said}")  # noqa: T201

@@ -8,14 +8,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
+from backbone import endpoints
 from backbone.audit import check
-from butler import Butler
+from butler import Butler, graphs
 from butler.errors import GraphFileError, RepositoryNotFound
 from butler.graphs import BroughtHome, bring_home, export_graph
 from registry import plans
+from registry.schema import files as schema_of_files
 from registry.schema import provenance as schema
+from tests.backbone import storage_servers
 from tests.nursery import moments_to_die
-from tests.workflow import fault_tasks, faults, test_faults, test_runner, test_supertask
+from tests.workflow import (
+    fault_tasks,
+    faults,
+    hungry_tasks,
+    test_faults,
+    test_runner,
+    test_supertask,
+)
 from workflow.cli import main
 from workflow.graph_files import run_graph
 from workflow.modes import Mode
@@ -104,8 +114,9 @@ def test_what_is_killed_on_its_way_is_neither_lost_nor_doubled(
 
 
 def test_two_bring_it_home_once_while_it_is_executed(
-    butler: Butler, expected: dict[str, Any], tmp_path: Path
+    butler: Butler, expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(graphs, "BATCH", 3)
     faults.run(butler.root, "out", mode=Mode(only=("level",)))
     plan(butler, new=False)
     [written] = export_graph(butler, "out", tmp_path / "g.db", into=tmp_path / "into")
@@ -149,6 +160,94 @@ tasks:
         (20250310, 3),
         (20250311, 2),
     ]
+
+
+def test_a_file_keeps_to_the_limits_of_the_run_or_to_others(
+    butler: Butler, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f"""\
+tasks:
+  one:
+    class: {hungry_tasks.__name__}.HangTask
+    config: {{at: 3}}
+    resources: {{timeout: 1, cores: 2}}
+"""
+    run_pipeline(
+        butler.root, Pipeline.from_yaml(text), inputs=["frames"], output="out", plan_only=True
+    )
+    [written] = export_graph(butler, "out", tmp_path / "g.db")
+    report = run_graph(written.file)
+    assert dict(report.states) == {("one", "done"): 5, ("one", "failed"): 1}
+    assert "longer than 1 s" in report.failures[0].error
+
+    def told(*words: str) -> tuple[Any, str]:
+        with pytest.raises(SystemExit) as left:
+            main(["graph", "run", str(written.file), *words])
+        return left.value.code, capsys.readouterr().err
+
+    status, said = told("--resource", "one:timeout=0.5")
+    assert status == 1
+    assert "longer than 0.5 s" in said
+    status, said = told("--resource", "one:timeout=0", "--timeout", "0.25", "-j", "2")
+    assert status == 1
+    assert "longer than 0.25 s" in said
+    assert "has no need 'time'" in told("--resource", "one:time=1")[1]
+    assert "no task 'on'" in told("--resource", "on:timeout=1")[1]
+    assert "not of the form LABEL:NAME=VALUE" in told("--resource", "timeout=1")[1]
+    came = bring_home(butler, written.file)
+    assert came.states == {"done": 5, "failed": 1}
+    assert quanta_attempts(butler) == {("done", 1), ("failed", 3)}
+
+
+def quanta_attempts(butler: Butler) -> set[tuple[str, int]]:
+    return {(row["state"], row["attempt"]) for row in faults.quanta_of(butler, "out")}
+
+
+@pytest.mark.parametrize("over", ["own", "inputs"])
+def test_on_another_machine_inputs_are_read_at_s3(
+    butler: Butler, over: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the folder of the repository, nor that of its inputs, nor a database is there."""
+    for name, value in storage_servers.KEYS.items():
+        monkeypatch.setenv(name, value)
+    with storage_servers.s3() as served:
+        butler.registry.database.transact(endpoints.register, "far", served.root)
+        frames = butler.query_datasets("frame", collections=faults.INPUT)
+        assert butler.replicate(frames, "far").sent == 6
+        home = butler.root
+        if over == "inputs":
+            home = tmp_path / "own" / "repo"
+            Butler.create(home).close()
+            Butler(home, inputs=[butler.root], writeable=True).close()
+        assert {s for _, s in faults.run(home, "out", plan_only=True).states} == {"ready"}
+        with Butler(home, writeable=True) as own:
+            [written] = export_graph(
+                own, "out", tmp_path / "g.db", into=tmp_path / "scratch", labels=["level"]
+            )
+        moved = [(path, path.with_name("away")) for path in {home, butler.root}]
+        for path, away in moved:
+            path.rename(away)
+        there = tmp_path / "elsewhere" / "g.db"
+        there.parent.mkdir()
+        written.file.rename(there)
+        assert run_graph(there).succeeded
+        with Butler(there, writeable=True) as away_from_home:
+            options = sa.update(schema_of_files.file).values(format_options={"told": 1})
+            away_from_home.registry.database.transact(lambda c: c.execute(options))
+        for path, away in moved:
+            away.rename(path)
+        with Butler(home, writeable=True) as own:
+            assert bring_home(own, there).states == {"done": 2}
+            told = sa.select(schema_of_files.file.c.format_options)
+            with own.registry.read() as connection:
+                found = list(connection.execute(told).scalars())
+            assert found.count({"told": 1}) == 2
+        report = faults.run(home, "out", resume=True)
+        assert dict(report.states) == faults.STATES
+        with Butler(home) as own:
+            [night, _] = own.query_datasets("level", collections="out")
+            edges = own.provenance.ancestors(night.id)
+        assert sum(e.input.dataset_type.name == "frame" for e in edges) == 3
 
 
 def test_what_is_away_is_not_executed_here_nor_given_twice(

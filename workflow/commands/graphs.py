@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workflow.commands.exchange import split
+from workflow.commands.limits import limit_options, needs_of
 from workflow.commands.progress import counting, quanta
 from workflow.commands.tables import format_option, show
 
@@ -56,8 +57,11 @@ def export(
 @graph.command("run")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--jobs", "-j", default=1, show_default=True, help="Processes.")
+@limit_options
 @click.option("--fail-fast", is_flag=True, help="Start nothing more after a failure.")
-def run_file(file: str, jobs: int, fail_fast: bool) -> int:
+def run_file(
+    file: str, jobs: int, timeout: float, resources: tuple[str, ...], fail_fast: bool
+) -> int:
     """Execute the quanta in FILE that are not done; status 1 when one failed or was blocked.
 
     Called again it goes on after a kill, and tries again what has failed, but for what has come
@@ -66,9 +70,17 @@ def run_file(file: str, jobs: int, fail_fast: bool) -> int:
     from workflow.commands.running import tell
     from workflow.graph_files import run_graph
 
+    needs = needs_of(resources)
     try:
         with quanta() as progress:
-            report = run_graph(file, jobs=jobs, fail_fast=fail_fast, progress=progress)
+            report = run_graph(
+                file,
+                jobs=jobs,
+                timeout=timeout,
+                resources=needs,
+                fail_fast=fail_fast,
+                progress=progress,
+            )
     except KeyboardInterrupt:
         raise click.ClickException(
             "Interrupted; what was done is kept. The same command goes on."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from workflow.commands.limits import limit_options, needs_of
 from workflow.commands.pipelines import configured, setting_options
 from workflow.commands.tables import show
 
@@ -37,21 +38,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Processes; no more at a time than cores and memory allow.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    metavar="SECONDS",
-    help="Give a quantum up that takes longer, and go on with the others.",
-)
-@click.option(
-    "--resource",
-    "resources",
-    multiple=True,
-    metavar="LABEL:NAME=VALUE",
-    help="Instead of what a task declares: cores, ranks, memory_per_core [MiB], timeout and "
-    "walltime_guess [s].",
-)
+@limit_options
 @click.option(
     "--profile",
     metavar="FILE",
@@ -200,20 +187,6 @@ def _mocked(
     if not in_workers and any(b.error == KILLED for b in behaviours):
         raise click.UsageError("A worker process can be killed with --jobs 2 or more only.")
     return mocked(pipeline, behaviours)
-
-
-def needs_of(given: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Read LABEL:NAME=VALUE of each, as the option --resource takes it."""
-    from workflow.marked_yaml import scalar
-
-    needs: dict[str, dict[str, Any]] = {}
-    for argument in given:
-        place, equals, value = argument.partition("=")
-        label, colon, name = place.partition(":")
-        if not (label and colon and name and equals):
-            raise click.UsageError(f"'{argument}' is not of the form LABEL:NAME=VALUE.")
-        needs.setdefault(label, {})[name] = scalar(value)
-    return needs
 
 
 def _look_into(error: Exception) -> None:
