@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FAMILIES = (
     *("dimensions", "identity", "collections", "calibrations", "files", "provenance"),
-    *("plans", "policies", "logs", "row_tables"),
+    *("plans", "policies", "quality", "logs", "row_tables"),
 )
 
 

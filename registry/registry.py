@@ -20,6 +20,7 @@ from registry.discovery import Discovery
 from registry.identity import DataId, DatasetRef, DatasetType, uuid7s
 from registry.logs import Logs
 from registry.provenance.door import Provenance
+from registry.quality.door import Quality
 from registry.schema.identity import repository
 
 if TYPE_CHECKING:
@@ -453,6 +454,11 @@ class Registry(Discovery):
     def provenance(self) -> Provenance:
         """The questions about what made what."""
         return Provenance(self)
+
+    @property
+    def quality(self) -> Quality:
+        """What is good enough, what was not, and who looks after it."""
+        return Quality(self)
 
     @staticmethod
     def _kind_in(connection: sa.Connection, dataset_type: DatasetType | str) -> DatasetType:

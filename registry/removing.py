@@ -46,6 +46,7 @@ from registry.schema.provenance import (
     removed_dataset,
     task,
 )
+from registry.schema.quality import quality_check
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -356,6 +357,7 @@ def _remove_quanta(connection: sa.Connection, runs: Sequence[int], kept: set[uui
     for given in _parts(connection, gone):
         for column in (
             quantum_metric.c.quantum_id,
+            quality_check.c.quantum_id,
             quantum_input.c.quantum_id,
             quantum_output.c.quantum_id,
             *PLANNED,

@@ -53,6 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "graph": ("graphs", "Take quanta away in a file, execute them there, bring them home."),
     "plan": ("planning", "Tell what a planned run will take, and what may begin."),
     "execute-quantum": ("planning", "Execute one quantum of a planned run."),
+    "qc": ("quality", "Watch what tasks measure: thresholds, checks, incidents."),
     "log": ("log_records", "Read what tasks logged, by run, quantum, data and level."),
     "prune-log": ("log_records", "Delete old log records."),
     "pipeline": ("pipelines", "Show, check and draw a pipeline."),

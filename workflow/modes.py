@@ -67,7 +67,8 @@ class Mode:
     @property
     def renewed(self) -> tuple[str, ...]:
         """The states of recorded quanta that are planned anew."""
-        return ("ready", "blocked") if self.extend else ("ready", "running", "failed", "blocked")
+        cut_short = ("ready", "running", "blocked")
+        return cut_short if self.extend else (*cut_short, "failed")
 
 
 CLOBBER = (

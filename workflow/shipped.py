@@ -6,8 +6,10 @@ from pathlib import Path
 
 import yaml
 
-__all__ = ["pipeline_names", "shipped_pipeline", "shipped_pipelines"]
+__all__ = ["QUALITY", "pipeline_names", "shipped_pipeline", "shipped_pipelines"]
 
+QUALITY = "frame-quality"
+"""Name of the pipeline of metric tasks, which goes beside that of any camera."""
 _FOLDER = Path(__file__).parent / "pipelines"
 
 
@@ -23,7 +25,7 @@ def shipped_pipeline(name: str) -> str:
 
 def shipped_pipelines() -> dict[str | None, str]:
     """Map each camera to the path of its pipeline; None to that for calibrated exposures."""
-    paths = map(shipped_pipeline, pipeline_names())
+    paths = (shipped_pipeline(name) for name in pipeline_names() if name != QUALITY)
     return {
         yaml.safe_load(Path(path).read_text(encoding="utf-8")).get("instrument"): path
         for path in paths

@@ -16,6 +16,7 @@ from registry.schema import (
     plans,
     policies,
     provenance,
+    quality,
     row_tables,
 )
 from registry.schema.types import metadata
@@ -31,5 +32,6 @@ __all__ = [
     "plans",
     "policies",
     "provenance",
+    "quality",
     "row_tables",
 ]

@@ -125,14 +125,15 @@ def load(repo: str, file: str, dry_run: bool) -> None:
     from butler.settings import shown
 
     with Butler(repo, writeable=not dry_run) as butler:
-        changed = butler.policy.load(_document(file), dry_run=dry_run)
+        changed = butler.policy.load(document(file), dry_run=dry_run)
     for scope, name, value in changed:
         click.echo(f"{scope}: {name} = {shown(name, value)}")
     said = "would change" if dry_run else "changed"
     click.echo(f"{len(changed)} settings {said}.")
 
 
-def _document(file: str) -> Any:
+def document(file: str) -> Any:
+    """Read a YAML file that a user named."""
     import yaml
 
     from registry import plain_yaml
@@ -157,7 +158,7 @@ def check(repo: str, file: str | None) -> None:
 
     with Butler(repo) as butler:
         if file is not None:
-            n_changes = len(butler.policy.load(_document(file), dry_run=True))
+            n_changes = len(butler.policy.load(document(file), dry_run=True))
             click.echo(f"{file} can be loaded; it would change {n_changes} settings.")
             return
         n_rules, problems = len(butler.policy.rules()), butler.policy.problems()
