@@ -271,6 +271,25 @@ def _complete(axes: Any, frame: pd.DataFrame) -> None:
     _bars(axes, shown, "datasets")
 
 
+def _metrics(axes: Any, frame: pd.DataFrame) -> None:
+    """Draw the metrics that were compared, each in units of its median; all, if none was."""
+    import pandas as pd
+
+    judged = frame[frame["verdict"].notna()] if frame["verdict"].notna().any() else frame
+    name = judged["task_label"] + " " + judged["metric"]
+    for n, (metric, rows) in enumerate(list(judged.groupby(name))[: len(COLOURS)]):
+        value = rows["value"].astype(float)
+        usual = value.median() or 1.0
+        at = pd.to_datetime(rows["measured_at"])
+        axes.plot(at, value / usual, "o", ms=4, color=COLOURS[n], label=f"{metric} / {usual:.4g}")
+        bad = rows["verdict"].isin(["warning", "failure"])
+        axes.plot(at[bad], value[bad] / usual, "o", ms=9, mfc="none", color=MEANT["failed"])
+    axes.plot([], [], "o", ms=9, mfc="none", color=MEANT["failed"], label="not good enough")
+    axes.set_ylabel("value / median")
+    _dates(axes)
+    _legend(axes)
+
+
 _DRAWN: dict[str, Callable[[Any, Any], None]] = {
     "calibration_coverage": lambda a, f: _spans(
         a, f, "valid_begin_tai", "valid_end_tai", "coverage"
@@ -282,7 +301,9 @@ _DRAWN: dict[str, Callable[[Any, Any], None]] = {
     "ingest_by_night": _by_night,
     "largest_dataset": _largest,
     "late_dataset": _late,
+    "metric_history": _metrics,
     "obscore": _sky,
+    "open_incident": lambda a, f: _counts(a, f, ["severity", "subject"], {"n_seen": "seen"}),
     "orphan": lambda a, f: _counts(a, f.assign(one=1), ["kind"], {"one": "number"}),
     "provenance_completeness": _complete,
     "provenance_edge": _edges,

@@ -1,6 +1,6 @@
 """What is good enough is rows, and so is what was not: thresholds, checks, incidents.
 
-Revision: 0024, after 0019.
+Revision: 0024, after 0023.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sqlalchemy.dialects import mysql
 from registry.deploy import create_view, drop_view
 
 revision = "0024"
-down_revision = "0019"
+down_revision = "0023"
 branch_labels = None
 depends_on = None
 
@@ -132,7 +132,7 @@ def upgrade() -> None:
         sa.Column(
             "quantum_id",
             sa.Uuid(),
-            sa.ForeignKey("quantum.id", name="fk_quality_check_quantum_id"),
+            sa.ForeignKey("quantum.id", name="fk_quality_check_quantum_id", ondelete="RESTRICT"),
             nullable=False,
             comment="Quantum that measured",
         ),

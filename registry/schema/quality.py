@@ -92,7 +92,7 @@ quality_check = table(
     sa.Column(
         "quantum_id",
         sa.Uuid,
-        sa.ForeignKey("quantum.id"),
+        sa.ForeignKey("quantum.id", ondelete="RESTRICT"),
         primary_key=True,
         comment="Quantum that measured",
     ),

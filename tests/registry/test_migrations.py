@@ -230,7 +230,7 @@ def test_tags_and_texts_of_data_ids_are_the_same_after_down_and_up(
         registry.database.transact(collections.tag, "best", refs)
     known = sorted(ref.data_id.key for ref in refs)
     for step in (deploy.upgrade, deploy.downgrade, deploy.upgrade):
-        step(empty_database_url, "0023" if step is deploy.downgrade else "head")
+        step(empty_database_url, "0020" if step is deploy.downgrade else "head")
         assert texts_and_tags() == (known, 3)
     assert deploy.check(empty_database_url) == []
     with Registry.connect(empty_database_url) as registry:

@@ -26,6 +26,7 @@ from butler import cameras
 from butler.instrument import load_shipped
 from registry import DatasetType, Timespan
 from registry.database import analyze, insert_rows
+from registry.quality import Bounds
 from registry.regions import from_vertices
 from registry.schema import files, metadata, provenance
 from registry.schema.identity import dataset
@@ -169,6 +170,9 @@ class Repository:
             self.history()
             self.calibrations()
             self.times()
+            quality = self.registry.quality
+            quality.set("isr", "background.level", Bounds(warn_above=140.0))
+            quality.check("demo/out")
         with self.registry.begin() as connection:
             analyze(connection, *metadata.sorted_tables)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import signal
 import subprocess
 import sys
@@ -191,7 +190,7 @@ def test_a_run_is_removed_with_its_checks(butler: Butler) -> None:
 
 def test_one_process_watches_an_output(butler: Butler) -> None:
     transact = butler.registry.database.transact
-    dead = subprocess.Popen([sys.executable, "-c", ""])  # noqa: S603
+    dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     transact(watches.begin, "qc", os.getppid(), 5.0, is_gone)
     with pytest.raises(InvalidState, match=f"watched already, .* on {platform.node()}"):
@@ -229,9 +228,26 @@ def test_looking_again_and_again(butler: Butler) -> None:
 
 def test_a_watch_ends_when_it_is_told_to(butler: Butler, tmp_path: Path) -> None:
     (tmp_path / "measure.yaml").write_text(metric_tasks.PIPELINE)
-    words = ("qc", "watch", str(butler.root), "-p", str(tmp_path / "measure.yaml"), "-i", faults.INPUT)
-    with subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", "from workflow.cli import main; main()", *words, "-o", "qc", "--every", "600"],
+    words = (
+        "qc",
+        "watch",
+        str(butler.root),
+        "-p",
+        str(tmp_path / "measure.yaml"),
+        "-i",
+        faults.INPUT,
+    )
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from workflow.cli import main; main()",
+            *words,
+            "-o",
+            "qc",
+            "--every",
+            "600",
+        ],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -279,8 +295,8 @@ def test_mistakes_that_the_repository_knows(butler: Butler) -> None:
 
 def test_a_file_is_read_and_written(butler: Butler, tmp_path: Path) -> None:
     text = (
-        "thresholds:\n- task: measure\n  metric: value\n  for:\n    detector: 1\n  warn:\n  - null\n"
-        "  - 350.0\n  fail:\n  - 50.0\n  - 450.0\n  reason: the fit\n"
+        "thresholds:\n- task: measure\n  metric: value\n  for:\n    detector: 1\n"
+        "  warn:\n  - null\n  - 350.0\n  fail:\n  - 50.0\n  - 450.0\n  reason: the fit\n"
     )
     file = tmp_path / "thresholds.yaml"
     file.write_text(text)
@@ -317,4 +333,5 @@ def test_the_bright_sky_of_a_real_night_is_found(
 
 
 def test_all_of_the_page_is_as_it_says(tmp_path: Path) -> None:
-    assert pages.followed(pages.HOW_TO / "watch-the-quality.md", tmp_path) == 13
+    assert pages.followed(pages.HOW_TO / "watch-the-quality.md", tmp_path) == 12
+    assert (tmp_path / "history.png").stat().st_size > 10_000

@@ -1,6 +1,6 @@
 """Datasets are tagged and purged with fewer checks, which say as much as before, or more.
 
-Revision: 0020, after 0023.  What refers to a dataset, a file or a quantum refuses its removal by ON
+Revision: 0021, after 0020.  What refers to a dataset, a file or a quantum refuses its removal by ON
 DELETE RESTRICT, which PostgreSQL asks once instead of twice.  A tag refers to its dataset by data
 ID, type and identity at once.  SQLite computes the text of a data ID in half of the time.  No
 table is rewritten.
@@ -11,8 +11,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0020"
-down_revision = "0023"
+revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 

@@ -1,14 +1,14 @@
 """A view tells how quanta ended, by kind of error.
 
-Revision: 0026, after 0020.
+Revision: 0022, after 0021.
 """
 
 from __future__ import annotations
 
 from registry.deploy import create_view, drop_view
 
-revision = "0026"
-down_revision = "0020"
+revision = "0022"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """A table may hold one row of each dataset, whose columns are then like fields of a record.
 
-Revision: 0021, after 0026.
+Revision: 0023, after 0022.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0021"
-down_revision = "0026"
+revision = "0023"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """Exposures keep what their detectors saw of the sky, of which their visits are made.
 
-Revision: 0023, after 0019.
+Revision: 0020, after 0019.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0023"
+revision = "0020"
 down_revision = "0019"
 branch_labels = None
 depends_on = None
