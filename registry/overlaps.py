@@ -13,7 +13,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from registry.covering import covers
-from registry.database import CHUNK, insert_missing, table_of
+from registry.database import CHUNK, hold_rows, insert_missing, lock_rows, table_of
 from registry.regions import LONGEST, shares_pixel
 from registry.schema.dimensions import (
     overlap,
@@ -24,6 +24,7 @@ from registry.schema.dimensions import (
     visit_detector_region,
     visit_pixel,
 )
+from registry.schema.identity import repository
 from registry.touching import touching
 
 if TYPE_CHECKING:
@@ -72,8 +73,19 @@ def index_regions(
     ranges = {"pixel_begin": begins.tolist(), "pixel_end": ends.tolist()}
     _insert(connection, index, {**_taken(keys, which.tolist()), **ranges})
     if element in _OPPOSITE:
+        _await_the_other_side(connection, element)
         mine, others = _touched(connection, element, regions, (which, begins, ends))
         _insert(connection, overlap, {**_taken(keys, mine), **others})
+
+
+def _await_the_other_side(connection: sa.Connection, element: str) -> None:
+    """See what the other side inserts at the same time, or let it see what is inserted here.
+
+    Either would miss the other's rows while they are not committed.  Those who insert visits may
+    do so together; patches wait for them, and they for patches.
+    """
+    held = lock_rows if element == "patch" else hold_rows
+    connection.execute(held(sa.select(repository.c.one), connection))
 
 
 def _taken(columns: Mapping[str, Sequence[Any]], places: Sequence[int]) -> dict[str, list[Any]]:

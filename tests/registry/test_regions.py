@@ -3,20 +3,20 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 from lsst.sphgeom import DISJOINT, ConvexPolygon, Region, UnitVector3d
 
-from registry import regions
+from registry import Registry, regions
 from registry.schema.dimensions import overlap, patch_pixel
 from tests.registry.observatory import noon
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from registry import Registry
 
 CENTRES = [(150.0, 2.2), (0.0, -30.0), (45.0, 89.0)]
 """An ordinary field, one across 0h, and one around the pole; ra, dec [deg]."""
@@ -111,6 +111,18 @@ def test_overlaps_are_those_of_every_pair(filled: Registry, order: str) -> None:
         ["instrument", "visit", "detector", "skymap", "tract", "patch"], where=f"patch = {patch}"
     )
     assert len(touching) == len({e for e in expected if e[2] == patch})
+
+
+def test_visits_and_patches_that_are_inserted_at_once_meet(filled: Registry) -> None:
+    whole = polygon(random.Random(1), *CENTRES[0])
+    with Registry.connect(filled.database.url) as other, ThreadPoolExecutor(1) as pool:
+        with filled.begin():
+            insert_visits(filled, {(1, 0): whole})
+            patches = pool.submit(insert_patches, other, {0: whole})
+            wait([patches], timeout=1)  # it waits for the commit, or else has missed the visit
+        patches.result()
+    with filled.read() as connection:
+        assert connection.execute(sa.select(overlap.c.visit, overlap.c.patch)).all() == [(1, 0)]
 
 
 def test_region_is_stored_whole() -> None:
