@@ -134,8 +134,12 @@ class StagedFile:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if self._is(stream):
                     return stream
-            except OSError:
+            except BlockingIOError:
                 self.rename_apart()
+            except OSError:  # a file system without locks; a name that is drawn is nobody else's
+                stream.close()
+                self.rename_apart()
+                return self.temporary.open("a+b", buffering=0)
             stream.close()
 
     def _is(self, stream: IO[bytes]) -> bool:

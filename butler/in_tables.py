@@ -56,7 +56,7 @@ def form_of(python_type: str) -> str | None:
 
 
 def as_rows(
-    obj: Any, dataset_id: uuid.UUID, table: RowTable, python_type: str, component: str = ""
+    obj: Any, dataset_id: uuid.UUID, table: RowTable, python_type: str
 ) -> tuple[NewFile, rows.NewRows]:
     """Make rows of an object, and what is recorded of them.
 
@@ -88,8 +88,8 @@ def as_rows(
     layout = zlib.compress(schema.serialize().to_pybytes())
     path = f"{table.name}/{dataset_id.hex}"
     return (
-        NewFile(dataset_id, component, path, size, digest, form),
-        rows.NewRows(dataset_id, component, table, content, layout),
+        NewFile(dataset_id, "", path, size, digest, form),
+        rows.NewRows(dataset_id, "", table, content, layout),
     )
 
 

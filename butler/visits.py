@@ -305,8 +305,9 @@ class _Plan:
         ]
         return VisitInUse(
             f"The visit {visit} of {self._camera} would {' and '.join(told)}, and something was "
-            f"made of it. Remove that (`skyspine query-datasets REPO '*' --where \"visit = "
-            f'{visit}"` finds it, `skyspine remove-runs` removes it), and define the visits again.'
+            f"made of it. Remove the runs with it (`skyspine query-datasets REPO TYPE --where "
+            f'"visit = {visit}" --by run` names those with one type of dataset, `skyspine '
+            "remove-runs REPO RUN` removes one), and define the visits again."
         )
 
 

@@ -61,8 +61,8 @@ def conditions_on(
     own = [rows.column(k) == v for k, v in fixed.items() if k not in beyond]
     about_rows = _about_rows(rows, asked, bind)
     if about_rows and rows.rows is not None:
-        own += [rows.rows.some_row(rows, of, about, bind) for of, about in about_rows.items()]
-        asked = [term for term in asked if not any(term in about for about in about_rows.values())]
+        own.append(rows.rows.some_row(rows, about_rows, bind))
+        asked = [term for term in asked if term not in about_rows]
     parts = [(term, _missing(rows, names(term, bind))) for term in asked]
     wanted = {d for k in beyond for d in dimensions_of(k)}.union(*(missing for _, missing in parts))
     if not wanted and not about_rows:
@@ -96,18 +96,18 @@ def conditions_on(
 
 def _about_rows(
     rows: Names, parts: Iterable[Expression], bind: Mapping[str, Any]
-) -> dict[str, list[Expression]]:
-    """Give the conditions that are about tables with many rows of a dataset, by table."""
-    found: dict[str, list[Expression]] = {}
+) -> list[Expression]:
+    """Give the conditions that are about a table with many rows of a dataset."""
+    found: list[Expression] = []
     if rows.rows is None:
         return found
     for term in parts:
         used = names(term, bind)
-        owners = sorted(rows.rows.with_many(used))
-        if owners and (len(owners) > 1 or _missing(rows, used)):
-            raise not_of_one_row(owners[0], term)
-        for owner in owners:
-            found.setdefault(owner, []).append(term)
+        if not rows.rows.has_many(used):
+            continue
+        if _missing(rows, used):
+            raise not_of_one_row(rows.rows.kind, term)
+        found.append(term)
     return found
 
 
@@ -142,7 +142,7 @@ def _missing(rows: Names, used: Iterable[str]) -> set[str]:
     missing: set[str] = set()
     for name in used:
         element = name.partition(".")[0]
-        of_rows = rows.rows is not None and rows.rows.owner(name)
+        of_rows = rows.rows is not None and rows.rows.knows(name)
         if name not in rows.fields and not of_rows and not rows.reaches(element):
             missing.update(dimensions_of(name))
     return missing

@@ -101,7 +101,7 @@ class Names:
     used_outer : bool
         Whether a name was found in ``outer``.
     rows : RowNames or None
-        Columns of the tables in which the datasets lie that the rows are of.
+        Columns of the table in which the datasets lie that the rows are of.
     prefix : str
         Begins the aliases of tables, so that no other part of the statement has the same.
     """
@@ -141,7 +141,7 @@ class Names:
         """
         if name in self.fields:
             return self.fields[name]
-        if self.rows is not None and self.rows.owner(name):
+        if self.rows is not None and self.rows.knows(name):
             return self.rows.column(self, name)
         element, dot, field = name.partition(".")
         if name in self.dimensions:

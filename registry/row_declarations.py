@@ -48,7 +48,7 @@ _MAX_INDEXED = 700
 """Characters that an index of MariaDB takes."""
 _MAX_TEXTS = 12_000
 """Characters that the texts of limited length in a row may have together, on MariaDB."""
-_KEYS = ("table", "doc", "dataset_types", "storage_classes", "component", "one_row", "columns")
+_KEYS = ("table", "doc", "dataset_types", "storage_classes", "one_row", "columns")
 _COLUMN_KEYS = ("name", "type", "length", "unit", "doc", "nullable", "indexed")
 
 
@@ -82,10 +82,9 @@ def _table(found: Any) -> RowTable:
     if not isinstance(found, dict):
         raise WrongDeclaration(f"A mapping with the keys {', '.join(_KEYS)} is expected.")
     _require_known(found, _KEYS, "A table")
-    component = _text(found, "component", "The table")
     uses = tuple(
         sorted(
-            Use(kind, name, component)
+            Use(kind, name)
             for kind in ("dataset_type", "storage_class")
             for name in _names(found, f"{kind}s" if kind == "dataset_type" else "storage_classes")
         )
@@ -94,7 +93,7 @@ def _table(found: Any) -> RowTable:
         raise WrongDeclaration(
             "It says not whose rows the table holds; add for example dataset_types: [source]."
         )
-    name = found.get("table", f"{PREFIX}{'_'.join(filter(None, (uses[0].name, component)))}")
+    name = found.get("table", f"{PREFIX}{uses[0].name}")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise WrongDeclaration(
             f"The table's name {name!r} should have up to 60 letters, digits and '_'."

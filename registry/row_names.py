@@ -66,35 +66,36 @@ class AmbiguousField(RegistryError, LookupError):
 
 
 class RowNames:
-    """The names of the columns of those tables in which datasets of a type, or their parts, lie.
+    """The names of the columns of the table in which datasets of a type lie.
 
-    ``summary.seeing`` is a column of the component ``summary``; a column of a table in which whole
-    datasets lie has the name of the dataset type before it, ``source.flux``.
+    They have the name of the dataset type before them: ``source.flux``.
 
     Parameters
     ----------
     dataset_id : sqlalchemy.ColumnElement
         Identity of the dataset that a row is about.
-    tables : mapping of str to RowTable
-        By what stands before the dot.
+    kind : str
+        Name of the dataset type.
+    table : RowTable
+        Where they lie.
     """
 
-    def __init__(self, dataset_id: Any, tables: Mapping[str, RowTable]) -> None:
+    def __init__(self, dataset_id: Any, kind: str, table: RowTable) -> None:
         self._dataset_id = dataset_id
-        self._tables = dict(tables)
-        self._joined: dict[str, Any] = {}
+        self.kind = kind
+        self._table = table
+        self._joined: Any = None
 
     def known(self) -> list[str]:
         """List every name."""
         return [
-            f"{owner}.{column}"
-            for owner, table in self._tables.items()
-            for column in (*(c.name for c in table.columns), ROW_NUMBER)
-            if not (owner in ELEMENTS and column in ELEMENTS[owner].c)
+            f"{self.kind}.{column}"
+            for column in (*(c.name for c in self._table.columns), ROW_NUMBER)
+            if not (self.kind in ELEMENTS and column in ELEMENTS[self.kind].c)
         ]
 
-    def owner(self, name: str) -> str:
-        """Give what stands before the dot, where the name is a column of a table; else nothing.
+    def knows(self, name: str) -> bool:
+        """Tell whether a name is that of a column of the table.
 
         Raises
         ------
@@ -102,14 +103,13 @@ class RowNames:
             If it is a field of a dimension's records too.
         """
         owner, _, column = name.partition(".")
-        table = self._tables.get(owner)
-        if table is None or column not in core_table(table).c:
-            return ""
+        if owner != self.kind or column not in core_table(self._table).c:
+            return False
         if column in OWN_COLUMNS and column != ROW_NUMBER:
-            return ""
+            return False
         if owner in ELEMENTS and column in ELEMENTS[owner].c:
-            raise AmbiguousField(name, table.name)
-        return owner
+            raise AmbiguousField(name, self._table.name)
+        return True
 
     def column(self, names: Names, name: str) -> Any:
         """Give the column of a table with one row of each dataset, which is joined once.
@@ -119,30 +119,27 @@ class RowNames:
         ManyRows
             If a dataset may have several rows there.
         """
-        owner, _, column = name.partition(".")
-        table = self._tables[owner]
-        if not table.one_row:
-            raise ManyRows(name, table.name)
-        if owner not in self._joined:
-            alias = core_table(table).alias(f"{owner}_rows")
+        if not self._table.one_row:
+            raise ManyRows(name, self._table.name)
+        if self._joined is None:
+            alias = core_table(self._table).alias(f"{self.kind}_rows")
             names.base = names.base.outerjoin(
                 alias, (alias.c[DATASET_ID] == self._dataset_id) & (alias.c[ROW_NUMBER] == 0)
             )
             names.tables.append(alias)
-            self._joined[owner] = alias
-        return self._joined[owner].c[column]
+            self._joined = alias
+        return self._joined.c[name.partition(".")[2]]
 
-    def with_many(self, used: Iterable[str]) -> set[str]:
-        """Give what stands before the dot of those names whose table has any number of rows."""
-        owners = {self.owner(name) for name in used} - {""}
-        return {owner for owner in owners if not self._tables[owner].one_row}
+    def has_many(self, used: Iterable[str]) -> bool:
+        """Tell whether one of some names may have several values for a dataset."""
+        return not self._table.one_row and any(self.knows(name) for name in used)
 
     def some_row(
-        self, names: Names, owner: str, terms: Sequence[Expression], bind: Mapping[str, Any]
+        self, names: Names, terms: Sequence[Expression], bind: Mapping[str, Any]
     ) -> sa.ColumnElement[bool]:
         """Say that one row of a dataset fulfils conditions, which may name what else is here."""
-        alias = core_table(self._tables[owner]).alias(f"{owner}_some")
-        some = _SomeRow(names, owner, alias)
+        alias = core_table(self._table).alias(f"{self.kind}_some")
+        some = _SomeRow(names, self.kind, alias)
         asked: Any = sa.select(sa.literal_column("1")).select_from(alias)
         asked = asked.where(
             alias.c[DATASET_ID] == self._dataset_id,
@@ -196,15 +193,15 @@ def row_names(
     if connection is None or owners <= {e for e in (*ELEMENTS, *DIMENSIONS) if e != kind.name}:
         return None
     described = row_tables.described(connection)
-    tables = row_tables.tables_of(described, kind.name, kind.storage_class)
-    return RowNames(dataset_id, {part or kind.name: table for part, table in tables.items()})
+    table = row_tables.table_of(described, kind.name, kind.storage_class)
+    return None if table is None else RowNames(dataset_id, kind.name, table)
 
 
-def not_of_one_row(owner: str, term: Expression) -> ExpressionError:
+def not_of_one_row(kind: str, term: Expression) -> ExpressionError:
     """Say that a condition on some row is about other things that have several values too."""
     root = term.root
     return ExpressionError(
-        f"A dataset may have many rows of '{owner}', and this condition is about something else "
+        f"A dataset may have many rows of '{kind}', and this condition is about something else "
         "with several values too; give each a condition of its own, joined by AND.",
         root.start if root is not None else 0,
         root.end if root is not None else None,

@@ -38,7 +38,6 @@ __all__ = [
     "key_of",
     "metadata_of",
     "table_of",
-    "tables_of",
 ]
 
 PREFIX = "rows_"
@@ -248,24 +247,13 @@ def described(connection: sa.Connection) -> dict[str, RowTable]:
     }
 
 
-def table_of(
-    tables: Mapping[str, RowTable], kind: str, storage_class: str, component: str = ""
-) -> RowTable | None:
+def table_of(tables: Mapping[str, RowTable], kind: str, storage_class: str) -> RowTable | None:
     """Find the table that is declared for a dataset type, else for its storage class."""
-    return tables_of(tables, kind, storage_class).get(component)
-
-
-def tables_of(tables: Mapping[str, RowTable], kind: str, storage_class: str) -> dict[str, RowTable]:
-    """Find the tables of a dataset type and of its components, which have their names as keys."""
-    found: dict[str, RowTable] = {}
-    for wanted in (("storage_class", storage_class), ("dataset_type", kind)):
-        found |= {
-            use.component: table
-            for table in tables.values()
-            for use in table.uses
-            if (use.kind, use.name) == wanted
-        }
-    return found
+    for use in (Use("dataset_type", kind), Use("storage_class", storage_class)):
+        for table in tables.values():
+            if use in table.uses:
+                return table
+    return None
 
 
 def key_of(connection: sa.Connection, name: str) -> int:
@@ -319,7 +307,6 @@ def require_free(tables: Mapping[str, RowTable], use: Use, name: str) -> None:
     for other in tables.values():
         if use in other.uses and other.name != name:
             what = f"{use.kind.replace('_', ' ')} '{use.name}'"
-            what = f"component '{use.component}' of the {what}" if use.component else what
             raise Conflict(
                 f"Rows of the {what} lie in {other.name}; they cannot lie in {name} too."
             )

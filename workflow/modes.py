@@ -33,7 +33,8 @@ class Mode:
         Continue the last run: what is done stays, all else is run, and quanta are added for
         inputs that are new.
     extend : bool
-        Add to the last run what is not in it; what failed there stays failed.
+        Add to the last run what is not in it, and run again what a process of this machine left
+        when it died; what failed there stays failed, and what others run is theirs.
     replace : bool
         Begin a new run, which takes the place of the last one in the chain.
     skip_existing : bool
@@ -67,8 +68,7 @@ class Mode:
     @property
     def renewed(self) -> tuple[str, ...]:
         """The states of recorded quanta that are planned anew."""
-        cut_short = ("ready", "running", "blocked")
-        return cut_short if self.extend else (*cut_short, "failed")
+        return ("ready", "blocked") if self.extend else ("ready", "running", "failed", "blocked")
 
 
 CLOBBER = (

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backbone.liveness import at_work
+from backbone.liveness import at_work, is_gone
 from butler import cameras
 from butler.butler import Butler
 from butler.errors import GraphFileError
@@ -358,6 +358,10 @@ class Runner:
         keys = self._record_run(connection, run)
         planned = planned_tasks(connection, self.pipeline, keys)
         reuses = self.mode.skip_existing
+        if self.mode.extend:
+            running = provenance.quanta_of_run(connection, run, states=("running",))
+            left = [q for q in running if is_gone(q["host"], q["pid"], q["started_at"])]
+            provenance.reset(connection, [q["id"] for q in left])
         if not self.mode.is_new:
             reuses = plans.has_reused(connection, planned)
             plans.unplan(connection, planned, self.mode.renewed)

@@ -55,7 +55,8 @@ def begin(
         if not (away or is_gone(found.host, found.pid, found.since)):
             raise InvalidState(
                 f"'{output}' is watched already, by {found.watched_by} (process {found.pid} on "
-                f"{found.host}, which last looked at {found.seen_at:%Y-%m-%d %H:%M:%S} UTC)."
+                f"{found.host}, which last looked at {found.seen_at:%Y-%m-%d %H:%M:%S} UTC); end "
+                "that one first, or name another output."
             )
         connection.execute(sa.delete(quality_watch).where(_W.output == output))
     row = {
@@ -81,7 +82,10 @@ def still(connection: sa.Connection, output: str, pid: int) -> None:
     mine = (_W.output == output, _W.host == platform.node(), _W.pid == pid)
     if connection.execute(sa.update(quality_watch).where(*mine).values(seen_at=utc_now())).rowcount:
         return
-    raise InvalidState(f"Another process has taken the watch of '{output}'.")
+    raise InvalidState(
+        f"Another process has taken the watch of '{output}' over, because this one was silent for "
+        "long; nothing is lost, and there is nothing more to do here."
+    )
 
 
 def end(connection: sa.Connection, output: str, pid: int) -> None:

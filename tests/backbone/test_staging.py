@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,6 +44,21 @@ def test_what_a_dead_one_has_left_is_gone_on_with(tmp_path: Path) -> None:
     staged.temporary.write_bytes(OURS[0])
     began, size, _ = staged.go_on(lambda start: [OURS[1]] if start == len(OURS[0]) else [])
     assert (began, size) == (len(OURS[0]), len(b"".join(OURS)))
+
+
+def test_a_file_system_without_locks_takes_a_name_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    one, other = StagedFile(tmp_path, PATH), StagedFile(tmp_path, PATH)
+    one.go_on(lambda start: OURS[start:])
+    other.go_on(lambda start: THEIRS[start:])
+    assert one.temporary != other.temporary
+    assert one.temporary.read_bytes() == b"".join(OURS)
+    assert other.temporary.read_bytes() == b"".join(THEIRS)
 
 
 def test_who_fails_leaves_what_another_has_brought(tmp_path: Path) -> None:

@@ -21,15 +21,18 @@ from click.testing import CliRunner
 
 from backbone.liveness import is_gone
 from butler import Butler
+from registry import provenance
 from registry.errors import Conflict, InvalidState
 from registry.quality import BadThreshold, Bounds, Scope, watches
 from registry.quality.thresholds import read_rules
 from registry.schema import quality as schema
 from tests import pages
 from tests.workflow import faults, metric_tasks
+from workflow import environment
 from workflow.cli import root as command
 from workflow.pipeline import Pipeline
 from workflow.quality import Look, look, watch
+from workflow.runner import run_pipeline
 from workflow.shipped import shipped_pipeline
 
 if TYPE_CHECKING:
@@ -198,6 +201,24 @@ def test_one_process_watches_an_output(butler: Butler) -> None:
     transact(watches.end, "qc", os.getppid())
     transact(watches.begin, "qc", dead.pid, 5.0, is_gone)
     assert looked(butler).n_new == 6, "who has died watches no longer"
+
+
+def test_what_a_dead_process_left_is_run_and_what_another_machine_runs_is_not(
+    butler: Butler,
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    run_pipeline(butler.root, PIPELINE, inputs=[faults.INPUT], output="qc", plan_only=True)
+    [run] = [c.children[0] for c in butler.registry.collections("qc")]
+    with butler.registry.begin() as connection:
+        planned = [q["id"] for q in provenance.quanta_of_run(connection, run)]
+        software = provenance.record_environment(connection, *environment.current())
+        for quantum, host in zip(planned, (platform.node(), "elsewhere"), strict=False):
+            provenance.start(connection, quantum, software, host, dead.pid)
+    assert looked(butler).n_new == 5
+    with butler.registry.read() as connection:
+        [left] = provenance.quanta_of_run(connection, run, states=("running",))
+    assert (left["id"], left["host"]) == (planned[1], "elsewhere")
 
 
 def test_looking_again_and_again(butler: Butler) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from workflow.commands.tables import format_option, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from workflow.pipeline import Pipeline
 
 
 @click.group()
@@ -184,6 +187,24 @@ def _tell(butler: Any, judgement: Any) -> None:
 
 
 def _measuring(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a look, as what `workflow.quality.look` takes."""
+
+    @functools.wraps(function)
+    def command(
+        repo: str,
+        pipeline: str,
+        inputs: str,
+        data_query: str,
+        config: tuple[str, ...],
+        config_files: tuple[str, ...],
+        parameters: tuple[str, ...],
+        **more: Any,
+    ) -> Any:
+        tasks = configured(pipeline, config, config_files, parameters)
+        how = {"inputs": inputs.split(","), "where": data_query}
+        return function(repo, tasks, how, **more)
+
+    found: Callable[..., Any] = command
     for option in (
         click.option("--jobs", "-j", default=1, show_default=True, help="Processes."),
         setting_options,
@@ -193,23 +214,13 @@ def _measuring(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--pipeline", "-p", required=True, help="The metric tasks; as skyspine run."),
         click.argument("repo"),
     ):
-        function = option(function)
-    return function
+        found = option(found)
+    return found
 
 
 @qc.command()
 @_measuring
-def run(
-    repo: str,
-    pipeline: str,
-    inputs: str,
-    output: str,
-    data_query: str,
-    config: tuple[str, ...],
-    config_files: tuple[str, ...],
-    parameters: tuple[str, ...],
-    jobs: int,
-) -> int:
+def run(repo: str, tasks: Pipeline, how: dict[str, Any], output: str, jobs: int) -> int:
     """Run metric tasks on what is not in OUTPUT yet, and compare what they measured.
 
     Status 1 when a task failed, or a value is a failure.
@@ -218,15 +229,7 @@ def run(
     from workflow.quality import look
 
     with quanta() as progress:
-        found = look(
-            repo,
-            configured(pipeline, config, config_files, parameters),
-            inputs=inputs.split(","),
-            output=output,
-            where=data_query,
-            jobs=jobs,
-            progress=progress,
-        )
+        found = look(repo, tasks, output=output, jobs=jobs, progress=progress, **how)
     _tell_look(repo, found)
     return 0 if found.is_well else 1
 
@@ -255,13 +258,9 @@ def _tell_look(repo: str, found: Any) -> None:
 @click.option("--looks", type=click.IntRange(min=1), help="End after so many.")
 def watch(
     repo: str,
-    pipeline: str,
-    inputs: str,
+    tasks: Pipeline,
+    how: dict[str, Any],
     output: str,
-    data_query: str,
-    config: tuple[str, ...],
-    config_files: tuple[str, ...],
-    parameters: tuple[str, ...],
     jobs: int,
     every: float,
     looks: int | None,
@@ -275,14 +274,13 @@ def watch(
     click.echo(f"Watching for '{output}' every {every:g} s; Ctrl-C ends it.")
     watch_(
         repo,
-        configured(pipeline, config, config_files, parameters),
-        inputs=inputs.split(","),
+        tasks,
         output=output,
-        where=data_query,
         jobs=jobs,
         every=every,
         looks=looks,
         told=lambda found: _tell_look(repo, found),
+        **how,
     )
 
 
