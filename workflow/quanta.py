@@ -133,7 +133,8 @@ def load(
     Parameters
     ----------
     predicted : bool
-        Whether inputs count that are not made yet; otherwise only what exists.
+        Whether inputs count that are not made yet, unless what makes them cannot run; otherwise
+        only what exists.
     """
     planned = plans.read_planned(connection, ids, predicted=predicted)
     exposures = exposure_facts(connection, _exposures(planned))

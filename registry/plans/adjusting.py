@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from registry.database import CHUNK, delete_rows, rows_of
-from registry.plans.blocking import block, block_too_few
+from registry.plans.blocking import block, block_too_few, block_unmade
 from registry.schema.plans import planned_input, quantum_block
 from registry.schema.provenance import quantum
 
@@ -72,3 +72,7 @@ def leave_out(
     if inputs:
         for reads in task.reads:
             block_too_few(connection, task, reads)
+            block_unmade(connection, task, reads)
+        for wanted in task.looks_up:
+            if not wanted.promised:
+                block_too_few(connection, task, wanted)

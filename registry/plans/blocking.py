@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from registry.plans.grouping import Grouped
-    from registry.plans.tasks import PlannedTask, Reads
+    from registry.plans.tasks import LooksUp, PlannedTask, Reads
 
 __all__ = [
     "block",
@@ -151,8 +151,8 @@ def block_by_inputs(
             _too_many(connection, task, g.reads)
 
 
-def block_too_few(connection: sa.Connection, task: PlannedTask, reads: Reads) -> None:
-    """Block the quanta of a task that have less of an input than they need."""
+def block_too_few(connection: sa.Connection, task: PlannedTask, reads: Reads | LooksUp) -> None:
+    """Block the quanta of a task that have less of an input or prerequisite than they need."""
     if reads.minimum == 0:
         return
     n = count_of([reads.name])

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from registry.database import CHUNK, rows_of
 from registry.datasets import dataset_types, get_refs
 from registry.identity import DIMENSIONS, DataId, DatasetRef
+from registry.plans.blocking import viable
 from registry.schema.collections import collection
 from registry.schema.identity import data_id
 from registry.schema.plans import planned_input, planned_output, task_connection
@@ -56,16 +57,17 @@ def read_planned(
     Parameters
     ----------
     predicted : bool
-        Whether inputs count that are not made yet; otherwise only what exists.
+        Whether inputs count that are not made yet, unless what makes them cannot run; otherwise
+        only what exists.
     """
     found = {q.id: q for q in _quanta(connection, ids)}
     read: list[tuple[uuid.UUID, str, uuid.UUID]] = []
     for given in _given(connection, ids):
         i = planned_input.c
         read += connection.execute(
-            sa.select(i.quantum_id, i.connection, i.dataset_id).join_from(
-                given, planned_input, i.quantum_id == given.c.q
-            )
+            sa.select(i.quantum_id, i.connection, i.dataset_id)
+            .join_from(given, planned_input, i.quantum_id == given.c.q)
+            .where(*([viable()] if predicted else []))
         ).all()
     wanted = list(dict.fromkeys(d for _, _, d in read))
     refs = get_refs(connection, wanted)

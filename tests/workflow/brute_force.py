@@ -18,6 +18,8 @@ from registry.identity import DIMENSIONS, DataId, DatasetRef, uuid7
 from registry.schema.dimensions import exposure as exposure_table
 from registry.schema.dimensions import overlap, visit_exposure
 from registry.schema.dimensions import visit as visit_table
+from tests.workflow.choosing import RULES
+from workflow.errors import NoWorkFound
 
 if TYPE_CHECKING:
     import uuid
@@ -97,10 +99,11 @@ def build(
     members, reasons = _grouped(task, found)
     records = _exposure_records(connection, found)
     quanta = [
-        _quantum(task, key, grouped, found, records, run, reasons.get(key, ""))
+        _quantum(task, key, grouped, records, reasons.get(key, ""))
         for key, grouped in sorted(members.items(), key=lambda item: item[0].key)
     ]
-    return _with_prerequisites(connection, task, quanta, inputs)
+    quanta = _with_prerequisites(connection, task, quanta, inputs)
+    return [_with_outputs(task, q, found, run) for q in _adjusted(task, quanta)]
 
 
 def _datasets(
@@ -248,9 +251,7 @@ def _quantum(
     task: PipelineTask,
     key: DataId,
     grouped: Mapping[str, list[DatasetRef]],
-    found: Mapping[str, _Found],
     records: Mapping[Any, Mapping[str, Any]],
-    run: str,
     problem: str,
 ) -> Quantum:
     def moment(ref: DatasetRef) -> tuple[int, str]:
@@ -260,16 +261,6 @@ def _quantum(
     ordered = {
         name: tuple(sorted(dict.fromkeys(refs), key=moment)) for name, refs in grouped.items()
     }
-    outputs = {}
-    for name, c in task.connections.outputs.items():
-        kind = c.definition()
-        keys = _keys_of_output(kind.dimensions, key, grouped, found)
-        outputs[name] = tuple(DatasetRef(uuid7(), kind, k, run) for k in keys)
-        if not keys and not problem:
-            problem = (
-                f"{name}: which {kind.name} there will be does not follow from the inputs: none "
-                f"has {' and '.join(d for d in kind.dimensions if d not in key)}."
-            )
     facts = {
         name: tuple(
             records[r.data_id.get("instrument"), r.data_id.get("exposure")]
@@ -278,13 +269,56 @@ def _quantum(
         )
         for name, refs in ordered.items()
     }
-    return Quantum(uuid7(), task.label, key, ordered, outputs, facts, problem)
+    return Quantum(uuid7(), task.label, key, ordered, {}, facts, problem)
+
+
+def _adjusted(task: PipelineTask, quanta: Sequence[Quantum]) -> list[Quantum]:
+    """Do what the task says of each quantum that can run, then of all of them."""
+    instance = task.make()
+    result = []
+    for quantum in quanta:
+        if not quantum.problem:
+            try:
+                kept = instance.adjust_quantum(quantum)  # type: ignore[arg-type]
+                quantum = _chosen(task, quantum, kept)
+            except NoWorkFound as nothing:
+                quantum = replace(quantum, problem=str(nothing))
+        result.append(quantum)
+    able = [q for q in result if not q.problem]
+    answer = instance.adjust_all_quanta(able)  # type: ignore[arg-type]
+    return [_chosen(task, q, answer.get(q.id, {})) for q in result]
+
+
+def _chosen(task: PipelineTask, quantum: Quantum, kept: Any) -> Quantum:
+    if isinstance(kept, NoWorkFound):
+        return replace(quantum, problem=str(kept))
+    left = {**quantum.inputs, **{name: tuple(refs) for name, refs in kept.items()}}
+    few = [
+        name
+        for name, c in {**task.connections.inputs, **task.connections.prerequisites}.items()
+        if name in kept and len(left.get(name, ())) < c.minimum
+    ]
+    return replace(quantum, inputs=left, problem=quantum.problem or ", ".join(few))
+
+
+def _with_outputs(
+    task: PipelineTask, quantum: Quantum, found: Mapping[str, _Found], run: str
+) -> Quantum:
+    outputs, problem = {}, quantum.problem
+    read = {name: refs for name, refs in quantum.inputs.items() if name in found}
+    for name, c in task.connections.outputs.items():
+        kind = c.definition()
+        keys = _keys_of_output(kind.dimensions, quantum.data_id, read, found)
+        outputs[name] = tuple(DatasetRef(uuid7(), kind, k, run) for k in keys)
+        if not keys and not problem:
+            problem = f"{name}: which {kind.name} there will be does not follow from the inputs."
+    return replace(quantum, outputs=outputs, problem=problem)
 
 
 def _keys_of_output(
     wanted: Sequence[str],
     key: DataId,
-    grouped: Mapping[str, list[DatasetRef]],
+    grouped: Mapping[str, Sequence[DatasetRef]],
     found: Mapping[str, _Found],
 ) -> list[DataId]:
     """Predict what an output is made for: the quantum itself, or each of its inputs beyond it."""
@@ -314,7 +348,11 @@ def _with_prerequisites(
             refs: list[DatasetRef] = []
             if wanted.dataset_type in known:
                 kind = datasets.get_dataset_type(connection, wanted.dataset_type)
-                refs = _held(connection, kind, quantum, inputs, searched, wanted.multiple)
+                if wanted.lookup is None:
+                    refs = _held(connection, kind, quantum, inputs, searched, wanted.multiple)
+                else:
+                    rule, _ = RULES[wanted.lookup]
+                    refs = rule(quantum.data_id, finding.query_datasets(connection, kind, inputs))
             problem = quantum.problem
             if len(refs) < wanted.minimum and not problem:
                 problem = f"no {wanted.dataset_type}"

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from lsst.pex.config import ChoiceField, Config
 
-from tests.workflow.splitting_tasks import DETECTOR
+from tests.workflow.splitting_tasks import DETECTOR, EXPOSURE
 from workflow.connections import Connections, Input, Output, Prerequisite
+from workflow.errors import NoWorkFound
 from workflow.task import Struct, SuperTask
 
 if TYPE_CHECKING:
     from registry.identity import DataId, DatasetRef
     from registry.plans import Asked
+    from workflow.quanta import Quantum
 
 CALLS: list[int] = []
 """Of each call, for how many quanta."""
@@ -68,6 +70,49 @@ class CompareTask(SuperTask):
     def run(self, frame: dict[str, float], beside: list[dict[str, float]]) -> Struct:
         """Sum them."""
         return Struct(compared={"own": frame["value"], "sum": sum(b["value"] for b in beside)})
+
+
+class LonelyTask(CompareTask):
+    """Compare the first exposure with nothing."""
+
+    def adjust_quantum(self, quantum: Quantum) -> dict[str, list[DatasetRef]]:
+        """Leave out what was looked up for it."""
+        return {"beside": []} if quantum.data_id["exposure"] == 1 else {}
+
+
+class DoubleTask(SuperTask):
+    """Double a frame, but none of the first detector's in the first exposure."""
+
+    dimensions = DETECTOR
+    frame = Input("frame", "StructuredDataDict", DETECTOR)
+    double = Output("double", "StructuredDataDict", DETECTOR)
+
+    def adjust_quantum(self, quantum: Quantum) -> dict[str, list[DatasetRef]]:
+        """Refuse it."""
+        if (quantum.data_id["exposure"], quantum.data_id["detector"]) == (1, 1):
+            raise NoWorkFound("hot")
+        return {}
+
+    def run(self, frame: dict[str, float]) -> Struct:
+        """Double it."""
+        return Struct(double={"of": frame["value"] * 2})
+
+
+class FirstTask(SuperTask):
+    """Take the first that there will be of an exposure."""
+
+    dimensions = EXPOSURE
+    doubles = Input("double", "StructuredDataDict", DETECTOR, multiple=True)
+    first = Output("first", "StructuredDataDict", EXPOSURE)
+
+    def adjust_quantum(self, quantum: Quantum) -> dict[str, list[DatasetRef]]:
+        """Leave the others out."""
+        return {"doubles": list(quantum.inputs["doubles"][:1])}
+
+    def run(self, doubles: list[dict[str, float]]) -> Struct:
+        """Take it."""
+        [only] = doubles
+        return Struct(first=only)
 
 
 class WrongConfig(Config):

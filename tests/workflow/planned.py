@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from registry import collections, datasets, plans, provenance
 from registry.schema.provenance import quantum
+from workflow.adjusting import adjust
 from workflow.quanta import load, planned_tasks
 
 if TYPE_CHECKING:
@@ -45,7 +46,12 @@ def quanta_of(
     def planned(connection: sa.Connection) -> None:
         own = prepared(connection, tasks)
         search = plans.Search(collections.flatten(connection, inputs), where)
-        plans.plan(connection, own, search)
+        by_label = {task.label: task for task in tasks}
+
+        def adjusted(connection: sa.Connection, planned: plans.PlannedTask) -> None:
+            adjust(connection, by_label[planned.label], planned)
+
+        plans.plan(connection, own, search, adjust=adjusted)
         rows = connection.execute(sa.select(quantum.c.id, quantum.c.state)).all()
         found: dict[str, Any] = {
             state: load(connection, [i for i, s in rows if s == state], predicted=True)

@@ -75,6 +75,24 @@ def test_a_quantum_for_which_nothing_is_found_is_blocked(root: Any) -> None:
     assert "no frame" in report.blocked[0][1].lower()
 
 
+def test_a_quantum_whose_prerequisite_was_left_out_is_blocked(root: Any) -> None:
+    report = ran(root, f"tasks:\n  compare: {HERE}.LonelyTask\n")
+    assert dict(report.states) == {("compare", "blocked"): 2, ("compare", "done"): 2}
+    assert {reason for _, reason in report.blocked} == {"beside: 0 frame where 1 are needed."}
+
+
+def test_a_task_chooses_among_what_will_be_made(root: Any) -> None:
+    report = ran(root, f"tasks:\n  double: {HERE}.DoubleTask\n  first: {HERE}.FirstTask\n")
+    assert dict(report.states) == {
+        ("double", "blocked"): 1,
+        ("double", "done"): 3,
+        ("first", "done"): 2,
+    }
+    with Butler(root, collections="out") as butler:
+        firsts = [butler.get(r)["of"] for r in butler.query_datasets("first")]
+    assert sorted(firsts) == [2 * 12.0, 2 * 21.0]
+
+
 def test_a_function_without_a_name_is_refused() -> None:
     body = {
         "b": Output("y", "X", ()),

@@ -14,10 +14,10 @@ from registry.identity import DatasetType
 from registry.keys import declare_keys
 from registry.schema.dimensions import overlap, patch, tract, visit_detector_region
 from tests.workflow.brute_force import build_all
+from tests.workflow.choosing import HOOKS, LOOKUPS, RULES
 from tests.workflow.planned import quanta_of
 from workflow.connections import Connections, Input, Output, Prerequisite
 from workflow.pipeline import PipelineTask
-from workflow.task import SuperTask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,6 +146,17 @@ def pipelines(draw: st.DrawFn) -> list[PipelineTask]:
                 connections[name] = Prerequisite(
                     name, KIND, keys, minimum=minimum, multiple=name == "stars"
                 )
+        for name in draw(st.sets(st.sampled_from(sorted(LOOKUPS)), max_size=1)):
+            function = draw(st.sampled_from(LOOKUPS[name]))
+            connections[f"by_{name}"] = Prerequisite(
+                name,
+                KIND,
+                {**OUTSIDE, **CALIBRATIONS, "nowhere": ("instrument",)}[name],
+                is_calibration=name in CALIBRATIONS,
+                minimum=draw(st.integers(0, 1)),
+                multiple=RULES[function][1],
+                lookup=function,
+            )
         connections["out"] = Output(f"out{n}", KIND, dimensions)
         made[f"out{n}"] = dimensions
         if draw(st.booleans()):
@@ -156,7 +167,11 @@ def pipelines(draw: st.DrawFn) -> list[PipelineTask]:
                 made[f"part{n}"] = connections["parts"].definition().dimensions
         tasks.append(
             PipelineTask(
-                f"t{n}", SuperTask, None, Connections(connections, dimensions), select=select
+                f"t{n}",
+                draw(st.sampled_from(HOOKS)),
+                None,
+                Connections(connections, dimensions),
+                select=select,
             )
         )
     return tasks
@@ -217,8 +232,9 @@ def fill(registry: Registry, sky: dict[str, Any]) -> None:
     registry.register_collection("calib", "CALIBRATION")
     with registry.begin() as connection:
         declare_keys(connection, {"target": str})
+    exposures = [row["id"] for row in rows]
     for name, dimensions in OUTSIDE.items():
-        insert_some(registry, name, dimensions, sky["kept"][name], chance)
+        insert_some(registry, name, dimensions, exposures, sky["kept"][name], chance)
     certify_some(registry, sky)
 
 
@@ -252,12 +268,17 @@ def insert_touching(registry: Registry, touching: set[Any]) -> None:
 
 
 def insert_some(
-    registry: Registry, name: str, dimensions: Sequence[str], share: float, chance: Any
+    registry: Registry,
+    name: str,
+    dimensions: Sequence[str],
+    exposures: Sequence[int],
+    share: float,
+    chance: Any,
 ) -> None:
     values: dict[str, list[Any]] = {
         "instrument": ["Cam"],
         "detector": [1, 2],
-        "exposure": [r["id"] for r in registry.query_dimension_records("exposure")],
+        "exposure": list(exposures),
         "visit": [1, 2, 3],
         "skymap": ["map"],
         "tract": [0, 1],
@@ -285,26 +306,30 @@ def certify_some(registry: Registry, sky: dict[str, Any]) -> None:
         [{"skymap": "map", "tract": 0, "patch": p} for p in (0, 1)],
         "in",
     )
-    for name, dimensions in CALIBRATIONS.items():
-        kind = DatasetType(name, dimensions, KIND, is_calibration=True)
+    kinds = [DatasetType(name, d, KIND, is_calibration=True) for name, d in CALIBRATIONS.items()]
+    for kind in kinds:
         registry.register_dataset_type(kind)
         if sky["policy"] is not None:
             with registry.begin() as connection:
                 calibrations.set_policy(connection, kind, sky["policy"])
-        last = 0
-        for n, (gap, length) in enumerate(sky["spans"]):
-            run = f"calib/{name}/{n}"
-            registry.register_collection(run)
-            key: dict[str, Any] = {**CAM, "detector": 1, "day_obs": 1, "target": "M76"}
-            key |= {"physical_filter": "r", "band": "r"}
-            [ref] = registry.insert_datasets(kind, [{d: key[d] for d in dimensions}], run)
-            begin = last + gap
-            last = begin + length
-            with registry.begin() as connection:
-                calibrations.record_facts(
-                    connection, {ref.id: {"temperature": -100.0 + n, "exposure_time": 12.0}}
-                )
-            registry.certify("calib", [ref], Timespan(begin * HOUR, last * HOUR))
+    key: dict[str, Any] = {**CAM, "detector": 1, "day_obs": 1, "target": "M76"}
+    key |= {"physical_filter": "r", "band": "r"}
+    last = 0
+    for n, (gap, length) in enumerate(sky["spans"]):
+        registry.register_collection(f"calib/{n}")
+        refs = [
+            ref
+            for kind in kinds
+            for ref in registry.insert_datasets(
+                kind, [{d: key[d] for d in kind.dimensions}], f"calib/{n}"
+            )
+        ]
+        begin = last + gap
+        last = begin + length
+        facts = {"temperature": -100.0 + n, "exposure_time": 12.0}
+        with registry.begin() as connection:
+            calibrations.record_facts(connection, {ref.id: facts for ref in refs})
+        registry.certify("calib", refs, Timespan(begin * HOUR, last * HOUR))
 
 
 Told = tuple[str, str, tuple[Any, ...], tuple[Any, ...]]
