@@ -1,8 +1,8 @@
 """Do the database and the storage agree?
 
-`check` compares both ways: every recorded copy against its file, every file below the root against
-the records, every running quantum against its process.  With ``repair`` it removes what nothing
-refers to and marks what is lost; it never deletes a recorded copy that is whole.
+`check` compares both ways: every recorded copy against its file, every file below the repository's
+folders against the records, every running quantum against its process.  With ``repair`` it removes
+what nothing refers to and marks what is lost; it never deletes a recorded copy that is whole.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from backbone import endpoints, files, remote_audit, row_audit
-from backbone.endpoints import ROOT, Endpoint
+from backbone import endpoints, files, owners, remote_audit, row_audit, trash
 from backbone.errors import BackboneError
 from backbone.liveness import is_gone
 from backbone.staging import PART, checksum
+from registry import repositories
 from registry.database import rows_of, utc_now
 from registry.provenance import recovery
 from registry.schema.files import endpoint, file, replica
@@ -27,9 +27,10 @@ from registry.schema.plans import planned_output
 from registry.schema.provenance import quantum
 
 if TYPE_CHECKING:
-    import datetime as dt
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from backbone.endpoints import Endpoint
     from registry.database import Database
 
 __all__ = ["Finding", "Report", "check"]
@@ -69,7 +70,7 @@ class Report:
     Parameters
     ----------
     n_copies, n_files : int
-        Recorded copies compared; files seen below the root.
+        Recorded copies compared; files seen below the folders of the repository.
     findings : list of Finding
         Empty when all is well.
     """
@@ -119,151 +120,210 @@ def check(
                 file.c.size_bytes,
                 file.c.checksum,
                 replica.c.state,
-                endpoint.c.id.label("endpoint_id"),
-                endpoint.c.name,
-                endpoint.c.root,
-                endpoint.c.owned,
+                replica.c.endpoint_id,
             )
             .join(replica, replica.c.file_id == file.c.id)
             .join(endpoint, endpoint.c.id == replica.c.endpoint_id)
+            .where(endpoint.c.state == "online")
         ).all()
-        trash = [t for t in files.trashed(connection) if _age(t.since) >= grace]
+        thrown = trash.listed(connection)
+        places = {
+            contents.endpoint.id: _Storage(contents.endpoint)
+            for contents in endpoints.listed(connection)
+            if contents.state == "online"
+        }
         running = connection.execute(
             sa.select(quantum.c.id, quantum.c.host, quantum.c.pid, quantum.c.started_at).where(
                 quantum.c.state == "running"
             )
         ).all()
+    for row in rows:
+        places[row.endpoint_id].rows.append(row)
+    for item in thrown:
+        places[item.endpoint.id].trash.append(item)
+    how = _How(database, repository, report, repair, checksums, grace)
     lost: list[tuple[int, int, str]] = []
     deleting: list[tuple[int, int]] = []
-    known: set[Path] = set()
-    far: dict[Endpoint, _Far] = {where: _Far() for where in _remote_endpoints(database)}
-    for row in rows:
-        where = Endpoint(row.endpoint_id, row.name, row.root, bool(row.owned))
-        if where.in_tables:
-            report.n_copies += 1
-            continue
-        if where.is_remote:
-            far[where].rows.append(row)
-            continue
-        place = where.locate(row.path, repository)
-        known.add(place)
+    near = [there for there in places.values() if there.is_near]
+    for there in near:
+        _check_near(how, there)
+    _check_strays(how, near)
+    for there in places.values():
+        if there.where.in_tables:
+            report.n_copies += len(there.rows)
+        elif there.where.is_remote:
+            try:
+                _check_far(how, there)
+            except BackboneError as error:
+                report.findings.append(Finding("unreachable", f"{there.where.name}: {error}"))
+                continue
+        lost += there.lost
+        deleting += there.deleting
+    lost += _check_tables(database, report, repair, checksums)
+    gone = [(r.id, r.host, r.pid) for r in running if is_gone(r.host, r.pid, r.started_at)]
+    report.findings += [Finding("abandoned", f"quantum {i}", repair) for i, _, _ in gone]
+    if repair:
+        database.transact(_mark, lost, deleting)
+        database.transact(recovery.declare_lost, gone, GONE)
+    return report
+
+
+@dataclass(slots=True)
+class _Storage:
+    """An endpoint, what is recorded there, and what came of the comparison."""
+
+    where: Endpoint
+    rows: list[Any] = field(default_factory=list)
+    trash: list[trash.Trashed] = field(default_factory=list)
+    lost: list[tuple[int, int, str]] = field(default_factory=list)
+    deleting: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def is_near(self) -> bool:
+        return not (self.where.is_remote or self.where.in_tables)
+
+    def compared(self, row: Any, problem: str) -> None:
+        """Note that a copy is not as it is recorded."""
+        if row.state == "available":
+            state = "lost" if problem == "missing" else "corrupt"
+            self.lost.append((row.id, self.where.id, state))
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What is asked for, and where it is told."""
+
+    database: Database
+    repository: Path
+    report: Report
+    repair: bool
+    checksums: bool
+    grace: float
+
+    def tell(self, problem: str, what: str) -> None:
+        self.report.findings.append(Finding(problem, what, self.repair))
+
+    def empty(self, there: _Storage, shown: Callable[[str], str]) -> None:
+        """Finish the removal of what is trash for long enough."""
+        old = [item for item in there.trash if item.age >= self.grace]
+        if self.repair:
+            for why in trash.empty(self.database, self.repository, old).away:
+                raise why
+        for item in old:
+            self.tell("trash", shown(item.path))
+
+
+def _check_near(how: _How, there: _Storage) -> None:
+    """Compare what is recorded at an endpoint on this machine with what is there."""
+    where, report = there.where, how.report
+    if where.root and not where.locate("", how.repository).is_dir():
+        report.findings.append(
+            Finding("unreachable", f"{where.name}: {where.root} is no folder here; is it mounted?")
+        )
+        there.rows.clear()
+        there.trash.clear()
+        return
+    for row in there.rows:
+        place = where.locate(row.path, how.repository)
         if row.state == "deleting":
-            if repair and where.owned:
+            if how.repair and where.owned:
                 place.unlink(missing_ok=True)
-            deleting.append((row.id, row.endpoint_id))
-            report.findings.append(Finding("deleting", row.path, repair))
+            there.deleting.append((row.id, where.id))
+            how.tell("deleting", row.path)
             continue
         report.n_copies += 1
-        problem = _problem(place, row.size_bytes, row.checksum if checksums else None)
-        if problem and row.state == "available":
-            lost.append((row.id, row.endpoint_id, "lost" if problem == "missing" else "corrupt"))
+        problem = _problem(place, row.size_bytes, row.checksum if how.checksums else None)
         if problem:
-            report.findings.append(Finding(problem, str(place), repair))
-    emptied: list[int] = []
-    for item in trash:
-        if item.endpoint.is_remote:
-            far[item.endpoint].trash.append(item)
-            continue
-        emptied.append(item.id)
-        place = item.endpoint.locate(item.path, repository)
-        if repair and not item.live:
-            place.unlink(missing_ok=True)
-        known.add(place)
-        report.findings.append(Finding("trash", item.path, repair))
-    strays = _strays(repository, known)
-    report.n_files = len(strays) + sum(place.is_relative_to(repository) for place in known)
-    old = [place for place, age in strays if age >= grace]
-    away = _made_away(database) if old else set()  # before the rows: it may come home meanwhile
-    recorded = {repository / path for path in _paths_at(database, ROOT)} if old else known
+            there.compared(row, problem)
+            how.tell(problem, str(place))
+    how.empty(there, str)
+
+
+def _check_strays(how: _How, near: Sequence[_Storage]) -> None:
+    """Find the files below the folders of this repository that nothing refers to."""
+    repository = how.repository
+    known = {
+        there.where.locate(path, repository)
+        for there in near
+        for path in (
+            *(row.path for row in there.rows),
+            *(item.path for item in there.trash),
+        )
+    }
+    roots = [there.where.locate("", repository) for there in near if _is_ours(how, there)]
+    strays = [stray for root in _outermost(roots) for stray in _strays(root, known)]
+    how.report.n_files = len(strays) + sum(
+        any(place.is_relative_to(root) for root in roots) for place in known
+    )
+    old = [place for place, age in strays if age >= how.grace]
+    away = _made_away(how.database) if old else set()  # first: it may come home meanwhile
+    recorded = {
+        there.where.locate(path, repository)
+        for there in (near if old else ())
+        for path in _paths_at(how.database, there.where.name)
+    }
     for place in old:
         problem = "unfinished" if place.name.endswith(PART) else "orphan"
         if away and not away.isdisjoint(_TAIL.findall(place.name)):
             continue
         if place in recorded:  # by a transaction that has ended since the rows were read
             continue
-        if repair:
+        if how.repair:
             place.unlink(missing_ok=True)
-        report.findings.append(Finding(problem, str(place), repair))
-    for where, recorded_there in far.items():
-        try:
-            _check_far(database, where, recorded_there, report, repair, checksums, grace)
-        except BackboneError as error:
-            report.findings.append(Finding("unreachable", f"{where.name}: {error}"))
-            continue
-        lost += recorded_there.lost
-        if repair:
-            deleting += recorded_there.deleting
-            emptied += [item.id for item in recorded_there.trash]
-    lost += _check_tables(database, report, repair, checksums)
-    gone = [(r.id, r.host, r.pid) for r in running if is_gone(r.host, r.pid, r.started_at)]
-    report.findings += [Finding("abandoned", f"quantum {i}", repair) for i, _, _ in gone]
-    if repair:
-        database.transact(_mark, lost, deleting)
-        database.transact(files.forget_trash, emptied)
-        database.transact(recovery.declare_lost, gone, GONE)
-    return report
+        how.tell(problem, str(place))
 
 
-@dataclass(slots=True)
-class _Far:
-    """What is recorded at an endpoint behind a URL, and what came of the comparison."""
-
-    rows: list[Any] = field(default_factory=list)
-    trash: list[files.Trashed] = field(default_factory=list)
-    lost: list[tuple[int, int, str]] = field(default_factory=list)
-    deleting: list[tuple[int, int]] = field(default_factory=list)
-
-
-def _remote_endpoints(database: Database) -> list[Endpoint]:
-    with database.read() as connection:
-        every = [contents.endpoint for contents in endpoints.listed(connection)]
-    return [where for where in every if where.is_remote]
+def _is_ours(how: _How, there: _Storage) -> bool:
+    """Tell whether files below an endpoint that nothing refers to are this repository's."""
+    if not there.where.owned or there.where.name == endpoints.ROOT:
+        return there.where.owned
+    with how.database.read() as connection:
+        ours = repositories.identity(connection)
+    try:
+        return owners.belongs(there.where.locate("", how.repository)) == ours
+    except BackboneError as error:
+        how.report.findings.append(Finding("unreachable", f"{there.where.name}: {error}"))
+        return False
 
 
-def _check_far(
-    database: Database,
-    where: Endpoint,
-    far: _Far,
-    report: Report,
-    repair: bool,
-    checksums: bool,
-    grace: float,
-) -> None:
+def _outermost(roots: Sequence[Path]) -> list[Path]:
+    """Leave out folders that are there and lie in others."""
+    real = sorted({root.resolve() for root in roots if root.is_dir()})
+    outer = [root for root in real if not any(other in root.parents for other in real)]
+    return [next(root for root in roots if root.resolve() == one) for one in outer]
+
+
+def _check_far(how: _How, there: _Storage) -> None:
     """Compare what is recorded at an endpoint with what is there; see `remote_audit.compare`."""
-    there = where.remote()
-    used = [row for row in far.rows if row.state != "deleting"]
-    going = [row for row in far.rows if row.state == "deleting"]
-    known = {row.path for row in going} | {item.path for item in far.trash}
-    found = remote_audit.compare(where, used, known, checksums=checksums)
-    report.n_copies += len(used)
+    where, remote = there.where, there.where.remote()
+    used = [row for row in there.rows if row.state != "deleting"]
+    going = [row for row in there.rows if row.state == "deleting"]
+    known = {row.path for row in going} | {item.path for item in there.trash}
+    found = remote_audit.compare(where, used, known, checksums=how.checksums)
+    how.report.n_copies += len(used)
     for row, problem in found.problems:
-        if row.state == "available":
-            far.lost.append((row.id, where.id, "lost" if problem == "missing" else "corrupt"))
-        report.findings.append(Finding(problem, there.url(row.path), repair))
+        there.compared(row, problem)
+        how.tell(problem, remote.url(row.path))
     for row in going:
-        if repair and where.owned:
-            there.remove(row.path)
-        far.deleting.append((row.id, where.id))
-        report.findings.append(Finding("deleting", there.url(row.path), repair))
-    for item in far.trash:
-        if repair and not item.live:
-            there.remove(item.path)
-        report.findings.append(Finding("trash", there.url(item.path), repair))
+        if how.repair and where.owned:
+            remote.remove(row.path)
+        there.deleting.append((row.id, where.id))
+        how.tell("deleting", remote.url(row.path))
+    how.empty(there, remote.url)
     if not where.owned:  # what else lies there is not ours
         return
     old = [
         path
         for path, age in found.strays
-        if age >= grace and MADE_HERE.fullmatch(path.rpartition("/")[2])
+        if age >= how.grace and MADE_HERE.fullmatch(path.rpartition("/")[2])
     ]
-    recorded = _paths_at(database, where.name) if old else set()
+    recorded = _paths_at(how.database, where.name) if old else set()
     for path in old:
         if path in recorded:  # by a transaction that has ended since the rows were read
             continue
-        if repair:
-            there.remove(path)
-        problem = "unfinished" if path.endswith(PART) else "orphan"
-        report.findings.append(Finding(problem, there.url(path), repair))
+        if how.repair:
+            remote.remove(path)
+        how.tell("unfinished" if path.endswith(PART) else "orphan", remote.url(path))
 
 
 def _check_tables(
@@ -281,10 +341,6 @@ def _check_tables(
         (d.file_id, d.endpoint_id, "lost" if d.problem == "missing" else "corrupt")
         for d in different
     ]
-
-
-def _age(since: dt.datetime) -> float:
-    return (utc_now() - since).total_seconds()
 
 
 def _problem(place: Path, size: int, digest: str | None) -> str:
@@ -325,22 +381,22 @@ def _made_away(database: Database) -> set[str]:
         return {key.hex[-12:] for key in connection.execute(asked).scalars()}
 
 
-def _strays(repository: Path, known: set[Path]) -> list[tuple[Path, float]]:
-    """List the files below the root that a Butler has named and no row knows, with their age [s].
+def _strays(root: Path, known: set[Path]) -> list[tuple[Path, float]]:
+    """List the files below a folder that a Butler has named and no row knows, with their age [s].
 
-    Anything else below the root (the database, notes, raw frames that were ingested where they lie
+    Anything else below it (the database, notes, raw frames that were ingested where they lie
     or not at all) belongs to somebody else. Age counts from the last change of the name, since a
     hard link is as old as its source.
     """
     now = time.time()
     found = []
-    for folder, _, names in os.walk(repository):
+    for folder, _, names in os.walk(root):
         for name in names:
-            place = type(repository)(folder, name)
+            place = type(root)(folder, name)
             if place in known or not MADE_HERE.fullmatch(name):
                 continue
             try:
-                found.append((place, now - place.lstat().st_ctime))
+                found.append((place, max(now - place.lstat().st_ctime, 0.0)))
             except FileNotFoundError:  # its transaction has ended meanwhile
                 continue
     return found

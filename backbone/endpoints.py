@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from backbone import owners
 from backbone.errors import EndpointConflict, NotOnDisk, UnknownEndpoint
 from backbone.protocols import is_url, protocol_of, shown
 from backbone.remote import remote
+from registry import repositories
 from registry.database import insert_rows
 from registry.errors import did_you_mean
 from registry.schema.files import endpoint, replica, site
@@ -173,6 +175,8 @@ def register(connection: sa.Connection, name: str, root: str, *, owned: bool = T
         raise EndpointConflict(f"{root} is no folder here; make it first, or give a URL.")
     else:
         root = str(Path(root).absolute())
+        if owned:
+            owners.claim(Path(root), repositories.identity(connection))
     add(connection, name, root, owned=owned)
     found = named(connection, name)
     if (found.root, found.owned) != (root, owned):

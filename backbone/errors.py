@@ -10,6 +10,7 @@
         ├── ChangedFile (ValueError)             a file is gone, or not what was recorded of it
         ├── EndpointAway (ConnectionError)       an endpoint does not answer, or not in time
         ├── EndpointRefuses (PermissionError)    it answers, and does not let us
+        ├── InTransaction (RuntimeError)         files cannot go within a transaction
         ├── InvalidSetting (ValueError)          a setting of the caches cannot be understood
         └── NotOnDisk (ValueError)               a copy lies elsewhere, and a path is needed
 """
@@ -24,6 +25,7 @@ __all__ = [
     "EndpointAway",
     "EndpointConflict",
     "EndpointRefuses",
+    "InTransaction",
     "InvalidSetting",
     "NotOnDisk",
     "StorageFull",
@@ -71,6 +73,12 @@ class EndpointRefuses(BackboneError, PermissionError):
     """An endpoint does not let us do this."""
 
     code = "endpoint-refuses"
+
+
+class InTransaction(BackboneError, RuntimeError):
+    """Files cannot be removed within a transaction, which may be undone."""
+
+    code = "in-transaction"
 
 
 class InvalidSetting(BackboneError, ValueError):

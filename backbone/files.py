@@ -22,6 +22,7 @@ from registry.database import (
     canonical_json,
     delete_among,
     in_written_order,
+    lock_rows,
     rows_of,
     table_of,
     utc_now,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = [
     "NewFile",
     "Stored",
-    "Trashed",
     "add_replicas",
     "all_copies",
     "begin_deletion",
@@ -47,11 +47,9 @@ __all__ = [
     "discard",
     "end_deletion",
     "end_deletion_at",
-    "forget_trash",
     "locate",
     "record",
     "stored",
-    "trashed",
 ]
 
 _SENT = {
@@ -353,15 +351,33 @@ def all_copies(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[int,
     return found
 
 
-def add_replicas(connection: sa.Connection, where: str, file_ids: Sequence[int]) -> None:
+def add_replicas(
+    connection: sa.Connection, where: str, copied: Sequence[tuple[int, str]]
+) -> set[int]:
     """Record that files have a good copy at an endpoint, whatever was recorded of one there.
 
-    A file that has been removed meanwhile gets none.
+    Parameters
+    ----------
+    where : str
+        Name of the endpoint.
+    copied : sequence of (int, str)
+        Key of each file, and the path that it had when it was copied.
+
+    Returns
+    -------
+    set of int
+        Keys of the files that have the copy now: not those that were removed meanwhile, or
+        replaced by another file.
     """
     endpoint_id, now = endpoints.key_of(connection, where), utc_now()
-    for start in range(0, len(file_ids), CHUNK):
-        part = [{"k": k} for k in file_ids[start : start + CHUNK]]
-        given = rows_of(connection, part, {"k": sa.BigInteger})
+    noted: set[int] = set()
+    for start in range(0, len(copied), CHUNK):
+        paths = dict(copied[start : start + CHUNK])
+        asked = sa.select(file.c.id, file.c.path).where(file.c.id.in_(list(paths)))
+        held = connection.execute(lock_rows(asked.order_by(file.c.id), connection))
+        keys = [row.id for row in held if paths[row.id] == row.path]
+        noted.update(keys)
+        given = table_of(connection, {"k": (sa.BigInteger, keys)})
         connection.execute(
             sa.update(replica)
             .where(
@@ -385,6 +401,7 @@ def add_replicas(connection: sa.Connection, where: str, file_ids: Sequence[int])
             .where(~there)
         )
         connection.execute(sa.insert(replica).from_select(_COPY, new))
+    return noted
 
 
 def stored(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
@@ -443,38 +460,13 @@ def _forget_without_copy(connection: sa.Connection, given: sa.Subquery) -> None:
     delete_among(connection, file.c.id, gone.c.k)
 
 
-@dataclass(frozen=True, slots=True)
-class Trashed:
-    """A file that is to be removed from storage.
-
-    Parameters
-    ----------
-    id : int
-        Key of its row.
-    endpoint : Endpoint
-        Where it lies.
-    path : str
-        Below the endpoint's root.
-    live : bool
-        Whether a recorded copy has this very name again, so that it stays.
-    since : datetime
-        When it was removed, UTC.
-    """
-
-    id: int
-    endpoint: Endpoint
-    path: str
-    live: bool
-    since: dt.datetime
-
-
 def discard(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> uuid.UUID:
     """Forget the files of datasets; those that this repository owns are listed as trash.
 
     Returns
     -------
     uuid.UUID
-        What `trashed` finds them by, to be removed from storage when this is committed.
+        What `backbone.trash.listed` finds them by, to be removed from storage after the commit.
     """
     batch, now = uuid7(), utc_now()
     for start in range(0, len(ids), CHUNK):
@@ -501,50 +493,3 @@ def discard(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> uuid.UUID:
         delete_among(connection, replica.c.file_id, gone.c.k)
         delete_among(connection, file.c.id, gone.c.k)
     return batch
-
-
-def trashed(connection: sa.Connection, batch: uuid.UUID | None = None) -> list[Trashed]:
-    """List what is to be removed from storage: all, or what one `discard` has listed.
-
-    What lies at an endpoint that is offline waits until it is online again.
-    """
-    # one inside the other: joined, SQLite reads all copies at the endpoint for each file
-    there = sa.exists().where(
-        replica.c.file_id == file.c.id, replica.c.endpoint_id == trash.c.endpoint_id
-    )
-    live = sa.exists().where(file.c.path == trash.c.path, there)
-    asked = (
-        sa.select(
-            trash.c.id,
-            endpoint.c.id.label("endpoint_id"),
-            endpoint.c.name,
-            endpoint.c.root,
-            endpoint.c.owned,
-            trash.c.path,
-            live.label("live"),
-            trash.c.since,
-        )
-        .join(endpoint, endpoint.c.id == trash.c.endpoint_id)
-        .where(endpoint.c.state == "online")
-        .order_by(trash.c.id)
-    )
-    if batch is not None:
-        asked = asked.where(trash.c.batch == batch)
-    return [
-        Trashed(
-            row.id,
-            Endpoint(row.endpoint_id, row.name, row.root, bool(row.owned)),
-            row.path,
-            bool(row.live),
-            row.since,
-        )
-        for row in connection.execute(asked)
-    ]
-
-
-def forget_trash(connection: sa.Connection, keys: Sequence[int]) -> None:
-    """Forget files that are gone from storage."""
-    for start in range(0, len(keys), CHUNK):
-        part = [{"k": k} for k in keys[start : start + CHUNK]]
-        given = rows_of(connection, part, {"k": sa.BigInteger})
-        delete_among(connection, trash.c.id, given.c.k)

@@ -43,6 +43,9 @@ class Replacement:
         Key of the file.
     old_path : str
         What it was made from; a file that has another path by now is left alone.
+    old_at : frozenset of int
+        Keys of the endpoints where it had a copy; one that has been given another copy by now is
+        left alone, too.
     path : str
         Below the root of each endpoint.
     size : int
@@ -59,6 +62,7 @@ class Replacement:
 
     file_id: int
     old_path: str
+    old_at: frozenset[int]
     path: str
     size: int
     checksum: str | None
@@ -85,11 +89,23 @@ def replace(connection: sa.Connection, new: Sequence[Replacement]) -> set[int]:
     Returns
     -------
     set of int
-        Keys of the files that were replaced: not those that were removed or replaced meanwhile.
+        Keys of the files that were replaced: not those that were removed, replaced or copied to
+        another endpoint meanwhile.
     """
-    asked = sa.select(file.c.id, file.c.path).where(file.c.id.in_([one.file_id for one in new]))
+    keys = [one.file_id for one in new]
+    asked = sa.select(file.c.id, file.c.path).where(file.c.id.in_(keys)).order_by(file.c.id)
     paths = {row.id: row.path for row in connection.execute(lock_rows(asked, connection))}
-    fit = [one for one in new if paths.get(one.file_id) == one.old_path]
+    good = sa.select(replica.c.file_id, replica.c.endpoint_id).where(
+        replica.c.file_id.in_(keys), replica.c.state == "available"
+    )
+    at: dict[int, set[int]] = {}
+    for row in connection.execute(good):
+        at.setdefault(row.file_id, set()).add(row.endpoint_id)
+    fit = [
+        one
+        for one in new
+        if paths.get(one.file_id) == one.old_path and at.get(one.file_id, set()) <= one.old_at
+    ]
     if not fit:
         return set()
     now = utc_now()
@@ -131,11 +147,11 @@ def replace(connection: sa.Connection, new: Sequence[Replacement]) -> set[int]:
             for one in fit
         ],
     )
-    keys = {name: endpoints.key_of(connection, name) for one in fit for name in one.where}
+    where = {name: endpoints.key_of(connection, name) for one in fit for name in one.where}
     rows = [
         {
             "file_id": one.file_id,
-            "endpoint_id": keys[name],
+            "endpoint_id": where[name],
             "state": "available",
             "since": now,
         }

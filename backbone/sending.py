@@ -9,6 +9,7 @@ killed in between leaves a file without a row on either side, which `backbone.au
 from __future__ import annotations
 
 import logging
+import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -38,14 +39,20 @@ class SentFile(StagedFile):
         Where it shall be, below the endpoint's root.
     endpoint : Endpoint
         Where to.
+    shared : bool
+        Whether another process may bring the same file, under the same name.
     """
 
-    def __init__(self, root: Path, path: str, endpoint: Endpoint) -> None:
+    def __init__(self, root: Path, path: str, endpoint: Endpoint, *, shared: bool = False) -> None:
         super().__init__(root, path)
         self.remote = endpoint.remote()
-        folder, slash, name = path.rpartition("/")
         self._begun = False
-        self.part = f"{folder}{slash}.{name}{PART}" if self.remote.protocol.renames else path
+        self._shared = shared
+        self.part = path
+        if self.remote.protocol.renames:
+            folder, slash, name = path.rpartition("/")
+            apart = f".{secrets.token_hex(4)}" if shared else ""
+            self.part = f"{folder}{slash}.{name}{apart}{PART}"
 
     def send(self, size: int, *, fsync: bool = False) -> None:  # noqa: ARG002 (the server's)
         """Send the file that has its temporary name here; it has none here afterwards.
@@ -78,24 +85,38 @@ class SentFile(StagedFile):
         """Give the file its name there."""
         if self.part != self.path:
             self.remote.rename(self.part, self.path)
+            self._named = True
 
     def abandon(self, *, settled: bool = True) -> None:
-        """Remove whatever there is of the file, here and there."""
+        """Remove whatever there is of the file, here and there.
+
+        What has its final name there may be what another process has brought of the same dataset;
+        it is then left for ``skyspine check``, which knows what is recorded.
+        """
         with suppress(FileNotFoundError):
             self.temporary.unlink()
         if not self._begun:  # nothing is there, or it was tried already
             return
         self._begun = False
-        kept = {self.path} if not settled else set()
-        for path in {self.part, self.path} - kept:
+        ours = {self.part} | ({self.path} if self._named else set())
+        if self._shared or not settled:
+            ours.discard(self.path)
+        for path in ours:
             try:
                 self.remote.remove(path)
             except BackboneError as error:
                 _log.warning("A file may be left for skyspine check to remove: %s", error)
 
 
-def stage(endpoint: Endpoint, repository: Path, path: str) -> StagedFile:
+def stage(endpoint: Endpoint, repository: Path, path: str, *, shared: bool = False) -> StagedFile:
     """Stage a file for an endpoint.
+
+    Parameters
+    ----------
+    path : str
+        Where it shall be, below the endpoint's root.
+    shared : bool
+        Whether another process may bring the same file, under the same name.
 
     Raises
     ------
@@ -112,7 +133,7 @@ def stage(endpoint: Endpoint, repository: Path, path: str) -> StagedFile:
             f"another one, or first: skyspine endpoint online REPO {endpoint.name}"
         )
     if endpoint.is_remote:
-        return SentFile(repository, path, endpoint)
+        return SentFile(repository, path, endpoint, shared=shared)
     return StagedFile(
         repository if endpoint.name == ROOT else endpoint.locate("", repository), path
     )

@@ -40,7 +40,7 @@ def withdraw(
     Returns
     -------
     batch : uuid.UUID
-        What `backbone.files.trashed` finds the copies by, to be removed when this is committed.
+        What `backbone.trash.listed` finds the copies by, to be removed when this is committed.
     removed, kept : int
         Copies that were given up, and those that stay.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,7 +147,7 @@ def convert(
         return result
     for start in range(0, len(tasks), BATCH):
         _convert(butler, tasks[start : start + BATCH], tolerance, result)
-        butler.after_commit(partial(removal.empty_trash, butler, older_than=KEEP_SECONDS))
+        removal.empty_afterwards(butler, older_than=KEEP_SECONDS)
         if progress is not None:
             progress(min(start + BATCH, len(tasks)), len(tasks))
     return result
@@ -298,6 +297,7 @@ def _made(
     new = Replacement(
         old.file_id,
         old.path,
+        frozenset(copy.endpoint.id for copy in task.copies),
         path,
         size,
         checksum,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from backbone import endpoints, files
+from backbone import endpoints, files, trash
 from backbone.errors import ChangedFile
 from backbone.staging import PART, StagedFile
 from butler.errors import GraphFileError
@@ -242,7 +242,7 @@ def _lend(
     for key in places:
         more = [c for copies in found for c in copies[1:] if c.endpoint.name == key]
         files.add_replicas(
-            target, f"{name}.{key}", [known[c.dataset_id, c.component] for c in more]
+            target, f"{name}.{key}", [(known[c.dataset_id, c.component], c.path) for c in more]
         )
 
 
@@ -362,6 +362,7 @@ def _take_in(
     homecoming.record_ended(connection, ended)
     new = [_brought(butler, away, copy, staged) for found in located.values() for copy in found]
     files.record(connection, endpoints.ROOT, new)
+    trash.reclaim(connection, endpoints.ROOT, [one.path for one in new])
     for one in staged:
         one.settle()
     return [row["state"] for row in ended.quanta], len(ended.datasets), len(known)

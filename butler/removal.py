@@ -8,14 +8,11 @@ What a killed process has left in the trash is removed by `empty_trash`, or by `
 from __future__ import annotations
 
 import logging
-from functools import partial
 from typing import TYPE_CHECKING
 
-from backbone import files, withdrawing
-from backbone.errors import BackboneError
+from backbone import files, trash, withdrawing
 from backbone.replacing import out_of_reach
 from registry import removing
-from registry.database import utc_now
 
 if TYPE_CHECKING:
     import uuid
@@ -26,15 +23,16 @@ if TYPE_CHECKING:
     from butler.butler import Butler
     from registry.identity import DatasetRef
 
-__all__ = ["empty_trash", "prune", "remove_runs", "why_unreadable", "withdraw"]
+__all__ = ["empty_afterwards", "empty_trash", "prune", "remove_runs", "why_unreadable", "withdraw"]
 
 _log = logging.getLogger("skyspine.butler")
+_STILL_OPEN = "a transaction of the registry is open; begin it by Butler.transaction instead."
 
 
 def prune(butler: Butler, ids: Sequence[uuid.UUID], *, purge: bool) -> None:
     """Remove the files of datasets, and with ``purge`` the datasets; see `Butler.prune`."""
     batch = butler.registry.database.transact(_discard, ids, purge=purge)
-    butler.after_commit(partial(empty_trash, butler, batch))
+    empty_afterwards(butler, batch)
 
 
 def _discard(connection: sa.Connection, ids: Sequence[uuid.UUID], *, purge: bool) -> uuid.UUID:
@@ -47,7 +45,7 @@ def _discard(connection: sa.Connection, ids: Sequence[uuid.UUID], *, purge: bool
 def withdraw(butler: Butler, ids: Sequence[uuid.UUID], name: str) -> tuple[int, int]:
     """Remove copies at an endpoint; see `Butler.withdraw`."""
     batch, removed, kept = butler.registry.database.transact(withdrawing.withdraw, ids, name)
-    butler.after_commit(partial(empty_trash, butler, batch))
+    empty_afterwards(butler, batch)
     return removed, kept
 
 
@@ -58,7 +56,7 @@ def remove_runs(butler: Butler, names: Sequence[str], *, dry_run: bool) -> remov
             ids = removing.runs_content(connection, names)
             return removing.dependents(connection, ids, names)
     told, batch = butler.registry.database.transact(_remove_runs, names)
-    butler.after_commit(partial(empty_trash, butler, batch))
+    empty_afterwards(butler, batch)
     return told
 
 
@@ -72,41 +70,53 @@ def _remove_runs(
     return told, batch
 
 
-def empty_trash(butler: Butler, batch: uuid.UUID | None = None, *, older_than: float = 0.0) -> int:
+def empty_afterwards(
+    butler: Butler, batch: uuid.UUID | None = None, *, older_than: float | None = None
+) -> None:
+    """Do `empty_trash` when the transaction around is committed; at once when there is none.
+
+    In one that the registry has begun, and the Butler knows nothing of, the files stay listed.
+    """
+
+    def empty() -> None:
+        if butler.registry.database.in_transaction:
+            _log.warning("Files stay in the trash until skyspine check --repair: %s", _STILL_OPEN)
+        else:
+            empty_trash(butler, batch, older_than=older_than)
+
+    butler.after_commit(empty)
+
+
+def empty_trash(
+    butler: Butler, batch: uuid.UUID | None = None, *, older_than: float | None = None
+) -> int:
     """Remove files from storage whose datasets are gone, as far as that was not done at once.
 
     Parameters
     ----------
     batch : uuid.UUID, optional
         Only what was removed together.
-    older_than : float
+    older_than : float, optional
         Only what was removed so long ago [s].
 
     Returns
     -------
     int
         How many files there were; those at an endpoint that is away stay listed.
+
+    Raises
+    ------
+    InTransaction
+        Within a transaction, which may be undone.
     """
     with butler.registry.read() as connection:
-        found = files.trashed(connection, batch)
-    done: list[int] = []
-    away: dict[str, BackboneError] = {}
-    now = utc_now()
-    for item in found:
-        young = (now - item.since).total_seconds() < older_than
-        if young or item.endpoint.name in away:
-            continue
-        try:
-            if not item.live:
-                item.endpoint.remove(item.path, butler.root)
-        except BackboneError as error:
-            away[item.endpoint.name] = error
-        else:
-            done.append(item.id)
-    butler.registry.database.transact(files.forget_trash, done)
-    for why in away.values():
+        found = trash.listed(connection, batch)
+    if older_than is not None:
+        found = [item for item in found if item.age >= older_than]
+    emptied = trash.empty(butler.registry.database, butler.root, found)
+    for why in emptied.away:
         _log.warning("Files stay in the trash until skyspine check --repair: %s", why)
-    return len(done)
+    return emptied.n_files
 
 
 def why_unreadable(butler: Butler, ref: DatasetRef) -> str:

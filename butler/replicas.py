@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backbone import endpoints, fetching, files
+from backbone import endpoints, fetching, files, trash
 from backbone.errors import BackboneError, ChangedFile
 from backbone.sending import stage
+from backbone.staging import settle
 from butler import in_tables
 from butler.errors import DamagedFile, MissingFile, NoGoodCopy, ReadFailed
 from butler.formatters import get_formatter
@@ -26,6 +27,8 @@ from butler.formatters.source import Source
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterator, Mapping, Sequence
+
+    import sqlalchemy as sa
 
     from backbone.endpoints import Endpoint
     from backbone.file_cache import FileCache
@@ -160,11 +163,14 @@ class Replicated:
         Files that lay there already, and were whole.
     present : int
         Files that had a recorded copy there.
+    meanwhile : int
+        Files that somebody else has removed or converted meanwhile; they get no copy.
     """
 
     sent: int = 0
     found: int = 0
     present: int = 0
+    meanwhile: int = 0
 
 
 def replicate(butler: Butler, ids: Sequence[uuid.UUID], name: str) -> Replicated:
@@ -181,23 +187,31 @@ def replicate(butler: Butler, ids: Sequence[uuid.UUID], name: str) -> Replicated
         else:
             wanted.append(copies)
     for start in range(0, len(wanted), BATCH):
-        staged: list[StagedFile] = []
+        staged: dict[int, StagedFile] = {}
 
-        def give(copies: Sequence[files.Stored], staged: list[StagedFile] = staged) -> bool:
-            if endpoint.is_remote and _is_there(endpoint, copies[0]):
-                return False
+        def give(copies: Sequence[files.Stored], staged: dict[int, StagedFile] = staged) -> None:
             path = _path(copies[0], butler.root)
-            staged.append(copied(copies, endpoint, butler.root, path))
-            return True
+            if not (endpoint.is_remote and _is_there(endpoint, copies[0])):
+                staged[copies[0].file_id] = copied(copies, endpoint, butler.root, path)
 
         batch = wanted[start : start + BATCH]
+        if endpoint.is_remote:  # what is being removed there goes before anything is sent
+            there = [_path(copies[0], butler.root) for copies in batch]
+            butler.registry.database.transact(trash.reclaim, name, there)
         far = endpoint.is_remote or any(copies[0].endpoint.is_remote for copies in batch)
-        with butler.cleaning(staged):
-            sent = sum(fetching.each(give, batch, far=far))
-            noted = [copies[0].file_id for copies in batch]
-            butler.registry.database.transact(_note, name, noted, staged)
-        done.sent += sent
-        done.found += len(batch) - sent
+        made: list[StagedFile] = []
+        with butler.cleaning(made):
+            try:
+                fetching.each(give, batch, far=far)
+            finally:
+                made += staged.values()
+            paths = [(copies[0].file_id, copies[0].path) for copies in batch]
+            noted = butler.registry.database.transact(_note, name, paths, staged)
+            for key in staged.keys() - noted:
+                staged[key].abandon(settled=False)
+        done.sent += len(staged.keys() & noted)
+        done.found += len(noted - staged.keys())
+        done.meanwhile += len(batch) - len(noted)
     return done
 
 
@@ -243,15 +257,20 @@ def copied(
     fsync: bool = False,
 ) -> StagedFile:
     """Bring the first good copy of a file to an endpoint, under the temporary name of a path."""
-    staged = stage(endpoint, root, path)
+    staged = stage(endpoint, root, path, shared=True)
     copy, _ = fetching.bring(copies, root, staged)
     staged.send(copy.size, fsync=fsync)
     return staged
 
 
 def _note(
-    connection: Any, name: str, file_ids: Sequence[int], staged: Sequence[StagedFile]
-) -> None:
-    files.add_replicas(connection, name, file_ids)
-    for file in staged:
-        file.settle()
+    connection: sa.Connection,
+    name: str,
+    paths: Sequence[tuple[int, str]],
+    staged: Mapping[int, StagedFile],
+) -> set[int]:
+    """Record copies, and give them their names; those of files that are as they were copied."""
+    noted = files.add_replicas(connection, name, paths)
+    trash.reclaim(connection, name, [path for key, path in paths if key in noted])
+    settle([staged[key] for key in sorted(staged.keys() & noted)])
+    return noted

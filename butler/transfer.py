@@ -16,7 +16,7 @@ from os import PathLike
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from backbone import endpoints, fetching, files
+from backbone import endpoints, fetching, files, trash
 from backbone.errors import BackboneError, ChangedFile
 from backbone.sending import stage
 from backbone.staging import StagedFile
@@ -296,6 +296,9 @@ def _take(
         return target, _file(butler, batch.place, ref, copies, transfer, target, content.staged)
 
     far = target.is_remote or any(copies[0].endpoint.is_remote for copies in in_files)
+    if target.is_remote:  # what is being removed there goes before anything is sent
+        there = [_name(by_id[copies[0].dataset_id], copies[0]) for copies in in_files]
+        butler.registry.database.transact(trash.reclaim, target.name, there)
     with butler.cleaning(content.staged):
         for copies in located:
             if copies[0].endpoint.in_tables:
@@ -340,7 +343,7 @@ def _file(
     staged: list[StagedFile],
 ) -> files.NewFile:
     """Bring a file under a temporary name, to the endpoint that it shall lie at."""
-    file = stage(target, butler.root, _name(ref, copies[0]))
+    file = stage(target, butler.root, _name(ref, copies[0]), shared=True)
     staged.append(file)
     copy, digest = fetching.bring(copies, place.root, file, transfer)
     file.send(copy.size)
@@ -409,7 +412,10 @@ def _record(
     files.end_deletion(connection, [copy.file_id for copy in gone])
     for where in dict.fromkeys(endpoint for endpoint, _ in new):
         here = endpoints.reading(connection, where) if left_there else where
-        files.record(connection, here.name, [file for at, file in new if at == where])
+        mine = [file for at, file in new if at == where]
+        files.record(connection, here.name, mine)
+        if not left_there:
+            trash.reclaim(connection, here.name, [file.path for file in mine])
     content.record(connection)
     content.settle()
     return quanta

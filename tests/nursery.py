@@ -127,7 +127,7 @@ class Moments:
     """Counts what this process does to database and files; dies by SIGKILL at a chosen moment.
 
     A moment lies before and after each statement, before each commit, before each file is opened
-    for writing, renamed or removed, and when a connection has done its work.
+    for writing, linked, renamed or removed, and when a connection has done its work.
 
     Parameters
     ----------
@@ -152,8 +152,26 @@ class Moments:
 
     def _audit(self, event: str, given: tuple[Any, ...]) -> None:
         writes = event == "open" and given[2] & (os.O_WRONLY | os.O_RDWR)
-        if writes or event in ("os.rename", "os.remove", "os.mkdir"):
+        if writes or event in ("os.rename", "os.remove", "os.mkdir", "os.link", "os.symlink"):
             self._moment()
+
+
+class MomentsOfRequests(Moments):
+    """Those before and after each request to an endpoint too."""
+
+    def __init__(self, last: int) -> None:
+        from backbone.remote import Remote
+
+        super().__init__(last)
+        ask = Remote._try  # noqa: SLF001
+
+        def counted(remote: Remote, path: str, action: Any) -> Any:
+            self._moment()
+            answer = ask(remote, path, action)
+            self._moment()
+            return answer
+
+        setattr(Remote, "_try", counted)  # noqa: B010 (it is generic)
 
 
 def moments_to_die(n_moments: int, kills: int) -> list[int]:

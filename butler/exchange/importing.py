@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from backbone import endpoints, files
+from backbone import endpoints, files, trash
 from butler.errors import ExchangeError, UnknownStorageClass
 from butler.exchange.bringing import Beside, Wanted, bring, need
 from butler.exchange.document import dataset_uuid, read_document
@@ -364,6 +364,7 @@ def _record(
         )
     if content.new_files:
         files.record(connection, where, content.new_files)
+        trash.reclaim(connection, where, [file.path for file in content.new_files])
     refs = {**there, **content.refs}
     for name, ids in content.tags.items():
         collections.tag(connection, name, [_ref(refs, i) for i in ids])

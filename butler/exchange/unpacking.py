@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from backbone import endpoints, files
+from backbone import endpoints, files, trash
 from butler.errors import ExchangeError, MissingFile, UnknownStorageClass
 from butler.exchange import bundle
 from butler.exchange.bringing import Beside, Wanted, bring, need
@@ -187,6 +187,7 @@ def _record(connection: sa.Connection, content: _Content) -> Imported:
     here = [new for key, (new, _) in content.files.items() if key in wanted]
     if here:
         files.record(connection, content.where, here)
+        trash.reclaim(connection, content.where, [new.path for new in here])
     for key, (_, staged) in content.files.items():
         if staged is not None and key in wanted:
             staged.settle()

@@ -9,7 +9,7 @@ from backbone.endpoints import Endpoint
 from backbone.file_cache import FileCache
 from backbone.files import Stored
 from registry.identity import uuid7
-from tests.backbone.storage_faults import MomentsOfRequests
+from tests.nursery import MomentsOfRequests
 
 N_FILES = 6
 SIZE = 20_000

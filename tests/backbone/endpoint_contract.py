@@ -155,6 +155,21 @@ class EndpointContract(ReadContract):
             file.abandon()
             assert remote.list() == {}
 
+    def test_of_two_that_bring_the_same_none_removes_what_the_other_brought(
+        self, endpoint: Endpoint, remote: Remote, tmp_path: Path
+    ) -> None:
+        brought = []
+        for name in ("one", "other"):
+            (tmp_path / name).mkdir()
+            file = SentFile(tmp_path / name, PATH, endpoint, shared=True)
+            file.temporary.write_bytes(CONTENT)
+            file.send(len(CONTENT))
+            brought.append(file)
+        brought[0].settle()
+        brought[1].abandon()
+        assert list(remote.list()) == [PATH]
+        assert remote.cat_file(PATH) == CONTENT
+
     def test_a_removal_is_repeatable(self, storage: Storage, remote: Remote) -> None:
         storage.seed(PATH, CONTENT)
         storage.seed("other.bin", b"stays")

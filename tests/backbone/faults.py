@@ -1,4 +1,4 @@
-"""Programs of puts and ingests, and what must be so after they were killed at any moment."""
+"""Programs that ingest, remove and race, and what must be so after they were killed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from backbone import files
 from backbone.audit import check
-from butler import Butler, ingest, transfer
+from butler import Butler, ingest
 from registry import collections
 from registry.errors import DatasetExists
 from registry.schema.identity import dataset
@@ -17,21 +17,8 @@ from tests.nursery import Moments
 if TYPE_CHECKING:
     from registry.identity import DatasetRef
 
-N_PUTS = 3
 N_RACES = 20
 KEYS = {"instrument": "DemoCam", "detector": 1}
-
-
-def puts(root: str, prefix: str, last: int) -> None:
-    """Put a few datasets, naming each that is done; die at a moment."""
-    moments = Moments(last)
-    with Butler(root, run="u/test") as butler:
-        for n in range(N_PUTS):
-            target = f"{prefix}-{n}"
-            value = {"target": target, "text": "x" * 2000}
-            butler.put(value, "summary", KEYS, target=target)
-            print(target)  # noqa: T201
-    print(moments.count)  # noqa: T201
 
 
 def ingests(root: str, run: str, paths: list[str], last: int) -> int:
@@ -55,17 +42,6 @@ def writes(root: str, name: str, n: int) -> None:
 
         for k in range(n):
             butler.registry.database.transact(slowly, k)
-
-
-def transfers(root: str, other: str, last: int) -> int:
-    """Take what another repository has, in batches of four; die at a moment."""
-    moments = Moments(last)
-    transfer.BATCH = 4
-    with Butler(root, writeable=True) as butler, Butler(other) as there:
-        refs = there.registry.query_datasets("summary", "made")
-        taken = butler.transfer_from(there, refs)
-    print(moments.count)  # noqa: T201
-    return len(taken.refs) + taken.present - len(refs)
 
 
 def removes(root: str, run: str, last: int) -> None:

@@ -21,34 +21,18 @@ def ohp_frames(test_data: Path) -> list[str]:
     return [str(path) for path in found[:14]]
 
 
-def test_puts_that_are_killed(butler: Butler, nursery: Nursery) -> None:
-    told: list[str] = []
-    for prefix in ("first", "again"):  # the first makes folders, and has more moments
-        status, said = nursery.run(f"{PROGRAMS}:puts", str(butler.root), prefix, 0)
-        assert status == 0
-        told += said[:-1]
-    for kill, moment in enumerate(moments_to_die(int(said[-1]), kills=10)):
-        told += nursery.kill(f"{PROGRAMS}:puts", str(butler.root), f"{kill}", moment)
-    refs = faults.assert_recovers(butler)
-    kept = {str(ref.data_id["target"]) for ref in refs}
-    assert len(kept) == len(refs)
-    assert set(told) <= kept  # a put that has returned is never lost
-    assert len(kept - set(told)) <= 10
-    assert all(butler.get(ref)["target"] == ref.data_id["target"] for ref in refs)
-
-
 def test_an_ingest_that_is_killed(butler: Butler, nursery: Nursery, test_data: Path) -> None:
     butler.register_instrument("ohp-t152")
     frames = ohp_frames(test_data)
     assert butler.ingest_raws(frames, run="raw/all").errors == []
     status, said = nursery.run(f"{PROGRAMS}:ingests", str(butler.root), "raw/again", frames, 0)
     assert status == 0
-    moments = moments_to_die(int(said[-1]), kills=5)
+    moments = moments_to_die(int(said[-1]), kills=3)
     for kill, moment in enumerate(moments):
         run = f"raw/{kill}"
         nursery.kill(f"{PROGRAMS}:ingests", str(butler.root), run, frames, moment)
     refs = faults.assert_recovers(butler)
-    for kill in range(5):  # what was begun is completed by doing it again
+    for kill in range(3):  # what was begun is completed by doing it again
         mine = [ref for ref in refs if ref.run == f"raw/{kill}"]
         taken = butler.ingest_raws(frames, run=f"raw/{kill}")
         assert taken.errors == []

@@ -18,7 +18,7 @@ from butler import Butler, removal
 from butler.comparing import difference
 from butler.formatters import get_formatter
 from registry.errors import MissingDataset
-from tests.nursery import Moments, Nursery, moments_to_die
+from tests.nursery import Nursery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -186,35 +186,6 @@ def test_a_reader_goes_on_during_conversions(
     (repository / "enough").touch()
     assert int(next(said)) > 0
     assert child.wait() == 0
-
-
-def converting(root: str, at: int) -> None:
-    """Convert all, and die at a moment."""
-    with Butler(root, writeable=True, collections="u/test") as butler:
-        refs = butler.query_datasets("objects")
-        moments = Moments(at)
-        butler.convert(refs, format="csv", endpoint="archive")
-    print(moments.count, flush=True)  # noqa: T201
-
-
-def test_killed_at_any_moment_it_leaves_all_readable_and_goes_on(
-    butler: Butler, repository: Path, refs: list[DatasetRef], nursery: Nursery
-) -> None:
-    program = f"{__name__}:converting"
-    status, [n_moments] = nursery.run(program, str(repository), 0)
-    assert status == 0
-    for moment in moments_to_die(int(n_moments), 3):
-        butler.convert(refs, format="parquet", endpoint="root")
-        nursery.kill(program, str(repository), moment)
-        for n, ref in enumerate(refs, 1):
-            assert butler.get(ref).equals(table(n))
-        done = butler.convert(refs, format="csv", endpoint="archive")
-        assert (done.n_files + done.unchanged, done.failed) == (N_OBJECTS, [])
-    audit.check(butler.registry.database, butler.root, repair=True, grace=0)
-    report = audit.check(butler.registry.database, butler.root, checksums=True, grace=0)
-    assert report.findings == []
-    for n, ref in enumerate(refs, 1):
-        assert butler.get(ref).equals(table(n))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from backbone.errors import EndpointAway, EndpointRefuses, NotOnDisk
 from butler import Butler, ingest
 from butler.errors import ExchangeError, IngestError, MissingFile, TransferError
 from tests.backbone import storage_servers
-from tests.nursery import moments_to_die
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +23,8 @@ if TYPE_CHECKING:
     from registry.identity import DatasetRef
     from tests.backbone.storage_servers import Storage
     from tests.databases import Databases
-    from tests.nursery import Nursery
 
 N = 6
-PROGRAM = "tests.backbone.storage_faults:transfers"
 
 
 class Pair:
@@ -238,16 +235,3 @@ def test_files_that_names_tell_go_to_a_server(pair: Pair, tmp_path: Path) -> Non
     assert len(pair.seen()) == N + 2
     assert len(lab.ingest_named([named], "summary", run="arc", **how).present) == 2
     assert check(lab.registry.database, lab.root, grace=0, checksums=True).findings == []
-
-
-def test_a_transfer_from_afar_that_is_killed_goes_on(pair: Pair, nursery: Nursery) -> None:
-    site, lab = pair.site, pair.lab
-    status, said = nursery.run(PROGRAM, str(site.root), str(lab.root), 0)
-    assert status == 0
-    for moment in moments_to_die(int(said[-1]), kills=4):
-        site.prune(pair.refs, purge=True)
-        nursery.kill(PROGRAM, str(site.root), str(lab.root), moment)
-        found = check(site.registry.database, site.root, grace=3600, checksums=True)
-        assert found.findings == []  # what is begun is young
-        site.transfer_from(lab, pair.refs)
-        pair.assert_at(site)

@@ -13,7 +13,6 @@ from backbone.staging import checksum
 from butler import Butler, FileDataset, ingest_files
 from butler.errors import IngestError
 from registry.errors import UnknownDatasetType, UnknownDimensionValue
-from tests.nursery import Moments, Nursery, moments_to_die
 from workflow.cli import main
 
 if TYPE_CHECKING:
@@ -173,41 +172,6 @@ def test_in_a_larger_transaction(repo: Butler, tmp_path: Path) -> None:
     assert len(list((tmp_path / "theirs").iterdir())) == N
     assert not any(p.is_file() for p in (repo.root / "in").rglob("*"))
     sound(repo)
-
-
-def program(root: str, folder: str, last: int) -> None:
-    """Take the files of a folder in; die at a moment, or tell how many there are."""
-    files = [
-        FileDataset(path, "meta", {"instrument": "Cam", "detector": int(path.stem)})
-        for path in sorted(Path(folder).iterdir())
-    ]
-    ingest_files._COPIED_BATCH = 3  # noqa: SLF001 (or all would be one batch)
-    with Butler(root, writeable=True) as butler:
-        moments = Moments(last)
-        butler.ingest(files, run=f"in{last}")
-        print(moments.count)  # noqa: T201
-
-
-def test_killed_at_any_moment_it_is_completed_by_the_same_call(
-    repo: Butler, nursery: Nursery, tmp_path: Path
-) -> None:
-    made(tmp_path / "theirs")
-    this, root, folder = f"{__name__}:program", str(repo.root), str(tmp_path / "theirs")
-    status, said = nursery.run(this, root, folder, 0)
-    assert status == 0
-    for last in moments_to_die(int(said[-1]), kills=5):
-        nursery.kill(this, root, folder, last)
-        found = check(repo.registry.database, repo.root, grace=0, repair=True, checksums=True)
-        assert {f.problem for f in found.findings} <= {"orphan", "unfinished"}
-        status, _ = nursery.run(this, root, folder, 0)
-        assert status == 0
-        files = [
-            FileDataset(path, "meta", {"instrument": "Cam", "detector": int(path.stem)})
-            for path in sorted(Path(folder).iterdir())
-        ]
-        repo.ingest(files, run=f"in{last}")
-        assert numbers(repo, f"in{last}") == list(range(N))
-        sound(repo)
 
 
 def test_the_command(repo: Butler, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -162,7 +162,7 @@ def test_a_removal_that_is_killed_leaves_everything_sound(butler: Butler, nurser
     History(butler, "0")
     status, said = nursery.run(PROGRAM, str(butler.root), "calibs0", 0)
     assert status == 0
-    for kill, moment in enumerate(moments_to_die(int(said[-1]), kills=8), 1):
+    for kill, moment in enumerate(moments_to_die(int(said[-1]), kills=4), 1):
         history = History(butler, str(kill))
         ids = [r.id for r in history.calexp]
         before = set(butler.registry.provenance.ancestors(*ids))

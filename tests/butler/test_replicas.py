@@ -26,7 +26,6 @@ from registry.database import utc_now
 from registry.errors import MissingDataset
 from registry.schema.files import file, replica, trash
 from tests.backbone import storage_servers
-from tests.nursery import moments_to_die
 from workflow.cli import main
 
 if TYPE_CHECKING:
@@ -35,11 +34,9 @@ if TYPE_CHECKING:
 
     from registry.identity import DatasetRef
     from tests.backbone.storage_servers import Storage
-    from tests.nursery import Nursery
 
 KEYS = {"instrument": "DemoCam", "detector": 1}
 VALUE = {"target": "M76", "text": "x" * 2000}
-PROGRAMS = "tests.backbone.storage_faults"
 
 
 @pytest.fixture
@@ -316,25 +313,3 @@ def test_of_two_who_give_up_each_others_copy_one_keeps_it(butler: Butler, tmp_pa
     report = check(butler.registry.database, butler.root, grace=0, repair=True, checksums=True)
     assert {f.problem for f in report.findings} <= {"orphan", "trash"}  # too much, never too little
     assert check(butler.registry.database, butler.root, grace=0, checksums=True).findings == []
-
-
-@pytest.mark.usefixtures("s3")
-def test_programs_that_are_killed_at_s3(butler: Butler, nursery: Nursery) -> None:
-    program = f"{PROGRAMS}:puts_and_removes"
-    status, said = nursery.run(program, str(butler.root), "whole", 0)
-    assert status == 0
-    for kill, moment in enumerate(moments_to_die(int(said[-1]), kills=8)):
-        nursery.kill(program, str(butler.root), f"{kill}", moment)
-    database = butler.registry.database
-    found = check(database, butler.root, grace=0, repair=True, checksums=True)
-    allowed = {"orphan", "unfinished", "trash"}
-    assert {f.problem for f in found.findings} <= allowed
-    assert found.unrepaired == []
-    assert check(database, butler.root, grace=0, checksums=True).findings == []
-    stored = butler.query_datasets("summary", collections="u/test")
-    assert stored
-    assert all(butler.get(ref)["target"] == ref.data_id["target"] for ref in stored)
-    where = far(butler)
-    with butler.registry.read() as connection:
-        counted = sa.select(sa.func.count()).where(replica.c.endpoint_id == where.id)
-        assert len(where.remote().list()) == connection.execute(counted).scalar_one()

@@ -22,8 +22,6 @@ from registry.errors import (
 )
 from registry.identity import DataId, DatasetRef, uuid7
 from registry.repositories import homes_of
-from registry.schema import provenance as schema
-from tests.nursery import moments_to_die
 from tests.registry.provenance_graphs import NODE, Task, make
 
 if TYPE_CHECKING:
@@ -31,10 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.databases import Databases
-    from tests.nursery import Nursery
 
 SUMMARY = DatasetType("summary", NODE.dimensions, "StructuredDataDict", is_calibration=True)
-PROGRAM = "tests.backbone.faults:transfers"
 
 
 class Pair:
@@ -251,37 +247,3 @@ def test_a_personal_repository_contributes_back(pair: Pair) -> None:
     with site.registry.read() as connection:
         assert homes_of(connection, [r.id for r in [*frames, *mine]]) == {}
     assert site.get(mine[1]) == {"n": 1, "in": "u/me"}
-
-
-def test_a_transfer_that_is_killed_goes_on_where_it_was(pair: Pair, nursery: Nursery) -> None:
-    lab, site = pair.lab, pair.site
-    for _ in range(2):  # the first makes folders and registers names, and has more moments
-        clear(site)
-        status, said = nursery.run(PROGRAM, str(site.root), str(lab.root), 0)
-        assert status == 0
-    for moment in moments_to_die(int(said[-1]), kills=6):
-        clear(site)
-        nursery.kill(PROGRAM, str(site.root), str(lab.root), moment)
-        found = check(site.registry.database, site.root, grace=0, repair=True, checksums=True)
-        assert {f.problem for f in found.findings} <= {"orphan", "unfinished"}
-        here = site.registry.get_refs([r.id for r in pair.made])
-        assert all(site.exists(ref) for ref in here.values())
-        makers = site.registry.provenance.makers(*here)
-        assert set(makers) == set(here)
-        status, _ = nursery.run(PROGRAM, str(site.root), str(lab.root), 0)
-        assert status == 0
-        assert [site.get(r)["n"] for r in pair.made] == list(range(10))
-        assert len(site.registry.provenance.ancestors(*(r.id for r in pair.made))) == 15
-        assert check(site.registry.database, site.root, grace=0, checksums=True).findings == []
-
-
-def clear(butler: Butler) -> None:
-    """Remove what was transferred before."""
-    if not butler.collections.query("made"):
-        return
-    refs = butler.registry.query_datasets("summary", "made")
-    with butler.registry.begin() as connection:
-        for table in (schema.quantum_output, schema.quantum_input, schema.quantum_metric):
-            connection.execute(table.delete())
-        connection.execute(schema.quantum.delete())
-    butler.prune(refs, purge=True)

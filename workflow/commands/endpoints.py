@@ -96,6 +96,7 @@ def copy(repo: str, name: str, dataset_type: str, collections: str | None, where
     click.echo(
         f"{len(refs)} datasets: {done.sent} files copied, {done.found} lay there, "
         f"{done.present} had a copy."
+        + (f" {done.meanwhile} were removed or converted meanwhile." if done.meanwhile else "")
     )
 
 

@@ -1,0 +1,66 @@
+"""Whose folder is it, when several repositories know it?
+
+Only one repository makes and removes files below a further folder.  Its identity lies there in a
+small file, so that no other takes these files for its own leftovers.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from backbone.errors import EndpointConflict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["OWNER", "belongs", "claim"]
+
+OWNER = ".skyspine-owner"
+"""Name of the file."""
+
+
+def belongs(folder: Path) -> uuid.UUID | None:
+    """Read which repository makes files below a folder; None where none has said so.
+
+    Raises
+    ------
+    EndpointConflict
+        If what is written there is no identity.
+    """
+    try:
+        said = (folder / OWNER).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    try:
+        return uuid.UUID(said)
+    except ValueError:
+        raise EndpointConflict(
+            f"{folder / OWNER} should hold the identity of the repository whose files lie there, "
+            f"and holds {said[:60]!r}; remove it if they are this one's."
+        ) from None
+
+
+def claim(folder: Path, repository: uuid.UUID) -> None:
+    """Take a folder for a repository; the same may do so again.
+
+    Raises
+    ------
+    EndpointConflict
+        If it is another one's, or nothing can be written there.
+    """
+    owner = belongs(folder)
+    if owner is None:
+        try:
+            (folder / OWNER).write_text(f"{repository}\n", encoding="utf-8")
+        except OSError as error:
+            raise EndpointConflict(
+                f"{folder} cannot be written: {error.strerror or error}. Ask for the permission, "
+                "or register it with --read-only."
+            ) from error
+    elif owner != repository:
+        raise EndpointConflict(
+            f"{folder} holds files of another repository ({owner}), which would be taken for "
+            "leftovers; make a folder of its own for this one, register it with --read-only, or, "
+            f"if that repository is no more, remove {folder / OWNER}."
+        )
