@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
+import subprocess
 import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,15 +38,14 @@ from lsst.pex.config import (
 from registry import Registry
 from registry.identity import uuid7
 from registry.schema import provenance as schema
+from tests.workflow.recorded import Chain
 from workflow import recorded_configs
 from workflow.configuration import (
-    Configured,
     Override,
     Script,
     configure,
     digest,
     leaf_values,
-    load_text,
     parse_override,
     read_overrides,
     save_text,
@@ -52,7 +54,6 @@ from workflow.errors import ConfigurationError, UnknownField, UnknownLabel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.databases import Databases
 
@@ -149,61 +150,6 @@ def registry(databases: Databases) -> Iterator[Registry]:
         yield opened
 
 
-class Chain:
-    """Configure, record, read back."""
-
-    def __init__(self, registry: Registry, run: str) -> None:
-        self.registry = registry
-        self.run = run
-        self.configured: Configured | None = None
-        registry.register_collection(run)
-
-    def __call__(self, config_class: type[Config], *steps: Override | Script | str) -> Any:
-        """Give the configuration that the database holds after it was set in these steps."""
-        overrides = [parse_override(f"t:{s}")[1] if isinstance(s, str) else s for s in steps]
-        self.configured = configure(config_class, overrides, label="t")
-        label = f"t{len(self.labels())}"
-        with self.registry.begin() as connection:
-            recorded_configs.record(
-                connection, self.run, label, "tests.T", self.configured.config,
-                self.configured.history,
-            )  # fmt: skip
-        with self.registry.read() as connection:
-            again = recorded_configs.load(connection, self.run, label)
-            text = connection.execute(
-                sa.select(schema.config.c.text)
-                .join(schema.task, schema.task.c.config_id == schema.config.c.id)
-                .where(schema.task.c.label == label)
-                .order_by(schema.task.c.id.desc())
-            ).scalars().first()  # fmt: skip
-        assert digest(again) == digest(self.configured.config)
-        assert digest(load_text(str(text))) == digest(self.configured.config)
-        return again
-
-    def labels(self) -> list[str]:
-        return sorted({r["task_label"] for r in self.registry.provenance.config_history(self.run)})
-
-    def history(self, path: str) -> list[tuple[str | None, str, str]]:
-        """List value, kind and origin of the steps of a field of the last configuration."""
-        label = f"t{len(self.labels()) - 1}"
-        rows = self.registry.provenance.config_history(self.run, label, path)
-        return [(r["value"], r["origin_kind"], r["origin"]) for r in rows if r["path"] == path]
-
-    def values(self) -> dict[str, str | None]:
-        """Read the rows of the last configuration."""
-        c, v, t = schema.config, schema.config_value, schema.task
-        assert self.configured is not None
-        with self.registry.read() as connection:
-            label = f"t{len(self.labels()) - 1}"
-            key = connection.execute(
-                sa.select(t.c.config_id).where(t.c.label == label).order_by(t.c.id.desc())
-            ).scalars().first()  # fmt: skip
-            rows = connection.execute(
-                sa.select(v.c.path, v.c.value).join(c, c.c.id == v.c.config_id).where(c.c.id == key)
-            )
-            return dict(rows.all())
-
-
 @pytest.fixture
 def chain(registry: Registry) -> Chain:
     return Chain(registry, f"run/{uuid7()}")
@@ -229,6 +175,10 @@ def test_1_a_field_needs_a_doc() -> None:
         lambda: RangeField(doc="", dtype=int, min=0),
         lambda: ConfigField(doc="", dtype=Leaf),
         lambda: ConfigDictField(doc="", keytype=int, itemtype=Leaf),
+        lambda: ChoiceField[str](doc="", allowed={"a": "It."}),
+        lambda: ConfigChoiceField(doc="", typemap=KINDS),
+        lambda: ConfigurableField(doc="", target=Mean),
+        lambda: algorithms.makeField(""),
     ]
     for declare in declarations:
         with pytest.raises(ValueError, match=r"[Dd]oc"):
@@ -568,6 +518,21 @@ def test_24_pickle_and_yaml_keep_type_and_values(chain: Chain) -> None:
     for again in (pickle.loads(pickle.dumps(config)), yaml.load(yaml.dump(config), yaml.Loader)):  # noqa: S506
         assert type(again) is Top
         assert digest(again) == digest(config)
+    code = (
+        "import pickle, sys, yaml\n"
+        "given = pickle.loads(sys.stdin.buffer.read())\n"
+        f"assert {__name__!r} not in sys.modules\n"
+        "found = [pickle.loads(given[0]), yaml.load(given[1], yaml.Loader)]\n"
+        "print([(type(c).__name__, c.inner.size, c.factor != c.factor) for c in found])\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", f"import lsst.pex.config\n{code}"],
+        cwd=Path(__file__).parents[2],
+        input=pickle.dumps((pickle.dumps(config), yaml.dump(config))),
+        capture_output=True,
+        check=True,
+    )
+    assert told.stdout.decode().strip() == str([("Top", 2, True)] * 2)
     for proxy in (config.sizes, config.depths, config.one, config.target):
         with pytest.raises(UnexpectedProxyUsageError, match="cannot be pickled"):
             pickle.dumps(proxy)
@@ -640,3 +605,10 @@ def test_a_task_that_a_run_does_not_have(chain: Chain) -> None:
         pytest.raises(UnknownLabel, match=r"no task 't00'\. Did you mean 't0'"),
     ):
         recorded_configs.load(connection, chain.run, "t00")
+
+
+def test_each_line_of_the_page_has_its_test() -> None:
+    page = Path(__file__).parents[2] / "docs/reference/pex-config.md"
+    lines = re.findall(r"^\| (\d+) \|", page.read_text("utf-8"), re.MULTILINE)
+    tests = [m[1] for name in globals() if (m := re.match(r"test_(\d+)_", name))]
+    assert lines == tests == [str(n) for n in range(1, 26)]

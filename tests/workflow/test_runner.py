@@ -156,6 +156,21 @@ def quanta(root: Path, run: str) -> list[dict[str, Any]]:
 CHAIN = {"split": "SplitTask", "halve": "HalveTask"}
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_nothing_more_is_begun_after_a_failure(root: Path, jobs: int) -> None:
+    with Butler(root, writeable=True) as butler:
+        take(butler, *range(3, 13))
+    tasks = {**CHAIN, "split": "SplitTask:config: {forget_one: true}"}
+    report = ran(root, tasks, fail_fast=True, jobs=jobs)
+    n_failed = report.states["split", "failed"]
+    assert 1 <= n_failed <= 2 * jobs  # each process may have one, and the next to take
+    assert n_failed == 1 or jobs > 1
+    assert not report.succeeded
+    assert set(report.states) <= {("split", "failed"), ("halve", "blocked")}
+    again = ran(root, tasks, mode=Mode(resume=True), jobs=jobs)
+    assert again.states == Counter({("split", "failed"): 12, ("halve", "blocked"): 24})
+
+
 def test_a_run_is_extended_and_what_failed_there_stays(root: Path) -> None:
     tasks = {"split": "SplitTask:config: {forget_one: true}"}
     first = ran(root, tasks)

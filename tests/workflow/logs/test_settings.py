@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import re
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
 from workflow import logs
 from workflow.logs.errors import LogSettingsError
 from workflow.logs.settings import BrokerSettings, DatabaseSettings, FileSettings, read
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WHOLE = """\
 levels:
@@ -28,6 +29,12 @@ files:
 database: {level: verbose, capacity: 7}
 rabbitmq: {url: "amqp://h/", exchange: x}
 """
+OFF = "console: false\ndatabase: false\n"
+SCHEMA = Draft202012Validator(
+    json.loads(
+        (Path(__file__).parents[3] / "docs/reference/log-settings.schema.json").read_text("utf-8")
+    )
+)
 
 
 def written(folder: Path, text: str) -> Path:
@@ -51,36 +58,61 @@ def test_a_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert found.database == DatabaseSettings("", 15, 7)
     assert found.broker == BrokerSettings("amqp://h/", "x")
-    off = read(written(tmp_path, "console: false\ndatabase: false\n"))
+    off = read(written(tmp_path, OFF))
     assert (off.console, off.database, off.broker, off.files) == (None, None, None, ())
     assert read(written(tmp_path, "")).levels == {"root": 30, "skyspine": 20}
 
 
-@pytest.mark.parametrize(
-    ("text", "line", "told"),
-    [
-        ("levels:\n  a: info\n  b: debg\n", 3, "'debg' is no level. Did you mean 'debug'?"),
-        ("level: info\n", 1, "has no key 'level'. Did you mean 'levels'?"),
-        ("levels: info\n", 1, "`levels` is a mapping of component to level."),
-        ("console: {levl: info}\n", 1, "`console` has no key 'levl'. Did you mean 'level'?"),
-        ("console: yes please\n", 1, "`console` is a mapping of keys to values, not 'yes please'"),
-        ("files: {path: x}\n", 1, "`files` is a list; begin each with `- path: ...`."),
-        ("files:\n  - style: json\n", 2, "`path` is missing, as in `path: logs/skyspine.jsonl`."),
-        ("files:\n  - path: x\n    style: xml\n", 3, "'xml' is no style. Known: 'json', 'text'."),
-        ("files:\n  - path: x\n    keep: -1\n", 3, "`keep` is a whole number from 0 on, not -1."),
-        ("database: {capacity: true}\n", 1, "`capacity` is a whole number from 1 on, not True."),
-        ("rabbitmq: {exchange: x}\n", 1, "`url` is missing, as in `url: amqp://user:password@"),
-        ("rabbitmq:\n  url: 7\n", 2, "`url` is a text, not 7."),
-        ("levels: {a: info, a: debug}\n", 1, "'a' is given twice"),
-        ("levels: [\n", 2, "this is not YAML"),
-    ],
-)
+MISTAKES = [
+    ("levels:\n  a: info\n  b: debg\n", 3, "'debg' is no level. Did you mean 'debug'?"),
+    ("level: info\n", 1, "has no key 'level'. Did you mean 'levels'?"),
+    ("levels: info\n", 1, "`levels` is a mapping of component to level."),
+    ("console: {levl: info}\n", 1, "`console` has no key 'levl'. Did you mean 'level'?"),
+    ("console: yes please\n", 1, "`console` is a mapping of keys to values, not 'yes please'"),
+    ("files: {path: x}\n", 1, "`files` is a list; begin each with `- path: ...`."),
+    ("files:\n  - style: json\n", 2, "`path` is missing, as in `path: logs/skyspine.jsonl`."),
+    ("files:\n  - path: x\n    style: xml\n", 3, "'xml' is no style. Known: 'json', 'text'."),
+    ("files:\n  - path: x\n    keep: -1\n", 3, "`keep` is a whole number from 0 on, not -1."),
+    ("database: {capacity: true}\n", 1, "`capacity` is a whole number from 1 on, not True."),
+    ("rabbitmq: {exchange: x}\n", 1, "`url` is missing, as in `url: amqp://user:password@"),
+    ("rabbitmq:\n  url: 7\n", 2, "`url` is a text, not 7."),
+]
+NO_YAML = [
+    ("levels: {a: info, a: debug}\n", 1, "'a' is given twice"),
+    ("levels: [\n", 2, "this is not YAML"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "told"), MISTAKES + NO_YAML)
 def test_a_mistake_is_told_with_its_line(tmp_path: Path, text: str, line: int, told: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(LogSettingsError, match=re.escape(told)) as caught:
         read(path)
     assert caught.value.line == line
     assert str(caught.value).startswith(f"{path}:{line}: ")
+
+
+@pytest.mark.parametrize("text", [WHOLE, OFF, "", "levels: {a: WARN}\nfiles:\nconsole:\n"])
+def test_the_published_schema_takes_what_is_read(tmp_path: Path, text: str) -> None:
+    read(written(tmp_path, text))
+    SCHEMA.validate(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("text", [text for text, _, _ in MISTAKES])
+def test_the_published_schema_refuses_what_is_refused(text: str) -> None:
+    assert not SCHEMA.is_valid(yaml.safe_load(text))
+
+
+def test_the_published_schema_has_the_defaults_of_the_code() -> None:
+    parts = SCHEMA.schema["properties"]
+    sinks: list[tuple[Any, Any]] = [(FileSettings("x"), parts["files"]["items"])]
+    sinks += [(DatabaseSettings(), parts["database"]["oneOf"][-1])]
+    sinks += [(BrokerSettings("x"), parts["rabbitmq"]["oneOf"][-1])]
+    for sink, told in sinks:
+        known = dataclasses.asdict(sink)
+        assert set(told["properties"]) == set(known)
+        for name, key in told["properties"].items():
+            assert key.get("default", known[name]) == known[name]
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
