@@ -14,6 +14,7 @@ import logging
 import multiprocessing
 import platform
 import signal
+import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -26,13 +27,14 @@ from registry.provenance import recovery
 from workflow import logs
 from workflow.errors import WorkflowError
 from workflow.memory import machine_memory, times_out_of_memory
+from workflow.multicore.errors import CannotTravel
 from workflow.multicore.grants import Grant, granted
 from workflow.worker import Result, Worker
 from workflow.worker_process import Order, WorkerProcess
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from multiprocessing.connection import Connection
     from types import TracebackType
 
@@ -41,7 +43,15 @@ if TYPE_CHECKING:
     from workflow.pipeline import PipelineTask
     from workflow.quanta import Quantum
 
-__all__ = ["Here", "Manner", "NotEnoughMemory", "Processes", "WorkersLost", "executor"]
+__all__ = [
+    "Here",
+    "Manner",
+    "NotEnoughMemory",
+    "Processes",
+    "WorkersLost",
+    "check_portable",
+    "executor",
+]
 
 DEATHS = 2
 """How often a quantum may take its worker process with it, before it counts as failed."""
@@ -125,6 +135,32 @@ OUT_OF_MEMORY = Death(
 )
 
 
+def check_portable(manner: Manner, tasks: Iterable[PipelineTask]) -> None:
+    """Refuse to execute in other processes what these cannot import.
+
+    Raises
+    ------
+    CannotTravel
+        If a class was defined in a notebook or at a prompt.
+    """
+    tasks = list(tasks)
+    main = sys.modules["__main__"]
+    if _in_this_process(manner, tasks) or main.__spec__ or hasattr(main, "__file__"):
+        return
+    for task in tasks:
+        if task.task_class.__module__ == "__main__":
+            raise CannotTravel(
+                f"'{task.label}': {task.task_class.__qualname__} was defined in this session, and "
+                "other processes cannot find it: put it into a module, or run it with jobs=1 and "
+                "without limits of time and memory."
+            )
+
+
+def _in_this_process(manner: Manner, tasks: Iterable[PipelineTask]) -> bool:
+    limited = manner.timeout > 0 or any(t.needs.timeout or t.needs.memory for t in tasks)
+    return manner.on_error is not None or (manner.jobs <= 1 and not limited)
+
+
 def executor(
     butler: Butler, run: str, tasks: Sequence[PipelineTask], environment_id: int, manner: Manner
 ) -> Here:
@@ -148,8 +184,7 @@ def executor(
     NotEnoughMemory
         If a task needs more than there is.
     """
-    limited = manner.timeout > 0 or any(t.needs.timeout or t.needs.memory for t in tasks)
-    if manner.on_error is not None or (manner.jobs <= 1 and not limited):
+    if _in_this_process(manner, tasks):
         return Here(butler, run, tasks, environment_id, manner)
     return Processes(butler, run, tasks, environment_id, manner)
 

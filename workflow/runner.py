@@ -27,7 +27,7 @@ from workflow.errors import WorkflowError
 from workflow.frontier import PAGE, Frontier
 from workflow.initializing import initialize
 from workflow.modes import Contradiction, Mode, leading_to
-from workflow.processes import Manner, executor
+from workflow.processes import Manner, check_portable, executor
 from workflow.quanta import planned_tasks
 
 if TYPE_CHECKING:
@@ -183,6 +183,8 @@ def run_pipeline(
         If the pipeline names a camera that the repository does not have.
     NotEnoughMemory
         If a quantum of a task needs more memory than there is.
+    CannotTravel
+        If other processes are to run a task that was defined in a notebook.
     Contradiction
         If the words of the mode exclude each other, or it asks for what the pipeline does not make.
     """
@@ -196,6 +198,8 @@ def run_pipeline(
             "--jobs and --timeout out, or --debugger."
         )
     manner = Manner(jobs, timeout, profile is not None, on_error)
+    if not (dry_run or plan_only):
+        check_portable(manner, pipeline)
     if profile is not None:
         profiles.check(Path(profile))
     with Butler(root, writeable=True) as butler:

@@ -32,6 +32,7 @@ PROGRAMS: list[tuple[Any, ...]] = [
     (3, programs.order_and_tags),
     (3, programs.collectives, 2),
     (3, programs.arrays, 1),
+    (3, programs.pickled_beside_arrays),
     (3, programs.slow_first, 12),
     *((3, programs.exchange, name) for name in GEOMETRIES),
     (3, programs.diffusion, 3, 4, 6),
@@ -149,6 +150,11 @@ class MultiNodeContract(ABC):
                 "Reduce": mine.sum(axis=0).tolist() if rank == root else None,
                 "Allreduce": mine.max(axis=0).tolist(),
             }
+
+    def test_arrays_are_sent_without_pickling_them(self, found: Any) -> None:
+        (n_bytes, _), *_ = ranks = found(3, programs.pickled_beside_arrays)
+        assert n_bytes < 4096
+        assert [right for _, right in ranks] == [True] * 3
 
     def test_sums_are_in_the_order_of_ranks(self, found: Any) -> None:
         expected = (((1e16 + 1.0) - 1e16) + 1e-3).hex()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
@@ -135,6 +136,32 @@ def arrays(comm: Communicator, root: int) -> dict[str, Any]:
         "Reduce": None if summed is None else summed.tolist(),
         "Allreduce": largest.tolist(),
     }
+
+
+def pickled_beside_arrays(comm: Communicator) -> tuple[int, bool]:
+    """Tell how many bytes rank 0 pickles while it sends a mebibyte to the others twice."""
+    image = np.full((256, 512), comm.rank + 1.0)
+    seen: list[int] = []
+    dumps = pickle.dumps
+
+    def counted(*arguments: Any, **options: Any) -> bytes:
+        made = dumps(*arguments, **options)
+        seen.append(len(made))
+        return made
+
+    if comm.rank == 0:
+        pickle.dumps = counted
+    try:
+        comm.Bcast(image, 0)
+        if comm.rank == 0:
+            comm.Send(image * 2, 1)
+        elif comm.rank == 1:
+            comm.Recv(image, 0)
+        comm.barrier()
+    finally:
+        if comm.rank == 0:
+            pickle.dumps = dumps
+    return sum(seen), bool((image == (2.0 if comm.rank == 1 else 1.0)).all())
 
 
 def sum_of_floats(comm: Communicator) -> str:
