@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from backbone.endpoints import Endpoint
 
-__all__ = ["SentFile", "stage", "stage_for_dataset"]
+__all__ = ["SentFile", "require_ours", "stage", "stage_for_dataset"]
 
 _log = logging.getLogger("skyspine.backbone")
 
@@ -108,20 +108,12 @@ class SentFile(StagedFile):
                 _log.warning("A file may be left for skyspine check to remove: %s", error)
 
 
-def stage(endpoint: Endpoint, repository: Path, path: str, *, shared: bool = False) -> StagedFile:
-    """Stage a file for an endpoint.
-
-    Parameters
-    ----------
-    path : str
-        Where it shall be, below the endpoint's root.
-    shared : bool
-        Whether another process may bring the same file, under the same name.
+def require_ours(endpoint: Endpoint) -> None:
+    """Refuse an endpoint at which this repository makes no files, or none now.
 
     Raises
     ------
     EndpointRefuses
-        If this repository makes no files there.
     """
     if not endpoint.owned:
         raise EndpointRefuses(
@@ -132,6 +124,19 @@ def stage(endpoint: Endpoint, repository: Path, path: str, *, shared: bool = Fal
             f"The endpoint '{endpoint.name}' is offline: an operator took it out of use. Store at "
             f"another one, or first: skyspine endpoint online REPO {endpoint.name}"
         )
+
+
+def stage(endpoint: Endpoint, repository: Path, path: str, *, shared: bool = False) -> StagedFile:
+    """Stage a file for an endpoint; one that refuses files, see `require_ours`, refuses it.
+
+    Parameters
+    ----------
+    path : str
+        Where it shall be, below the endpoint's root.
+    shared : bool
+        Whether another process may bring the same file, under the same name.
+    """
+    require_ours(endpoint)
     if endpoint.is_remote:
         return SentFile(repository, path, endpoint, shared=shared)
     return StagedFile(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from butler import searching
+from butler.inputs import in_none
 from registry import calibrations, collections, datasets, transfer
-from registry.errors import MissingDataset
 from registry.schema.calibrations import calibration
 from registry.schema.collections import tagged
 from registry.timespan import BEGINNING, END, Timespan
@@ -65,13 +65,7 @@ def adopt(butler: Writing, refs: Sequence[DatasetRef], **also: Any) -> list[Data
         for ref in found:
             del left[ref.id]
     if left:
-        ref = next(iter(left.values()))
-        raise MissingDataset(
-            ref.dataset_type.name,
-            ref.data_id,
-            [ref.run],
-            nearest=f"Neither the repository nor an input of it has the dataset {ref.id}.",
-        )
+        raise in_none(next(iter(left.values())))
     new: list[DatasetRef] = []
     with butler.registry.begin() as connection:
         for place, rows in taken:

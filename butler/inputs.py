@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from butler.errors import InputNotFound, RepositoryNotFound
 from butler.repository import Repository
 from registry import repositories
-from registry.errors import SkyspineError, UnknownDatasetType
+from registry.errors import MissingDataset, SkyspineError, UnknownDatasetType
 from registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Place",
     "given_folders",
+    "in_none",
     "open_inputs",
     "record_inputs",
     "recorded",
@@ -153,6 +154,16 @@ def _found(row: Input, of: Path) -> Place:
             path=row.url,
         )
     return place
+
+
+def in_none(ref: DatasetRef) -> MissingDataset:
+    """Say that neither a repository nor an input of it has a dataset."""
+    return MissingDataset(
+        ref.dataset_type.name,
+        ref.data_id,
+        [ref.run],
+        nearest=f"Neither the repository nor an input of it has the dataset {ref.id}.",
+    )
 
 
 def record_inputs(registry: Registry, folders: Iterable[Path]) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from backbone.files import Stored
-    from butler.butler import Butler
+    from registry.database import Database
     from registry.identity import DatasetRef
 
 __all__ = ["as_files"]
@@ -31,7 +31,7 @@ __all__ = ["as_files"]
 
 @contextmanager
 def as_files(
-    butler: Butler,
+    database: Database,
     refs: Sequence[DatasetRef],
     copies: Mapping[uuid.UUID, Sequence[Stored]],
     folder: Path,
@@ -69,7 +69,7 @@ def as_files(
             kept = [copy for copy in each if not copy.endpoint.in_tables]
             if transfer not in (None, "direct"):
                 kept += [
-                    _written(butler, named[key], copy, Path(temporary))
+                    _written(database, named[key], copy, Path(temporary))
                     for copy in each
                     if copy.endpoint.in_tables
                 ]
@@ -78,10 +78,10 @@ def as_files(
         yield made
 
 
-def _written(butler: Butler, ref: DatasetRef, copy: Stored, folder: Path) -> Stored:
+def _written(database: Database, ref: DatasetRef, copy: Stored, folder: Path) -> Stored:
     """Write rows as a file, named as the Butler would name it."""
     form = in_tables.FORMS[copy.formatter]
-    found = in_tables.read(butler.registry.database, copy)
+    found = in_tables.read(database, copy)
     path = StagedFile.path_for(plain_stem(ref), ref.id, form.extension)
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     done = form.write(found, folder / path, {"SKYS_ID": str(ref.id), "SKYS_RUN": ref.run})

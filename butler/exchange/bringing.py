@@ -12,16 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from backbone import fetching
 from backbone.errors import StorageFull
+from backbone.sending import stage
 from backbone.staging import StagedFile, checksum
 from butler.errors import ExchangeError, MissingFile, PathOutsideRepository
 from butler.exchange.bundle import Archive
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Beside", "Brought", "Wanted", "bring", "need", "split_name"]
+    from backbone.endpoints import Endpoint
+    from butler.butler import Butler
+
+__all__ = ["Beside", "Brought", "Wanted", "bring_all", "split_name"]
 
 
 class Beside(Archive):
@@ -76,7 +81,7 @@ class Brought:
     Parameters
     ----------
     path : str
-        Below the root of the repository; absolute for one that stays where it is.
+        Below the root of its endpoint; absolute for one that stays where it is.
     size : int
         [byte].
     digest : str
@@ -91,7 +96,45 @@ class Brought:
     staged: StagedFile | None = None
 
 
-def need(root: Path, base: Archive, wanted: Sequence[Wanted], transfer: str) -> None:
+def bring_all(
+    butler: Butler,
+    target: Endpoint,
+    base: Archive,
+    wanted: Sequence[Wanted],
+    transfer: str,
+    staged: list[StagedFile],
+    progress: Callable[[int, int], None] | None,
+) -> list[Brought]:
+    """Bring files to an endpoint, under temporary names; none comes if one is missing.
+
+    Parameters
+    ----------
+    staged : list of StagedFile
+        Gets what has come.
+
+    Raises
+    ------
+    MissingFile, StorageFull
+        If a file is not there, or there is no room; nothing has come then.
+    ExchangeError
+        If one is not what the export says, or cannot stay where it is.
+    EndpointAway, EndpointRefuses
+        If the endpoint does not take them.
+    """
+    _need(butler.root, target, base, wanted, transfer)
+
+    def one(file: Wanted) -> Brought:
+        made = _bring(butler.root, target, base, file, transfer)
+        if made.staged is not None:
+            staged.append(made.staged)
+        return made
+
+    return fetching.each(one, wanted, far=target.is_remote, progress=progress)
+
+
+def _need(
+    root: Path, target: Endpoint, base: Archive, wanted: Sequence[Wanted], transfer: str
+) -> None:
     """Refuse files that cannot come, before any does.
 
     Raises
@@ -123,16 +166,20 @@ def need(root: Path, base: Archive, wanted: Sequence[Wanted], transfer: str) -> 
             path=base.path,
         )
     if transfer in ("auto", "copy", "move"):
-        total, free = sum(size or 0 for size in sizes), shutil.disk_usage(root).free
+        known = [size for size in sizes if size is not None]
+        # what goes to a server lies here on its way only
+        total = max(known, default=0) if target.is_remote else sum(known)
+        place = root if target.is_remote else target.locate("", root)
+        free = shutil.disk_usage(place).free
         if total > free:
             raise StorageFull(
-                f"The files of the export take {total} bytes, and {root} has room for {free}. "
+                f"The files of the export take {total} bytes, and {place} has room for {free}. "
                 "Nothing was changed; make room, or leave the files where they are with "
                 "transfer='direct'."
             )
 
 
-def bring(root: Path, base: Archive, file: Wanted, transfer: str) -> Brought:
+def _bring(root: Path, target: Endpoint, base: Archive, file: Wanted, transfer: str) -> Brought:
     """Bring a file; when it fails, what there is of it is removed.
 
     Raises
@@ -147,11 +194,13 @@ def bring(root: Path, base: Archive, file: Wanted, transfer: str) -> Brought:
         return Brought(str(place.absolute()), size, digest)
     stem, ending = split_name(file.named)
     stem = stem.removesuffix(f"_{file.dataset_id.hex[-12:]}")  # which the name gets again
-    staged = StagedFile(root, StagedFile.path_for(stem, file.dataset_id, ending))
+    path = StagedFile.path_for(stem, file.dataset_id, ending)
+    staged = stage(target, root, path, shared=True)
     copied = transfer in ("auto", "copy", "move") or place is None
     if copied and file.size is not None and file.digest is not None:
         whole = staged.left_whole(file.size, file.digest)
         if whole:
+            staged.send(file.size)
             return Brought(staged.path, file.size, file.digest, staged)
     staged.abandon(settled=False)
     try:
@@ -164,6 +213,7 @@ def bring(root: Path, base: Archive, file: Wanted, transfer: str) -> Brought:
             staged.take(place, transfer)
             size, digest = staged.size_and_checksum()
         _is_the_same(file, size, digest)
+        staged.send(size)
     except BaseException:
         staged.abandon(settled=False)
         raise

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backbone import fetching
+from backbone import fetching, files
 from backbone.errors import ChangedFile
 from backbone.staging import StagedFile, checksum
 from butler.errors import ExchangeError, MissingFile
@@ -14,43 +15,84 @@ from butler.rows_as_files import as_files
 if TYPE_CHECKING:
     import uuid
     import zipfile
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from backbone.files import Stored
-    from butler.butler import Butler
+    from butler.exchange.sources import Source
     from registry.identity import DatasetRef
 
-__all__ = ["carry", "each_file", "into_zip", "left_there"]
+__all__ = ["Held", "carry", "each_file", "into_zip", "left_there"]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A file of a dataset, wherever it lies.
+
+    Parameters
+    ----------
+    copies : sequence of Stored
+        Of the file, the nearest first.
+    root : Path
+        Of the repository that has them.
+    foreign : bool
+        Whether that is an input of the one whose export it is.
+    shared : bool
+        Whether a file of another repository has the same path.
+    """
+
+    copies: Sequence[Stored]
+    root: Path
+    foreign: bool = False
+    shared: bool = False
+
+    @property
+    def first(self) -> Stored:
+        """The nearest copy."""
+        return self.copies[0]
+
+    @property
+    def far(self) -> bool:
+        """Whether it comes from behind a URL."""
+        return self.first.endpoint.is_remote
 
 
 @contextmanager
 def each_file(
-    butler: Butler,
-    refs: Sequence[DatasetRef],
-    copies: Mapping[int, Sequence[Stored]],
-    folder: Path,
-    transfer: str | None,
-) -> Iterator[list[list[Stored]]]:
-    """Give the copies of each file of datasets; arguments as for `butler.rows_as_files.as_files`.
+    sources: Sequence[Source], refs: Sequence[DatasetRef], folder: Path, transfer: str | None
+) -> Iterator[list[Held]]:
+    """Give each file of datasets, of the first repository that has files of them.
 
     Parameters
     ----------
-    copies : mapping
-        By file, the nearest first.
+    sources : sequence of Source
+        In the order of the search.
+    refs : sequence of DatasetRef
+        The datasets.
+    folder, transfer : Path, str or None
+        See `butler.rows_as_files.as_files`.
     """
-    by_dataset: dict[uuid.UUID, list[Stored]] = {}
-    for of_one in copies.values():
-        by_dataset.setdefault(of_one[0].dataset_id, []).extend(of_one)
-    with as_files(butler, refs, by_dataset, folder, transfer) as found:
-        by_file: dict[int, list[Stored]] = {}
-        for of_dataset in found.values():
-            for copy in of_dataset:
+    left = {ref.id: ref for ref in refs}
+    owner: dict[str, Path] = {}
+    held: list[Held] = []
+    with ExitStack() as stack:
+        for source in sources:
+            root, database = source.place.root, source.place.registry.database
+            by_dataset: dict[uuid.UUID, list[Stored]] = {}
+            for copies in files.all_copies(source.connection, list(left)).values():
+                by_dataset.setdefault(copies[0].dataset_id, []).extend(copies)
+            mine = [left.pop(key) for key in by_dataset]
+            made = stack.enter_context(as_files(database, mine, by_dataset, folder, transfer))
+            by_file: dict[int, list[Stored]] = {}
+            for copy in (copy for of_one in made.values() for copy in of_one):
                 by_file.setdefault(copy.file_id, []).append(copy)
-        yield list(by_file.values())
+            for copies in by_file.values():
+                shared = owner.setdefault(copies[0].path, root) != root
+                held.append(Held(copies, root, root != sources[0].place.root, shared))
+        yield held
 
 
-def carry(copies: Sequence[Stored], root: Path, staged: StagedFile, transfer: str) -> str:
+def carry(held: Held, staged: StagedFile, transfer: str) -> str:
     """Bring a file from the first of its copies that is whole; give its checksum.
 
     Raises
@@ -59,16 +101,14 @@ def carry(copies: Sequence[Stored], root: Path, staged: StagedFile, transfer: st
         If no copy is what was recorded.
     """
     try:
-        return fetching.bring(copies, root, staged, transfer)[1]
+        return fetching.bring(held.copies, held.root, staged, transfer)[1]
     except ChangedFile as error:
         raise MissingFile(
-            f"{error} Exporting again goes on from here.", path=copies[0].shown(root)
+            f"{error} Exporting again goes on from here.", path=held.first.shown(held.root)
         ) from error
 
 
-def into_zip(
-    archive: zipfile.ZipFile, name: str, copies: Sequence[Stored], root: Path, path: Path
-) -> str:
+def into_zip(archive: zipfile.ZipFile, name: str, held: Held, path: Path) -> str:
     """Write a file into an archive, and give its checksum.
 
     Parameters
@@ -76,22 +116,22 @@ def into_zip(
     path : Path
         Of the archive; what comes from afar lies beside it on its way.
     """
-    first = copies[0]
-    if len(copies) == 1 and not first.endpoint.is_remote:
-        place = first.place(root)
+    first = held.first
+    if len(held.copies) == 1 and not held.far:
+        place = first.place(held.root)
         _is_whole(place, first)
         archive.write(place, name)
         return first.checksum or checksum(place)
     member = StagedFile(path.parent, f"{path.name}.member")
     try:
-        digest = carry(copies, root, member, "copy")
+        digest = carry(held, member, "copy")
         archive.write(member.temporary, name)
     finally:
         member.abandon(settled=False)
     return digest
 
 
-def left_there(copies: Sequence[Stored], root: Path) -> tuple[str, str]:
+def left_there(held: Held) -> tuple[str, str]:
     """Give the absolute path of a file that stays where it is, and its checksum.
 
     Raises
@@ -99,13 +139,13 @@ def left_there(copies: Sequence[Stored], root: Path) -> tuple[str, str]:
     ExchangeError
         If all of its copies lie behind URLs.
     """
-    near = next((copy for copy in copies if not copy.endpoint.is_remote), None)
+    near = next((copy for copy in held.copies if not copy.endpoint.is_remote), None)
     if near is None:
         raise ExchangeError(
-            f"{copies[0].shown(root)} lies behind a URL and has no path on this disk; "
+            f"{held.first.shown(held.root)} lies behind a URL and has no path on this disk; "
             "export copies of the files (transfer='copy')."
         )
-    place = near.place(root).absolute()
+    place = near.place(held.root).absolute()
     return str(place), near.checksum or checksum(place)
 
 

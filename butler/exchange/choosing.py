@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from backbone import endpoints
 from backbone.staging import transfer_modes
 from butler.errors import ExchangeError
 from butler.exchange import exporting, importing, packing, unpacking, zips
@@ -48,6 +49,10 @@ def export(
 ) -> exporting.Exported:
     """Write datasets and what belongs to them into a folder or a file.
 
+    What lies in inputs of the repository goes along from there: files, dimension records, and the
+    history through all of them.  Where they tell one thing differently, what is searched first
+    counts.
+
     Parameters
     ----------
     path : path-like
@@ -63,8 +68,8 @@ def export(
         auto, copy, link, hardlink or symlink puts the files beside the export; direct leaves them
         and writes their absolute paths; None leaves them and writes paths below the repository.
     records : {"needed", "all"}
-        Dimension records that these datasets need, or all that there are; with all, all dataset
-        types and quanta go along too.
+        Dimension records that these datasets need, or all that the repository itself has; with all,
+        all dataset types and quanta go along too.
     history : bool
         Whether what made the datasets goes along, back to the first; only in Parquet.
     format : str, optional
@@ -82,6 +87,10 @@ def export(
         If the path holds something already, or the format cannot express what is asked for.
     MissingFile
         If a file is not there.
+    MissingDataset
+        If neither the repository nor an input has one of the datasets.
+    Conflict
+        If one name means two things in the repositories that the datasets come from.
     """
     if transfer == "move" or (transfer is not None and transfer not in transfer_modes):
         raise ExchangeError(
@@ -131,6 +140,7 @@ def import_(
     *,
     transfer: str | None = "auto",
     directory: str | os.PathLike[str] | None = None,
+    endpoint: str = endpoints.ROOT,
     format: str | None = None,  # noqa: A002
     conflicts: str = "fail",
     dry_run: bool = False,
@@ -150,6 +160,8 @@ def import_(
         where they are); None registers datasets without files.
     directory : path-like, optional
         What the paths in the export are relative to; its own folder by default.
+    endpoint : str
+        Name of the storage that the files come to; the repository's own folder by default.
     format : str, optional
         One of `FORMATS`; by default what it is found to be.
     conflicts : {"fail", "keep"}
@@ -168,10 +180,14 @@ def import_(
     ------
     ExchangeError
         If it is not an export, is damaged, or holds something that cannot be here.
+    IngestError, UnknownEndpoint
+        If the files cannot come to the endpoint so.
     MissingFile
         If a file is not there; nothing is imported then.
     Conflict
         If it contradicts what is here; nothing is imported then.
+    EndpointAway, EndpointRefuses
+        If the endpoint does not take the files; nothing is imported then.
     """
     if transfer is not None and transfer not in transfer_modes:
         raise ExchangeError(
@@ -189,14 +205,28 @@ def import_(
             given,
             transfer=transfer,
             directory=below,
+            endpoint=endpoint,
             keep=conflicts == "keep",
             dry_run=dry_run,
             progress=progress,
         )
     if chosen == "daf-butler-zip":
-        return zips.import_(butler, given, transfer=transfer, dry_run=dry_run, progress=progress)
+        return zips.import_(
+            butler,
+            given,
+            transfer=transfer,
+            endpoint=endpoint,
+            dry_run=dry_run,
+            progress=progress,
+        )
     return importing.import_(
-        butler, given, transfer=transfer, directory=below, dry_run=dry_run, progress=progress
+        butler,
+        given,
+        transfer=transfer,
+        directory=below,
+        endpoint=endpoint,
+        dry_run=dry_run,
+        progress=progress,
     )
 
 

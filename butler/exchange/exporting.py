@@ -12,24 +12,25 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from backbone import fetching, files
+from backbone import fetching
 from backbone.staging import StagedFile
 from butler.errors import ExchangeError
+from butler.exchange import sources
 from butler.exchange.carrying import carry, each_file, left_there
 from butler.exchange.document import Document, write_document
 from butler.exchange.formats import formatter_there
 from butler.exchange.importing import EXPORT_FILE, innermost_first
 from butler.exchange.universe import CARRIED, COLUMNS, required, to_records
-from registry import belongings, carried, collections
+from registry.errors import UnknownCollection
 from registry.timespan import BEGINNING, END, Timespan
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    import sqlalchemy as sa
-
     from butler.butler import Butler
+    from butler.exchange.carrying import Held
+    from butler.exchange.sources import Source
     from registry.collections import Collection
     from registry.identity import DatasetRef, DatasetType
 
@@ -111,10 +112,10 @@ def export(
     target = path if path.suffix in (".yaml", ".yml") else path / EXPORT_FILE
     if target.exists():
         raise ExchangeError(f"{target} exists already; name another file.", path=target)
-    made = YamlExport(butler, target, in_order(refs), transfer, progress)
+    made = YamlExport(target, in_order(refs), transfer, progress)
     try:
-        with butler.registry.database.snapshot() as connection:
-            made.write(connection, also, everything=everything)
+        with sources.opened(butler, refs) as found:
+            made.write(found, also, everything=everything)
         for file in made.staged:
             file.settle()
     except BaseException:
@@ -161,13 +162,11 @@ class YamlExport:
 
     def __init__(
         self,
-        butler: Butler,
         target: Path,
         refs: Sequence[DatasetRef],
         transfer: str | None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.butler = butler
         self.target = target
         self.refs = refs
         self.transfer = transfer
@@ -176,15 +175,15 @@ class YamlExport:
         self.notes: Counter[str] = Counter()
         self.result = Exported(target, datasets=len(refs))
 
-    def write(self, connection: sa.Connection, names: Sequence[str], *, everything: bool) -> None:
+    def write(self, found: Sequence[Source], names: Sequence[str], *, everything: bool) -> None:
         """Collect all parts and write them under a temporary name."""
-        placed = self.placed(connection)
+        placed = self.placed(found)
         self.result.files = len(placed)
-        parts = self.records(connection, everything=everything)
+        parts = self.records(found, everything=everything)
         self.result.records = {part["element"]: len(part["records"]) for part in parts}
-        parts += self.collections(connection, names)
+        parts += self.collections(found, names)
         parts += self.datasets(placed)
-        parts += self.associations(connection, names)
+        parts += self.associations(found, names)
         whole = StagedFile(self.target.parent, self.target.name)
         self.staged.append(whole)
         with whole.temporary.open("w", encoding="utf-8") as stream:
@@ -192,21 +191,19 @@ class YamlExport:
         notes = sorted(self.notes.items())
         self.result.notes = [f"{text} ({n})" if n > 1 else text for text, n in notes]
 
-    def placed(self, connection: sa.Connection) -> dict[uuid.UUID, tuple[str, str]]:
+    def placed(self, found: Sequence[Source]) -> dict[uuid.UUID, tuple[str, str]]:
         """Bring the files to the export, and give their paths in it with their formatters."""
-        located = files.all_copies(connection, [ref.id for ref in self.refs])
-        folder = self.target.parent
-        with each_file(self.butler, self.refs, located, folder, self.transfer) as copies:
-            return self._placed(copies)
+        with each_file(found, self.refs, self.target.parent, self.transfer) as each:
+            return self._placed(each)
 
-    def _placed(self, copies: Sequence[Sequence[files.Stored]]) -> dict[uuid.UUID, tuple[str, str]]:
-        by_dataset: dict[uuid.UUID, list[Sequence[files.Stored]]] = defaultdict(list)
-        for of_one in copies:
-            by_dataset[of_one[0].dataset_id].append(of_one)
+    def _placed(self, each: Sequence[Held]) -> dict[uuid.UUID, tuple[str, str]]:
+        by_dataset: dict[uuid.UUID, list[Held]] = defaultdict(list)
+        for held in each:
+            by_dataset[held.first.dataset_id].append(held)
         whole = [
             parts[0]
             for parts in by_dataset.values()
-            if len(parts) == 1 and not parts[0][0].component
+            if len(parts) == 1 and not parts[0].first.component
         ]
         in_parts = len(by_dataset) - len(whole)
         if in_parts:
@@ -215,40 +212,35 @@ class YamlExport:
         without = len(self.refs) - len(by_dataset)
         if without:
             self.notes["datasets have no file and are exported as records only"] += without
-        far = self.transfer is not None and any(c[0].endpoint.is_remote for c in whole)
+        far = self.transfer is not None and any(held.far for held in whole)
         placed = fetching.each(self.place, whole, far=far, progress=self.progress)
         return {
-            of_one[0].dataset_id: (path, of_one[0].formatter)
-            for of_one, path in zip(whole, placed, strict=True)
+            held.first.dataset_id: (path, held.first.formatter)
+            for held, path in zip(whole, placed, strict=True)
         }
 
-    def place(self, copies: Sequence[files.Stored]) -> str:
+    def place(self, held: Held) -> str:
         """Bring a file to the export, and give its path in it."""
-        copy = copies[0]
+        copy = held.first
         path = copy.path
+        elsewhere = not copy.endpoint.owned and not held.far
         if self.transfer == "direct":
-            return left_there(copies, self.butler.root)[0]
+            return left_there(held)[0]
         if self.transfer is None:
-            if not copy.endpoint.owned and not copy.endpoint.is_remote:
-                path = str(copy.place(self.butler.root))
+            if elsewhere or (held.foreign and not held.far):
+                path = str(copy.place(held.root).absolute())
             return path
-        if PurePath(path).is_absolute() or (
-            not copy.endpoint.owned and not copy.endpoint.is_remote
-        ):
+        if held.shared or PurePath(path).is_absolute() or elsewhere:
             path = f"files/{copy.dataset_id.hex}/{PurePath(path).name}"
         file = StagedFile(self.target.parent, path)
         self.staged.append(file)
-        carry(copies, self.butler.root, file, self.transfer)
+        carry(held, file, self.transfer)
         return path
 
-    def records(self, connection: sa.Connection, *, everything: bool) -> list[dict[str, Any]]:
+    def records(self, found: Sequence[Source], *, everything: bool) -> list[dict[str, Any]]:
         """Collect the dimension records."""
         asked = [ref.data_id for ref in self.refs]
-        rows = (
-            belongings.all_records(connection)
-            if everything
-            else belongings.records_of(connection, asked)
-        )
+        rows = sources.needed_records(found, everything=everything)
         rows["visit_definition"] = rows.pop("visit_exposure", [])
         for element, columns in _LOST.items():
             for column in columns:
@@ -263,7 +255,7 @@ class YamlExport:
         named = {(e["instrument"], e["group"]) for e in made["exposure"]}
         named |= {(d["instrument"], d["group"]) for d in asked if "group" in d}
         made["group"] = [{"instrument": i, "name": name} for i, name in sorted(named)]
-        made |= self.carried(connection, made, asked, everything=everything)
+        made |= self.carried(found, made, asked, everything=everything)
         for element, keys in CARRIED.items():  # databases keep the fields in orders of their own
             made[element] = [
                 {k: record[k] for k in (*keys, *sorted(set(record) - set(keys)))}
@@ -302,7 +294,7 @@ class YamlExport:
 
     def carried(
         self,
-        connection: sa.Connection,
+        found: Sequence[Source],
         made: Mapping[str, Sequence[Mapping[str, Any]]],
         asked: Sequence[Mapping[str, Any]],
         *,
@@ -310,13 +302,13 @@ class YamlExport:
     ) -> dict[str, list[dict[str, Any]]]:
         """Collect the records of elements that have no table here."""
         if everything:
-            found = {e: carried.carried_records(connection, e) for e in CARRIED}
-            groups = {(g["instrument"], g["name"]): g for g in (*made["group"], *found["group"])}
-            return found | {"group": [dict(groups[key]) for key in sorted(groups)]}
+            held = {e: sources.carried_records(found[:1], e, by) for e, by in CARRIED.items()}
+            groups = {(g["instrument"], g["name"]): g for g in (*made["group"], *held["group"])}
+            return held | {"group": [dict(groups[key]) for key in sorted(groups)]}
         cameras = {record["name"] for record in made["instrument"]}
         systems = [
             record
-            for record in carried.carried_records(connection, "visit_system")
+            for record in sources.carried_records(found, "visit_system", CARRIED["visit_system"])
             if record["instrument"] in cameras
         ]
         members = [
@@ -334,20 +326,21 @@ class YamlExport:
                 ("ssp_balanced_index", ("ssp_hypothesis_table", "ssp_balanced_index")),
             )
         }
+        keyed["visit_system_membership"] = set(members)
         return {
             "visit_system": systems,
-            "visit_system_membership": carried.carried_records(
-                connection, "visit_system_membership", members
-            ),
-            **{e: carried.carried_records(connection, e, sorted(k)) for e, k in keyed.items()},
+            **{
+                e: sources.carried_records(found, e, CARRIED[e], sorted(k))
+                for e, k in keyed.items()
+            },
         }
 
-    def collections(self, connection: sa.Connection, names: Sequence[str]) -> list[dict[str, Any]]:
+    def collections(self, found: Sequence[Source], names: Sequence[str]) -> list[dict[str, Any]]:
         """Describe runs and the collections that were asked for, chains last."""
-        known = {c.name: c for c in collections.query(connection)}
+        known = sources.known_collections(found)
         for name in names:
             if name not in known:
-                collections.get_collection(connection, name)
+                raise UnknownCollection(name, known)
         wanted = sorted({ref.run for ref in self.refs} | set(names))
         plain = [known[name] for name in wanted if known[name].type != "CHAINED"]
         chains = [known[name] for name in wanted if known[name].type == "CHAINED"]
@@ -402,14 +395,14 @@ class YamlExport:
                 ] += 1
         return record
 
-    def associations(self, connection: sa.Connection, names: Sequence[str]) -> list[dict[str, Any]]:
+    def associations(self, found: Sequence[Source], names: Sequence[str]) -> list[dict[str, Any]]:
         """Describe tags and validity ranges of the datasets."""
         ids = [ref.id for ref in self.refs]
         tags: dict[str, list[uuid.UUID]] = defaultdict(list)
-        for name, key in belongings.tags_of(connection, ids, names):
+        for name, key in sources.tags_of(found, ids, names):
             tags[name].append(key)
         ranges: dict[str, dict[Timespan, list[uuid.UUID]]] = defaultdict(dict)
-        for name, key, begin, end in belongings.ranges_of(connection, ids, names):
+        for name, key, begin, end in sources.ranges_of(found, ids, names):
             span = Timespan(None if begin <= BEGINNING else begin, None if end >= END else end)
             ranges[name].setdefault(span, []).append(key)
         parts: list[dict[str, Any]] = [

@@ -13,11 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from backbone import endpoints, files, trash
+from backbone.sending import require_ours
 from butler.errors import ExchangeError, UnknownStorageClass
-from butler.exchange.bringing import Beside, Wanted, bring, need
+from butler.exchange.bringing import Beside, Wanted, bring_all
 from butler.exchange.document import dataset_uuid, read_document
 from butler.exchange.formats import formatter_here
 from butler.exchange.universe import CARRIED, Translation, required
+from butler.ingest import target_of
 from butler.storage_classes import get_storage_class
 from registry import belongings, calibrations, carried, collections, datasets, dimensions
 from registry.errors import Conflict
@@ -31,12 +33,13 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from backbone.endpoints import Endpoint
     from backbone.staging import StagedFile
     from butler.butler import Butler
     from butler.exchange.bundle import Archive
     from butler.exchange.document import Document
 
-__all__ = ["EXPORT_FILE", "Imported", "import_", "remove", "take_in", "tried"]
+__all__ = ["EXPORT_FILE", "Imported", "endpoint_of", "import_", "remove", "take_in", "tried"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,6 +101,7 @@ def import_(
     *,
     transfer: str | None = "auto",
     directory: Path | None = None,
+    endpoint: str = endpoints.ROOT,
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Imported:
@@ -110,6 +114,7 @@ def import_(
         source,
         Beside(folder),
         transfer=transfer,
+        endpoint=endpoint,
         dry_run=dry_run,
         progress=progress,
     )
@@ -122,6 +127,7 @@ def take_in(
     base: Archive,
     *,
     transfer: str | None,
+    endpoint: str = endpoints.ROOT,
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Imported:
@@ -133,6 +139,8 @@ def take_in(
         What it was read from, for messages.
     base : Archive
         Where the files are that the document names.
+    endpoint : str
+        Storage that they come to.
 
     Raises
     ------
@@ -143,6 +151,7 @@ def take_in(
     Conflict
         If a dataset or definition exists with another meaning.
     """
+    target = endpoint_of(butler, endpoint, transfer)
     with butler.registry.read() as connection:
         known = {kind.name: kind for kind in datasets.dataset_types(connection)}
     try:
@@ -164,11 +173,11 @@ def take_in(
     else:
         with butler.cleaning(content.staged):
             if transfer is not None:
-                _stage(butler, content, base, transfer, progress)
+                _stage(butler, target, content, base, transfer, progress)
             elif content.paths:
                 note = "datasets registered without their files, as asked"
                 content.notes[note] += len(content.paths)
-            where = endpoints.DIRECT if transfer == "direct" else endpoints.ROOT
+            where = endpoints.DIRECT if transfer == "direct" else target.name
             result.records = butler.registry.database.transact(_record, content, there, where)
         if transfer == "move":
             moved = [base.place(path) for path, _ in content.paths.values()]
@@ -178,6 +187,16 @@ def take_in(
     notes = content.translation.notes + content.notes
     result.notes = [f"{text} ({n})" if n > 1 else text for text, n in sorted(notes.items())]
     return result
+
+
+def endpoint_of(butler: Butler, endpoint: str, transfer: str | None) -> Endpoint:
+    """Give the endpoint that files are to come to; refuse what cannot be done there."""
+    if transfer is None and endpoint != endpoints.ROOT:
+        raise ExchangeError("Without files, none comes to an endpoint; name none.")
+    target = target_of(butler, endpoint, transfer or "auto")
+    if transfer != "direct":
+        require_ours(target)
+    return target
 
 
 def tried(
@@ -316,25 +335,21 @@ def _without_present(
 
 def _stage(
     butler: Butler,
+    target: Endpoint,
     content: _Content,
     base: Archive,
     transfer: str,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     wanted = [Wanted(path, path, key) for key, (path, _) in content.paths.items()]
-    need(butler.root, base, wanted, transfer)
     without = len(content.refs) - len(wanted)
     if without:
         content.notes["datasets had no file in the export"] += without
-    for n, file in enumerate(wanted):
+    brought = bring_all(butler, target, base, wanted, transfer, content.staged, progress)
+    for file, made in zip(wanted, brought, strict=True):
         key, (_, formatter) = file.dataset_id, content.paths[file.dataset_id]
         here = formatter_here(formatter, content.refs[key].dataset_type.storage_class)
-        made = bring(butler.root, base, file, transfer)
-        if made.staged is not None:
-            content.staged.append(made.staged)
         content.new_files.append(files.NewFile(key, "", made.path, made.size, made.digest, here))
-        if progress is not None:
-            progress(n + 1, len(wanted))
 
 
 def _record(

@@ -7,15 +7,16 @@ is seen as such and can be continued.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import zipfile
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from backbone import fetching, files
+from backbone import fetching
 from backbone.staging import StagedFile
 from butler.errors import ExchangeError
-from butler.exchange import bundle
+from butler.exchange import bundle, sources
 from butler.exchange.carrying import carry, each_file, into_zip, left_there
 from butler.exchange.columnar import to_parquet
 from butler.exchange.exporting import Exported
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from butler.butler import Butler
+    from butler.exchange.carrying import Held
     from registry.identity import DatasetRef
     from registry.portable.taking import Row
 
@@ -46,20 +48,32 @@ def pack(
     progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
     """Write datasets and what belongs to them as Parquet tables; see `butler.exchange.export`."""
-    database = butler.registry.database
     ids = [ref.id for ref in refs]
-    with database.snapshot() as connection:
-        taken = portable.take(
-            connection, ids, also=also, everything=everything, with_history=history
-        )
-        located = files.all_copies(connection, ids)
+    with contextlib.ExitStack() as stack:
+        found = stack.enter_context(sources.opened(butler, refs))
+        taken, notes = sources.take(found, ids, also=also, everything=everything, history=history)
+        each = stack.enter_context(each_file(found, refs, target.parent, transfer))
+        made = Exported(target, datasets=len(ids), quanta=len(taken.rows["quantum"]))
+        made.files = len({held.first.dataset_id for held in each})
+        _pack(butler, target, taken, each, transfer, progress)
+    made.records = {name: len(taken.rows[name]) for name in ELEMENTS if taken.rows[name]}
+    made.notes = [*_notes(taken, len(ids) - made.files), *notes]
+    return made
+
+
+def _pack(
+    butler: Butler,
+    target: Path,
+    taken: portable.Taken,
+    each: Sequence[Held],
+    transfer: str | None,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Bring the files, then write the tables and the manifest."""
     packing = _Zip(target) if target.suffix == ".zip" else _Folder(target)
-    made = Exported(target, datasets=len(ids), quanta=len(taken.rows["quantum"]))
     packing.begin()
     try:
-        with each_file(butler, refs, located, target.parent, transfer) as copies:
-            made.files = len({of_one[0].dataset_id for of_one in copies})
-            taken.rows["file"] = _files(butler, packing, copies, transfer, progress)
+        taken.rows["file"] = _files(packing, each, transfer, progress)
         manifest = bundle.Manifest(
             str(butler.registry.id),
             deploy.head(),
@@ -76,9 +90,6 @@ def pack(
     except BaseException:
         packing.abandon()
         raise
-    made.records = {name: len(taken.rows[name]) for name in ELEMENTS if taken.rows[name]}
-    made.notes = _notes(taken, len(ids) - made.files)
-    return made
 
 
 def _notes(taken: portable.Taken, without: int) -> list[str]:
@@ -91,32 +102,31 @@ def _notes(taken: portable.Taken, without: int) -> list[str]:
 
 
 def _files(
-    butler: Butler,
     packing: _Folder,
-    copies: Sequence[Sequence[files.Stored]],
+    each: Sequence[Held],
     transfer: str | None,
     progress: Callable[[int, int], None] | None,
 ) -> list[Row]:
     """Bring the files of datasets into the export, and give the rows that tell of them."""
 
-    def bring(of_one: Sequence[files.Stored]) -> Row:
-        copy = of_one[0]
+    def bring(held: Held) -> Row:
+        copy = held.first
         path, digest = copy.path, copy.checksum
         if transfer == "direct":
-            path, digest = left_there(of_one, butler.root)
+            path, digest = left_there(held)
         elif transfer is None:
-            if not copy.endpoint.owned and copy.endpoint.root and not copy.endpoint.is_remote:
-                path = str(copy.place(butler.root).absolute())
+            if (held.foreign or not copy.endpoint.owned) and copy.endpoint.root and not held.far:
+                path = str(copy.place(held.root).absolute())
         else:
-            if not copy.endpoint.owned and PurePath(path).is_absolute():
+            if held.shared or (not copy.endpoint.owned and PurePath(path).is_absolute()):
                 path = f"{copy.dataset_id.hex}/{PurePath(path).name}"
-            digest = packing.take(of_one, butler.root, path, transfer)
+            digest = packing.take(held, path, transfer)
         options = canonical_json(copy.options) if copy.options else None
         of_file = (str(copy.dataset_id), copy.component, path, copy.size, digest)
         return (*of_file, copy.formatter, options)
 
-    far = transfer is not None and any(of_one[0].endpoint.is_remote for of_one in copies)
-    return sorted(fetching.each(bring, copies, far=far and packing.several, progress=progress))
+    far = transfer is not None and any(held.far for held in each)
+    return sorted(fetching.each(bring, each, far=far and packing.several, progress=progress))
 
 
 class _Folder:
@@ -132,14 +142,14 @@ class _Folder:
         """Make the folder, or find what an attempt that was cut short has left."""
         bundle.prepare_folder(self.path)
 
-    def take(self, copies: Sequence[files.Stored], root: Path, path: str, transfer: str) -> str:
+    def take(self, held: Held, path: str, transfer: str) -> str:
         """Bring a file here, unless it is here, and give its checksum."""
         staged = StagedFile(self.path / bundle.FILES, bundle.inside(path))
-        first = copies[0]
+        first = held.first
         if first.checksum is not None and staged.left_whole(first.size, first.checksum):
             digest = first.checksum
         else:
-            digest = carry(copies, root, staged, transfer)
+            digest = carry(held, staged, transfer)
         staged.settle()
         return digest
 
@@ -169,10 +179,10 @@ class _Zip(_Folder):
         # tables and frames are packed already, or do not gain by it
         self._zip = zipfile.ZipFile(self._staged.temporary, "w", zipfile.ZIP_STORED)
 
-    def take(self, copies: Sequence[files.Stored], root: Path, path: str, transfer: str) -> str:
+    def take(self, held: Held, path: str, transfer: str) -> str:
         del transfer
         name = f"{bundle.FILES}/{bundle.inside(path)}"
-        return into_zip(self._zip, name, copies, root, self.path)
+        return into_zip(self._zip, name, held, self.path)
 
     def write(self, name: str, content: bytes) -> None:
         self._zip.writestr(name, content)

@@ -18,9 +18,9 @@ import sqlalchemy as sa
 from backbone import endpoints, files, trash
 from butler.errors import ExchangeError, MissingFile, UnknownStorageClass
 from butler.exchange import bundle
-from butler.exchange.bringing import Beside, Wanted, bring, need
+from butler.exchange.bringing import Beside, Wanted, bring_all
 from butler.exchange.columnar import check_references, from_parquet
-from butler.exchange.importing import Imported, remove, tried
+from butler.exchange.importing import Imported, endpoint_of, remove, tried
 from butler.storage_classes import get_storage_class
 from registry import portable
 from registry.errors import SkyspineError
@@ -29,6 +29,7 @@ from registry.portable.tables import ELEMENTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from backbone.endpoints import Endpoint
     from backbone.staging import StagedFile
     from butler.butler import Butler
     from butler.exchange.bundle import Archive
@@ -57,11 +58,13 @@ def unpack(
     *,
     transfer: str | None,
     directory: Path | None,
+    endpoint: str,
     keep: bool,
     dry_run: bool,
     progress: Callable[[int, int], None] | None = None,
 ) -> Imported:
     """Take in an export of this project; see `butler.exchange.import_`."""
+    target = endpoint_of(butler, endpoint, transfer)
     archive = bundle.open_archive(path)
     try:
         manifest = bundle.read_manifest(archive)
@@ -70,7 +73,7 @@ def unpack(
         content = _Content(
             rows,
             portable.refs_of(rows),
-            endpoints.DIRECT if transfer == "direct" else endpoints.ROOT,
+            endpoints.DIRECT if transfer == "direct" else target.name,
             keep,
         )
         if dry_run:
@@ -90,7 +93,7 @@ def unpack(
                         "line --transfer none).",
                         path=path,
                     )
-                sources = _stage(butler, content, new, base, transfer, staged, progress)
+                sources = _stage(butler, target, content, new, base, transfer, staged, progress)
             result = butler.registry.database.transact(_record, content)
         if transfer == "move":
             butler.after_commit(partial(remove, [base.place(source) for source in sources]))
@@ -118,6 +121,7 @@ def _rows(archive: bundle.Archive, manifest: bundle.Manifest) -> dict[str, list[
 
 def _stage(
     butler: Butler,
+    target: Endpoint,
     content: _Content,
     new: Sequence[Row],
     base: Archive,
@@ -127,11 +131,8 @@ def _stage(
 ) -> list[str]:
     """Bring the files that are new, and give their names in the export."""
     wanted = [_wanted(content, row, base, transfer) for row in new]
-    need(butler.root, base, wanted, transfer)
-    for n, (row, file) in enumerate(zip(new, wanted, strict=True)):
-        made = bring(butler.root, base, file, transfer)
-        if made.staged is not None:
-            staged.append(made.staged)
+    brought = bring_all(butler, target, base, wanted, transfer, staged, progress)
+    for row, file, made in zip(new, wanted, brought, strict=True):
         identity, component, *_, formatter, options = row
         record = files.NewFile(
             file.dataset_id,
@@ -143,8 +144,6 @@ def _stage(
             None if options is None else json.loads(options),
         )
         content.files[identity, component] = (record, made.staged)
-        if progress is not None:
-            progress(n + 1, len(new))
     return [file.source for file in wanted]
 
 

@@ -13,10 +13,9 @@ import zipfile
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from backbone import files
 from backbone.staging import StagedFile
 from butler.errors import ExchangeError
-from butler.exchange import bundle
+from butler.exchange import bundle, sources
 from butler.exchange.carrying import each_file, into_zip
 from butler.exchange.document import UNIVERSE, UNIVERSE_VERSION, Document, EncodedRegion, TaiTime
 from butler.exchange.exporting import Exported, YamlExport, in_order
@@ -28,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    import sqlalchemy as sa
-
     from butler.butler import Butler
+    from butler.exchange.carrying import Held
+    from butler.exchange.sources import Source
     from registry.identity import DatasetRef
 
 __all__ = ["INDEX", "export", "has_index", "import_"]
@@ -95,6 +94,7 @@ def import_(
     path: Path,
     *,
     transfer: str | None,
+    endpoint: str,
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Imported:
@@ -113,7 +113,14 @@ def import_(
                 path=path,
             ) from error
         return take_in(
-            butler, document, path, archive, transfer=transfer, dry_run=dry_run, progress=progress
+            butler,
+            document,
+            path,
+            archive,
+            transfer=transfer,
+            endpoint=endpoint,
+            dry_run=dry_run,
+            progress=progress,
         )
     finally:
         archive.close()
@@ -212,26 +219,26 @@ def export(
         raise ExchangeError(f"A zip of lsst-daf-butler ends in .zip, and {path} does not.")
     if path.exists():
         raise ExchangeError(f"{path} exists already; name another file.", path=path)
-    made = YamlExport(butler, path, in_order(refs), "copy")
-    with butler.registry.database.snapshot() as connection:
-        located = files.all_copies(connection, [ref.id for ref in made.refs])
-        with each_file(butler, made.refs, located, path.parent, "copy") as copies:
-            return _archived(connection, butler, path, made, copies, progress)
+    made = YamlExport(path, in_order(refs), "copy")
+    with (
+        sources.opened(butler, refs) as found,
+        each_file(found, made.refs, path.parent, "copy") as each,
+    ):
+        return _archived(found, path, made, each, progress)
 
 
 def _archived(
-    connection: sa.Connection,
-    butler: Butler,
+    found: Sequence[Source],
     path: Path,
     made: YamlExport,
-    copies: Sequence[Sequence[files.Stored]],
+    each: Sequence[Held],
     progress: Callable[[int, int], None] | None,
 ) -> Exported:
-    """Write the archive, of copies that are files."""
+    """Write the archive."""
     there = {
-        of_one[0].dataset_id: (of_one, name)
-        for of_one in copies
-        if not of_one[0].component and (name := formatter_there(of_one[0].formatter)) is not None
+        held.first.dataset_id: (held, name)
+        for held in each
+        if not held.first.component and (name := formatter_there(held.first.formatter)) is not None
     }
     without = len(made.refs) - len(there)
     made.refs = [ref for ref in made.refs if ref.id in there]
@@ -240,7 +247,7 @@ def _archived(
             "None of the datasets has a file in a format that lsst-daf-butler reads; nothing "
             "was exported."
         )
-    records = {p["element"]: p["records"] for p in made.records(connection, everything=False)}
+    records = {p["element"]: p["records"] for p in made.records(found, everything=False)}
     if without:
         text = "datasets without a file that lsst-daf-butler reads were left out"
         made.notes[text] += without
@@ -252,8 +259,8 @@ def _archived(
         with zipfile.ZipFile(staged.temporary, "w") as archive:
             text = json.dumps(index, separators=(",", ":"))
             archive.writestr(INDEX, text, zipfile.ZIP_DEFLATED)
-            for n, (member, of_one) in enumerate(members.items()):
-                into_zip(archive, member, of_one, butler.root, path)
+            for n, (member, held) in enumerate(members.items()):
+                into_zip(archive, member, held, path)
                 if progress is not None:
                     progress(n + 1, len(members))
         staged.settle()
@@ -267,20 +274,20 @@ def _archived(
 
 def _index(
     refs: Sequence[DatasetRef],
-    there: Mapping[uuid.UUID, tuple[Sequence[files.Stored], str]],
+    there: Mapping[uuid.UUID, tuple[Held, str]],
     records: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> tuple[dict[str, Any], dict[str, Sequence[files.Stored]]]:
+) -> tuple[dict[str, Any], dict[str, Held]]:
     """Make the index, and name the files in the archive."""
     implied = _implied(records)
-    members: dict[str, Sequence[files.Stored]] = {}
+    members: dict[str, Held] = {}
     artifacts: dict[str, Any] = {}
     compact: dict[str, Any] = {}
     bands = {r["band"] for r in records.get("physical_filter", ())}
     for ref in refs:
-        of_one, formatter = there[ref.id]
-        copy = of_one[0]
+        held, formatter = there[ref.id]
+        copy = held.first
         member = f"{ref.id.hex[-12:]}-{copy.path.rpartition('/')[2]}"
-        members[member] = of_one
+        members[member] = held
         kind = ref.dataset_type
         artifacts[member] = {
             "info": {

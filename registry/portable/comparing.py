@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-__all__ = ["Contradiction", "Incoming", "compare"]
+__all__ = ["Contradiction", "Incoming", "compare", "told_apart"]
 
 DIFFERENT_THERE = ("calibration_policy", "calibration_policy_match")
 """Tables in which each repository decides for itself: what is here stays."""
@@ -59,10 +59,14 @@ class Contradiction:
     there: Any
 
     def __str__(self) -> str:
+        return self.told("here", "in the export")
+
+    def told(self, here: str, there: str) -> str:
+        """Tell it in a sentence, with the places of the two values."""
         named = ", ".join(str(k) for k in self.key)
         return (
-            f"{self.table} {named}: {self.column} is {_shown(self.here)} here, "
-            f"and {_shown(self.there)} in the export"
+            f"{self.table} {named}: {self.column} is {_shown(self.here)} {here}, "
+            f"and {_shown(self.there)} {there}"
         )
 
     @property
@@ -110,8 +114,7 @@ def compare(connection: sa.Connection, rows: Mapping[str, Sequence[Row]]) -> Inc
     for name in TABLES:
         given = rows.get(name, ())
         here = _here(connection, name, given) if given else {}
-        tell = _chains_apart if name == "collection_chain" else _told_apart
-        new, differing = tell(name, given, here)
+        new, differing = told_apart(name, given, here)
         found.new[name] = new
         found.present[name] = len(given) - len(new)
         if name not in DIFFERENT_THERE:
@@ -137,12 +140,15 @@ def _here(connection: sa.Connection, name: str, given: Sequence[Row]) -> dict[An
     return {key(row): row for row in here}
 
 
-def _told_apart(
+def told_apart(
     name: str, given: Sequence[Row], here: Mapping[Any, Row]
 ) -> tuple[list[Row], list[Contradiction]]:
+    """Tell which rows are new beside others (by key), and what is told otherwise of the others."""
     portable = TABLES[name]
     if not here:
         return list(given), []
+    if name == "collection_chain":
+        return _chains_apart(name, given, here)
     key = itemgetter(*portable.positions(portable.key))
     told = [
         (n, column)

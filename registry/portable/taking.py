@@ -8,6 +8,7 @@ software, and what those had read, back to the first.  Rows are those of `regist
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -24,10 +25,9 @@ from registry.schema import provenance as history
 from registry.schema.collections import collection
 
 if TYPE_CHECKING:
-    import uuid
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Row", "Taken", "data_ids_of", "packed", "take", "take_history"]
+__all__ = ["Row", "Taken", "data_ids_of", "datasets_behind", "packed", "take", "take_history"]
 
 Row = tuple[Any, ...]
 """Values in the order of `Portable.columns`: UUIDs and JSON as text, times as aware datetimes."""
@@ -69,6 +69,7 @@ def take(
     connection: sa.Connection,
     ids: Sequence[uuid.UUID],
     *,
+    behind: Iterable[uuid.UUID] = (),
     also: Sequence[str] = (),
     everything: bool = False,
     with_history: bool = True,
@@ -79,6 +80,8 @@ def take(
     ----------
     ids : sequence of UUID
         The datasets; unknown ones are passed over.
+    behind : iterable of UUID
+        Further datasets that go along as history only: others were made from them elsewhere.
     also : sequence of str
         Further collections: TAGGED and CALIBRATION ones with what they say of the datasets, CHAINED
         ones with their children, RUN ones though they are empty.
@@ -94,13 +97,15 @@ def take(
     """
     taken = Taken()
     asked = list(dict.fromkeys(ids))
+    wanted = set(asked)
+    made_from = [i for i in dict.fromkeys(behind) if i not in wanted]
     if with_history:
-        _history(connection, asked, taken, everything=everything)
-    wanted = set(map(str, asked))
-    read = [i for i in _column(taken, "quantum_input", "dataset_id") if i not in wanted]
-    all_ids = [i.hex for i in asked] + list(dict.fromkeys(read))
+        _history(connection, [*asked, *made_from], taken, everything=everything)
+    whose = {str(i): i.hex for i in (*asked, *made_from)}
+    read = [i for i in _column(taken, "quantum_input", "dataset_id") if i not in whose]
+    all_ids = [*whose.values(), *dict.fromkeys(read)]
     _among(connection, taken, "dataset", "id", all_ids)
-    taken.history = len(all_ids) - len(asked)
+    taken.history = sum(uuid.UUID(i) not in wanted for i in _column(taken, "dataset", "id"))
     _outputs(connection, taken, all_ids)
     _collections(connection, taken, asked, also)
     kinds = dict.fromkeys(_column(taken, "dataset", "dataset_type"))
@@ -117,6 +122,15 @@ def take(
         cameras = _column(taken, "instrument", "name")
         _among(connection, taken, "instrument_definition", "instrument", cameras)
     return taken
+
+
+def datasets_behind(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Give datasets with all that they were made from, back to the first."""
+    found = set(ids)
+    for start in range(0, len(ids), CHUNK):
+        part = ids[start : start + CHUNK]
+        found.update(connection.execute(reached_sql(connection, part, up=True)).scalars())
+    return found
 
 
 def take_history(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[str, list[Row]]:

@@ -79,17 +79,23 @@ def export(
     if not dataset_types and (collections or where):
         raise click.UsageError("Name the dataset types to export, or take --everything.")
     with Butler(repo) as butler:
-        kinds = [k.name for k in butler.registry.dataset_types()] if everything else dataset_types
-        refs = [
-            ref
-            for kind in kinds
-            for ref in butler.query_datasets(
-                kind,
-                collections="*" if everything else split(collections),
-                where=where,
-                find_first=not (all_of_them or everything),
-            )
-        ]
+        if everything:
+            refs = [
+                ref
+                for kind in butler.registry.dataset_types()
+                for ref in butler.registry.query_datasets(kind, "*", find_first=False)
+            ]
+        else:
+            refs = [
+                ref
+                for kind in dataset_types
+                for ref in butler.query_datasets(
+                    kind,
+                    collections=split(collections),
+                    where=where,
+                    find_first=not all_of_them,
+                )
+            ]
         if dataset_types and not refs:
             raise click.ClickException(
                 f"No {', '.join(dataset_types)} was found in {collections}; nothing was exported."
@@ -108,6 +114,11 @@ def export(
                 history=not no_history,
                 format=style,
                 progress=progress,
+            )
+        if everything and butler.inputs:
+            made.notes.append(
+                "what only the inputs of the repository have was left out; export it by its "
+                "dataset types and collections"
             )
     tell(made.notes)
     steps = f", {made.quanta} steps of their history" if made.quanta else ""
@@ -135,6 +146,12 @@ def export(
     type=click.Path(),
     help="What the paths in the export are relative to; its own folder by default.",
 )
+@click.option(
+    "--endpoint",
+    default="root",
+    show_default=True,
+    help="Name of the storage that the files come to; `skyspine endpoint list` shows them.",
+)
 @click.option("--keep-here", is_flag=True, help="Where records differ, keep those that are here.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be imported, or what conflicts.")
 def import_(
@@ -143,6 +160,7 @@ def import_(
     style: str | None,
     transfer: str,
     directory: str | None,
+    endpoint: str,
     keep_here: bool,
     dry_run: bool,
 ) -> None:
@@ -158,6 +176,7 @@ def import_(
             path,
             transfer=None if transfer == "none" else transfer,
             directory=directory,
+            endpoint=endpoint,
             format=style,
             conflicts="keep" if keep_here else "fail",
             dry_run=dry_run,
