@@ -91,11 +91,11 @@ def bring_records(butler: Writing, refs: Sequence[DatasetRef]) -> bool:
     for place in butler.inputs:
         with place.registry.read() as connection:
             known = {k.name for k in datasets.dataset_types(connection)}
-            records, definitions = transfer.read_records(connection, data_ids)
+            read = transfer.read_records(connection, data_ids)
         mine = [k for k in kinds if k.name in known]
-        rows = transfer.Rows(place.id, records=records, definitions=definitions, kinds=mine)
+        rows = transfer.Rows(place.id, (), {}, *read, kinds=mine)
         butler.registry.database.transact(transfer.write_rows, rows, foreign=True)
-        found = found or bool(records or mine)
+        found = found or bool(read[0] or mine)
     return found
 
 
@@ -252,7 +252,7 @@ def _held(
 def _bring_sky(butler: Writing, others: Sequence[Place]) -> None:
     for place in others:
         with place.registry.read() as connection:
-            records, _ = transfer.read_records(connection, [], sky=True)
+            records, *_ = transfer.read_records(connection, [], sky=True)
         rows = transfer.Rows(place.id, records=records)
         butler.registry.database.transact(transfer.write_rows, rows, foreign=True)
 

@@ -18,7 +18,15 @@ from registry.schema.dimensions import carried_record
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["FIELDS", "IMPLIED", "RENAMED", "carried_records", "carry", "drop_carried"]
+__all__ = [
+    "FIELDS",
+    "IMPLIED",
+    "RENAMED",
+    "carried_among",
+    "carried_records",
+    "carry",
+    "drop_carried",
+]
 
 FIELDS: dict[str, dict[str, type]] = {
     "instrument": {
@@ -51,6 +59,15 @@ FIELDS: dict[str, dict[str, type]] = {
 
 RENAMED: dict[str, dict[str, str]] = {"exposure": {"tracking_ra": "ra", "tracking_dec": "dec"}}
 """Fields that have a column of another name here."""
+
+_FEW = (
+    "visit_system",
+    "subfilter",
+    "ssp_hypothesis_table",
+    "ssp_hypothesis_bundle",
+    "ssp_balanced_index",
+)
+"""Elements without a table, of which there are few records; of groups and memberships many."""
 
 IMPLIED: dict[str, tuple[str, ...]] = {"group": ("exposure",)}
 """Dimensions without a column of data IDs that the record of another one names."""
@@ -119,6 +136,62 @@ def carried_records(
         given = rows_of(connection, part, {"k": sa.String})
         statement = all_of_them.join(given, given.c.k == c.record_key)
         found += [dict(record) for record in connection.execute(statement).scalars()]
+    return found
+
+
+def carried_among(
+    connection: sa.Connection,
+    data_ids: Mapping[str, Sequence[Any]],
+    cameras: Iterable[str],
+    visits: Iterable[tuple[str, int]],
+) -> list[tuple[str, str, dict[str, Any]]]:
+    """List the records without a table that data IDs, cameras and visits need.
+
+    Parameters
+    ----------
+    data_ids : mapping
+        Values by dimension, as `registry.belongings.records_among` takes them; ``extra`` is JSON.
+    cameras : iterable of str
+        All their visit systems are needed.
+    visits : iterable of (camera, visit)
+        Which visit systems they are in is needed.
+
+    Returns
+    -------
+    list of (element, key, record)
+        Rows of the table ``carried_record``.
+    """
+    c = carried_record.c
+    rows = sa.select(c.element, c.record_key, c.record)
+    few = connection.execute(rows.where(c.element.in_(_FEW)))
+    further = [json.loads(text) if text else {} for text in data_ids.get("extra", ())]
+    values = {v for extra in further for v in extra.values()} | set(data_ids.get("band", ()))
+    known, systems, found = set(cameras), [], []
+    for element, key, record in few:
+        parts = json.loads(key)
+        if element == "visit_system":
+            if parts[0] in known:
+                systems.append(parts)
+                found.append((element, key, record))
+        elif parts[-1] in values:
+            found.append((element, key, record))
+    of_cameras = zip(data_ids.get("instrument", ()), further, strict=False)
+    keys: dict[str, set[tuple[Any, ...]]] = {
+        "group": {(camera, extra["group"]) for camera, extra in of_cameras if "group" in extra},
+        "visit_system_membership": {
+            (camera, number, visit)
+            for camera, visit in visits
+            for of, number in systems
+            if of == camera
+        },
+    }
+    for element, wanted in keys.items():
+        names = [_key(key) for key in sorted(wanted)]
+        for start in range(0, len(names), CHUNK):
+            part = [{"k": name} for name in names[start : start + CHUNK]]
+            given = rows_of(connection, part, {"k": sa.String})
+            asked = rows.join(given, given.c.k == c.record_key).where(c.element == element)
+            found += [tuple(row) for row in connection.execute(asked)]
     return found
 
 

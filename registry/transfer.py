@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry import belongings, calibrations, collections, datasets, dimensions, repositories
+from registry.carried import carried_among
 from registry.database import CHUNK, insert_rows, rows_of
 from registry.errors import Conflict, DatasetExists, DefinitionConflict
+from registry.identity import DataId, columns_of
 from registry.schema.calibrations import calibration
-from registry.schema.dimensions import instrument_definition, visit_exposure
+from registry.schema.dimensions import carried_record, instrument_definition, visit_exposure
 from registry.schema.identity import dataset_type
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class Rows:
         Dimension records by table, in an order in which they can be inserted.
     definitions : sequence of mapping
         Every version of the definitions of their cameras.
+    carried : sequence of (element, key, record)
+        Dimension records without a table of their own: which visit system a visit is in.
     kinds : sequence of DatasetType
         Types that the other registry shall know, those of the datasets among them.
     policies : mapping
@@ -63,6 +67,7 @@ class Rows:
     homes: Mapping[uuid.UUID, uuid.UUID] = field(default_factory=dict)
     records: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     definitions: Sequence[Mapping[str, Any]] = ()
+    carried: Sequence[tuple[str, str, Mapping[str, Any]]] = ()
     kinds: Sequence[DatasetType] = ()
     policies: Mapping[str, calibrations.Policy] = field(default_factory=dict)
     facts: Mapping[uuid.UUID, Mapping[str, float | str]] = field(default_factory=dict)
@@ -109,15 +114,30 @@ def read_rows(
 
 def read_records(
     connection: sa.Connection, data_ids: Sequence[Mapping[str, Any]], *, sky: bool = False
-) -> tuple[dict[str, list[dict[str, Any]]], list[dict[str, Any]]]:
-    """Read the dimension records that data IDs need, and the definitions of their cameras."""
-    records = belongings.records_of(connection, data_ids)
+) -> tuple[
+    dict[str, list[dict[str, Any]]],
+    list[dict[str, Any]],
+    list[tuple[str, str, dict[str, Any]]],
+]:
+    """Read the dimension records that data IDs need, as `Rows` has them.
+
+    Returns
+    -------
+    records, definitions, carried
+    """
+    columns = columns_of([DataId.of(d) for d in data_ids] or [DataId({})])
+    records = belongings.records_among(connection, columns)
     if sky:
         records |= belongings.all_records(connection, SKY)
     d = instrument_definition
     cameras = [r["name"] for r in records.get("instrument", ())]
     rows = connection.execute(sa.select(d).where(d.c.instrument.in_(cameras))).mappings()
-    return records, [dict(row) for row in rows]
+    visits = [(r["instrument"], r["id"]) for r in records.get("visit", ())]
+    return (
+        records,
+        [dict(row) for row in rows],
+        carried_among(connection, columns, cameras, visits),
+    )
 
 
 def _visits_of(
@@ -207,6 +227,7 @@ def check_rows(connection: sa.Connection, rows: Rows) -> None:
     collections.check_types(connection, dict.fromkeys(runs, "RUN"))
     for table, records in rows.records.items():
         _check_records(connection, table, records)
+    _check_carried(connection, rows.carried)
     known = datasets.get_refs(connection, [r.id for r in rows.refs])
     for ref in rows.refs:
         if known.get(ref.id, ref) != ref:
@@ -256,6 +277,27 @@ def _check_records(
                 f"The {name} {shown} has {field_}={_short(other[field_])} here and "
                 f"{field_}={_short(record[field_])} there: the two repositories mean different "
                 "things by it, so that datasets of it cannot be in both."
+            )
+
+
+def _check_carried(
+    connection: sa.Connection, carried: Sequence[tuple[str, str, Mapping[str, Any]]]
+) -> None:
+    c = carried_record.c
+    here: dict[tuple[str, str], Any] = {}
+    for start in range(0, len(carried), CHUNK):
+        part = [{"e": element, "k": key} for element, key, _ in carried[start : start + CHUNK]]
+        given = rows_of(connection, part, {"e": sa.String, "k": sa.String})
+        same = (c.element == given.c.e) & (c.record_key == given.c.k)
+        asked = sa.select(c.element, c.record_key, c.record).join_from(given, carried_record, same)
+        here |= {(element, key): record for element, key, record in connection.execute(asked)}
+    for element, key, record in carried:
+        other = here.get((element, key), record)
+        if other != record:
+            raise DefinitionConflict(
+                f"The {element} {key} is {_short(other)} here and {_short(record)} there: the two "
+                "repositories mean different things by it, so that datasets of it cannot be in "
+                "both."
             )
 
 
@@ -323,6 +365,9 @@ def _write_records(connection: sa.Connection, rows: Rows) -> None:
         dimensions.insert_dimension_records(connection, element, records, "skip")
     fresh = [row for row in rows.definitions if row["instrument"] not in defined]
     insert_rows(connection, d, fresh, skip_existing=True)
+    names = ("element", "record_key", "record")
+    new = [dict(zip(names, row, strict=True)) for row in rows.carried]
+    insert_rows(connection, carried_record, new, skip_existing=True)
 
 
 def _grouped(refs: Iterable[DatasetRef]) -> dict[tuple[DatasetType, str], list[DatasetRef]]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry import belongings
+from registry.carried import carried_among
 from registry.database import CHUNK, canonical_json, table_of
 from registry.errors import InvalidDataId, UnknownCollection
 from registry.identity import DIMENSIONS, DataId
@@ -25,7 +26,7 @@ from registry.schema import provenance as history
 from registry.schema.collections import collection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["Row", "Taken", "data_ids_of", "datasets_behind", "packed", "take", "take_history"]
 
@@ -285,8 +286,11 @@ def _records(connection: sa.Connection, taken: Taken, *, everything: bool) -> No
         read = itemgetter(*TABLES[name].columns)
         taken.rows[name] = packed(name, map(read, found.get(name, ())))
     if not everything:
-        cameras = set(_column(taken, "instrument", "name"))
-        carried = _carried(connection, columns, taken.rows["visit"], cameras)
+        visits = zip(
+            _column(taken, "visit", "instrument"), _column(taken, "visit", "id"), strict=True
+        )
+        cameras = _column(taken, "instrument", "name")
+        carried = carried_among(connection, columns, cameras, visits)
         taken.rows["carried_record"] = packed("carried_record", carried)
     extra = {name for text in set(columns["extra"]) if text for name in json.loads(text)}
     if not everything:
@@ -302,36 +306,6 @@ def _data_ids(taken: Taken) -> dict[str, list[Any]]:
         for name, place in zip(names, TABLES[table].positions(names), strict=True):
             columns[name] += whole[place] if whole else []
     return columns
-
-
-def _carried(
-    connection: sa.Connection,
-    columns: Mapping[str, Sequence[Any]],
-    visits: Sequence[Row],
-    cameras: set[str],
-) -> list[Row]:
-    """Find the records without a table of their own that belong to cameras, visits and data IDs."""
-    everything = connection.execute(TABLES["carried_record"].statement).all()
-    if not everything:
-        return []
-    camera, number = TABLES["visit"].positions(("instrument", "id"))
-    known = {(row[camera], row[number]) for row in visits}
-    values = {v for text in set(columns["extra"]) if text for v in json.loads(text).values()}
-    values |= {v for name in ("band",) for v in set(columns[name])}
-    kept = []
-    for row in everything:
-        element, key = row[0], json.loads(row[1])
-        if element == "visit_system":
-            wanted = key[0] in cameras
-        elif element == "visit_system_membership":
-            wanted = (key[0], key[2]) in known
-        elif element == "group":
-            wanted = key[0] in cameras and key[1] in values
-        else:
-            wanted = key[-1] in values
-        if wanted:
-            kept.append(tuple(row))
-    return kept
 
 
 def data_ids_of(rows: Sequence[Row], name: str) -> list[DataId]:

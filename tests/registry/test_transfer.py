@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from registry import Registry, Timespan, calibrations, transfer
+from registry import Registry, Timespan, calibrations, transfer, visits
+from registry.carried import carry
+from registry.errors import DefinitionConflict
 from registry.schema import metadata
 from registry.schema.dimensions import visit_exposure
 from tests.registry import observatory
@@ -26,6 +28,28 @@ RECORDS = (
     *("visit_exposure", "visit_detector_region", "visit_detector_pixel", "skymap", "tract"),
     *("patch", "patch_pixel", "overlap"),
 )
+
+
+CARRIED: list[tuple[str, tuple[str, ...], list[dict[str, Any]]]] = [
+    (
+        "visit_system",
+        ("instrument", "id"),
+        [
+            {"instrument": "Cam", "id": 0, "name": "one-to-one"},
+            {"instrument": "Cam", "id": 1, "name": "by-group"},
+            {"instrument": "Other", "id": 0, "name": "one-to-one"},
+        ],
+    ),
+    (
+        "visit_system_membership",
+        ("instrument", "visit_system", "visit"),
+        [
+            {"instrument": "Cam", "visit_system": 0, "visit": 1},
+            {"instrument": "Cam", "visit_system": 1, "visit": 2},
+            {"instrument": "Cam", "visit_system": 1, "visit": 77},
+        ],
+    ),
+]
 
 
 @pytest.fixture
@@ -65,7 +89,20 @@ def test_visits_and_sky_maps_come_with_regions_pixels_and_overlaps(
 ) -> None:
     there, here = pair
     refs = there.insert_datasets(RAW, [raw_id(n, d) for n in (1, 2) for d in (0, 1)], "run")
+    with there.begin() as connection:
+        for element, keys, rows in CARRIED:
+            carry(connection, element, keys, rows)
     moved(there, here, refs, visits=True, sky=True)
+    kept = {(r["element"], r["record_key"]): r["record"] for r in content(here, "carried_record")}
+    assert kept == {
+        ("visit_system", '["Cam", 0]'): CARRIED[0][2][0],
+        ("visit_system", '["Cam", 1]'): CARRIED[0][2][1],
+        ("visit_system_membership", '["Cam", 0, 1]'): CARRIED[1][2][0],
+        ("visit_system_membership", '["Cam", 1, 2]'): CARRIED[1][2][1],
+    }
+    with here.read() as connection:
+        _, systems = visits.visits_of(connection, "Cam", [1, 2], ())
+    assert systems == {1: "one-to-one", 2: "by-group"}
     for name in RECORDS:
         told = content(here, name)
         every = content(there, name)
@@ -78,6 +115,18 @@ def test_visits_and_sky_maps_come_with_regions_pixels_and_overlaps(
     assert here.query_datasets(RAW, "run") == refs
     moved(there, here, refs, visits=True, sky=True)  # once more changes nothing
     assert here.query_datasets(RAW, "run") == refs
+
+
+def test_a_visit_system_of_another_meaning_is_refused(pair: tuple[Registry, Registry]) -> None:
+    there, here = pair
+    refs = there.insert_datasets(RAW, [raw_id(1, 0)], "run")
+    for registry, name in ((there, "by-group"), (here, "one-to-one")):
+        with registry.begin() as connection:
+            record = {"instrument": "Cam", "id": 0, "name": name}
+            carry(connection, "visit_system", ("instrument", "id"), [record])
+    with pytest.raises(DefinitionConflict, match=r"visit_system .* mean different"):
+        moved(there, here, refs)
+    assert content(here, "dataset") == []
 
 
 def test_keys_beyond_the_dimensions_come_along(pair: tuple[Registry, Registry]) -> None:
