@@ -43,7 +43,9 @@ __all__ = [
     "add_replicas",
     "all_copies",
     "begin_deletion",
+    "components",
     "copies",
+    "copies_of_whole",
     "discard",
     "end_deletion",
     "end_deletion_at",
@@ -341,6 +343,12 @@ def copies(connection: sa.Connection, one: uuid.UUID) -> dict[str, list[Stored]]
     return found
 
 
+def components(connection: sa.Connection, one: uuid.UUID) -> set[str]:
+    """Tell which files are recorded of a dataset, whether they can be read or not."""
+    asked = sa.select(file.c.component).where(file.c.dataset_id == one)
+    return set(connection.execute(asked).scalars())
+
+
 def all_copies(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[int, list[Stored]]:
     """Find all readable copies of the files of datasets, by file; the nearest first."""
     found: dict[int, list[Stored]] = {}
@@ -349,6 +357,13 @@ def all_copies(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[int,
         for row in connection.execute(locate_sql(sa.select(given.c.id))):
             found.setdefault(row.id, []).append(_stored(row))
     return found
+
+
+def copies_of_whole(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[int, list[Stored]]:
+    """Find what `all_copies` does, of those datasets that can be read whole."""
+    whole = stored(connection, ids)
+    found = all_copies(connection, list(whole))
+    return {key: each for key, each in found.items() if each[0].dataset_id in whole}
 
 
 def add_replicas(
@@ -404,9 +419,38 @@ def add_replicas(
     return noted
 
 
+_READABLE = (
+    sa.exists()
+    .where(replica.c.file_id == file.c.id, replica.c.state == "available")
+    .where(endpoint.c.id == replica.c.endpoint_id, endpoint.c.state == "online")
+)
+
+
+def _whole_sql(ids: Any) -> sa.Select[Any]:
+    """Write the statement that finds those of some datasets all of whose files can be read."""
+    readable = sa.case((_READABLE, sa.literal_column("1")), else_=sa.literal_column("0"))
+    return (
+        sa.select(file.c.dataset_id)
+        .where(file.c.dataset_id.in_(ids))
+        .group_by(file.c.dataset_id)
+        .having(sa.func.min(readable) == sa.literal_column("1"))
+    )
+
+
+_WHOLE_ONE = ShortStatement(_whole_sql([sa.bindparam("one", type_=file.c.dataset_id.type)]))
+
+
 def stored(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-    """Tell which datasets have a readable copy."""
-    return set(locate(connection, ids))
+    """Tell which datasets can be read whole: each of their files has a readable copy."""
+    found: set[uuid.UUID] = set()
+    for start in range(0, len(ids), CHUNK):
+        part = ids[start : start + CHUNK]
+        if len(part) == 1:
+            found.update(row[0] for row in _WHOLE_ONE.rows(connection, {"one": part[0]}))
+        else:
+            given = table_of(connection, {"id": (sa.Uuid, part)})
+            found.update(connection.execute(_whole_sql(sa.select(given.c.id))).scalars())
+    return found
 
 
 def begin_deletion(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> list[Stored]:

@@ -19,6 +19,7 @@ from butler import (
     exchange,
     ingest,
     ingest_files,
+    reading,
     removal,
     replicas,
     skymaps,
@@ -30,7 +31,7 @@ from butler.deferred import Deferred
 from butler.errors import UnmatchedName
 from butler.ingest_files import FileDataset
 from butler.inputs import given_folders, record_inputs
-from butler.object_cache import ObjectCache, frozen
+from butler.object_cache import ObjectCache
 from butler.repository import Repository
 from butler.storage_classes import get_storage_class
 from butler.writing import Writing
@@ -41,12 +42,11 @@ from registry.registry import Registry
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from backbone.file_cache import CacheInfo
     from butler.ingest import Ingested
-    from butler.inputs import Place
     from butler.instrument import InstrumentDefinition
     from registry import removing
     from registry.timespan import Timespan
@@ -116,7 +116,7 @@ class Butler(Writing):
         )
         self.trusted = trusted
         site = self.root / site_migrations.FOLDER
-        if site.is_dir():
+        if site.is_dir() and self.repository.file is None:
             self._require_tables(site)
         caches = self.repository.caches
         self.file_cache = FileCache(caches.folder, caches.files) if caches.folder else None
@@ -248,7 +248,17 @@ class Butler(Writing):
             copies = place.registry.database.ask(files.copies, ref.id)
             while copies:
                 try:
-                    return self._read(ref, place, copies, component, parameters)
+                    return reading.read(
+                        ref,
+                        place,
+                        copies,
+                        component,
+                        parameters,
+                        # what an input holds is not trusted because this repository is
+                        trusted=self.trusted and place.root == self.root,
+                        files=self.file_cache,
+                        objects=self.object_cache,
+                    )
                 except replicas.GONE:
                     found = place.registry.database.ask(files.copies, ref.id)
                     if found == copies:
@@ -257,38 +267,6 @@ class Butler(Writing):
         raise MissingDataset(
             ref.dataset_type.name, ref.data_id, [ref.run], nearest=removal.why_unreadable(self, ref)
         )
-
-    def _read(
-        self,
-        ref: DatasetRef,
-        place: Place,
-        copies: Mapping[str, Sequence[files.Stored]],
-        component: str | None,
-        parameters: Mapping[str, Any] | None,
-    ) -> Any:
-        # what an input holds is not trusted because this repository is
-        trusted = self.trusted and place.root == self.root
-
-        def reader(of_one: Sequence[files.Stored]) -> Callable[[str | None], Any]:
-            return lambda wanted: replicas.read_first_good(
-                of_one, place, wanted, parameters, trusted=trusted, cache=self.file_cache
-            )
-
-        def read() -> Any:
-            parts = {name: reader(of_one) for name, of_one in copies.items()}
-            if "" in parts:
-                return parts[""](component)
-            storage = get_storage_class(ref.dataset_type.storage_class)
-            if component is not None:
-                return storage.read_component(component, parts)
-            return storage.assemble({name: read(None) for name, read in parts.items()})
-
-        if self.object_cache is None:
-            return read()
-        selected = frozen(parameters)
-        what = tuple((n, c[0].size, c[0].checksum, c[0].formatter) for n, c in copies.items())
-        key = None if selected is None else (ref.id, component, selected, trusted, what)
-        return self.object_cache.get(key, read)
 
     def cache_info(self) -> dict[str, CacheInfo]:
         """Tell what the caches hold, and what came of them; by ``files`` and ``objects``.
@@ -314,7 +292,7 @@ class Butler(Writing):
         collections: str | Sequence[str] | None = None,
         **keys: Any,
     ) -> bool:
-        """Tell whether a dataset is there to be read."""
+        """Tell whether a dataset is there to be read, with all of its parts."""
         try:
             ref = self._resolved(dataset_type_or_ref, data_id, collections, keys)
         except (MissingDataset, UnmatchedName):

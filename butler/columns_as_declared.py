@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from registry.row_tables import RowColumn, RowTable
 
-__all__ = ["as_declared"]
+__all__ = ["as_declared", "refuse"]
 
 _UNIT = b"unit"
 """Where Parquet files have the unit of a column, in the metadata of its field."""
@@ -49,7 +49,7 @@ def as_declared(given: pa.Table, table: RowTable, form: str) -> tuple[pa.Table, 
     declared = {column.name: column for column in table.columns}
     for name in given.column_names:
         if name not in declared:
-            raise _refuse(
+            raise refuse(
                 table,
                 name,
                 f"is not declared there.{did_you_mean(name, declared)} Leave it out"
@@ -57,7 +57,7 @@ def as_declared(given: pa.Table, table: RowTable, form: str) -> tuple[pa.Table, 
             )
     for name, column in declared.items():
         if name not in given.column_names and not column.nullable:
-            raise _refuse(
+            raise refuse(
                 table,
                 name,
                 f"is declared there and is missing; it has {', '.join(given.column_names)}"
@@ -76,7 +76,16 @@ def as_declared(given: pa.Table, table: RowTable, form: str) -> tuple[pa.Table, 
     )
 
 
-def _refuse(table: RowTable, name: str, why: str) -> CannotWrite:
+def refuse(table: RowTable, name: str, why: str) -> CannotWrite:
+    """Make the error that says why a table cannot hold something, and what to do.
+
+    Parameters
+    ----------
+    name : str
+        Of the column.
+    why : str
+        Clauses that follow it.
+    """
     return CannotWrite(f"The table {table.name} cannot hold it: column '{name}' {why}.", name=name)
 
 
@@ -98,7 +107,7 @@ def _values(
     import pyarrow.compute as pc
 
     if given.null_count and not column.nullable:
-        raise _refuse(
+        raise refuse(
             table,
             column.name,
             f"has {given.null_count} missing values and is not declared nullable; fill them, or "
@@ -106,7 +115,7 @@ def _values(
         )
     empty = not given.length() and not pa.types.is_nested(given.type)
     if not (empty or _fits(given.type, column)):
-        raise _refuse(
+        raise refuse(
             table,
             column.name,
             f"is {given.type} and is declared as {column.type}; "
@@ -116,21 +125,21 @@ def _values(
         kind = arrow_type(column)
         values = pa.chunked_array([], kind) if empty else given.cast(kind)
     except pa.ArrowInvalid as error:
-        raise _refuse(
+        raise refuse(
             table, column.name, f"does not fit {column.type} ({' '.join(str(error).split())})"
         ) from error
     if column.type == "text":
         if column.length is not None and values.length():
             longest = pc.max(pc.utf8_length(values)).as_py() or 0
             if longest > column.length:
-                raise _refuse(
+                raise refuse(
                     table,
                     column.name,
                     f"has a text of {longest} characters and is declared with length: "
                     f"{column.length}; shorten it, or declare a longer one",
                 )
         if pc.any(pc.match_substring(values, "\0")).as_py():
-            raise _refuse(table, column.name, "has a text with the character NUL; remove it")
+            raise refuse(table, column.name, "has a text with the character NUL; remove it")
     return values
 
 
@@ -203,14 +212,14 @@ def _with_unit(field: Any, column: RowColumn, table: RowTable) -> Any:
     given = facts.get(_UNIT, b"").decode()
     if given == column.unit or not column.unit:
         if given and not column.unit:
-            raise _refuse(
+            raise refuse(
                 table,
                 field.name,
                 f"is in {given} and is declared without a unit; declare it with unit: {given}",
             )
         return field
     if given and not _same_unit(given, column.unit):
-        raise _refuse(
+        raise refuse(
             table,
             field.name,
             f"is in {given} and is declared in {column.unit}; convert it: table['{field.name}'] = "

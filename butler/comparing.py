@@ -139,6 +139,7 @@ def _of_image(image: Any) -> Iterator[tuple[str, Any]]:
     yield "uncertainty", image.uncertainty
     yield "wcs", image.wcs
     yield "header", dict(image.meta)
+    yield "summary", getattr(image, "summary", None)
 
 
 def _of_uncertainty(uncertainty: Any) -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,8 @@
 """How do datasets that are stored come into another format, or to another endpoint?
 
-Each is read, written anew under a name that was never used, read back and compared; one
-transaction lets its row point to the new file (`backbone.replacing`).  The old file stays as trash
+Each file is read, written anew under a name that was never used, read back and compared; one
+transaction lets its row point to the new file (`backbone.replacing`).  What goes into tables, out
+of them, or into other parts is `butler.rewriting`.  The old file stays as trash
 for a while, so that readers go on reading.  Killed at any moment it leaves the old file or the new
 one in force, and what it has made in vain for ``skyspine check``; done again, it goes on.
 """
@@ -9,9 +10,9 @@ one in force, and what it has made in vain for ``skyspine check``; done again, i
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backbone import files, replacing
 from backbone.errors import ChangedFile
@@ -23,20 +24,25 @@ from butler.comparing import difference
 from butler.errors import ButlerError, ConvertError
 from butler.formatters import get_formatter
 from butler.inputs import Place
+from butler.rewriting import Rewrite, as_wanted, make, may_differ, new_content, switch
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Callable, Mapping, Sequence
 
     import sqlalchemy as sa
 
     from butler.butler import Butler
     from butler.deciding import Decision, Format
+    from butler.rewriting import Parts
     from registry.identity import DatasetRef
 
 __all__ = ["KEEP_SECONDS", "Converted", "convert"]
 
 BATCH = 50
 """Files that are switched in one transaction."""
+FEW = 10
+"""Datasets that are stored anew in one transaction: their rows are held in memory."""
 KEEP_SECONDS = 600.0
 """How long old files stay for who has looked them up [s]."""
 
@@ -48,8 +54,8 @@ class Converted:
     Parameters
     ----------
     changes : dict
-        By old format, old endpoints, new format and new endpoints: how many files, and how many
-        bytes they have.
+        By old formats, old endpoints or tables, and the new ones: how many files, and how many
+        bytes they have. What lies in a table counts as a file.
     new_bytes : int
         Bytes of the new files; of a trial, 0.
     unchanged : int
@@ -124,7 +130,8 @@ def convert(
         The new format, as for `Butler.put`.  Without it and without an endpoint, what the policy
         says.
     endpoint : str, optional
-        Where the new files shall lie; by default, where the old ones do.
+        Where the new files shall lie; by default, where the old ones do. ``tables``: in the table
+        that is declared for them.
     tolerance : float
         By how much floating-point values may differ afterwards, in their own unit.
     dry_run : bool
@@ -140,16 +147,28 @@ def convert(
     if not dry_run:
         butler.registry.database.require_writeable()
     result = Converted()
-    tasks = _plan(butler, refs, format, endpoint, result)
+    tasks, rewrites = _plan(butler, refs, format, endpoint, result)
     if dry_run:
         for task in tasks:
-            _count(result, task)
+            _count(result, task.kind_of_change, task.old.size)
+        for rewrite in rewrites:
+            wanted = _looked_at(butler, rewrite, result)
+            if wanted is not None:
+                _count(result, rewrite.kind_of_change(wanted), rewrite.size, len(rewrite.copies))
         return result
-    for start in range(0, len(tasks), BATCH):
-        _convert(butler, tasks[start : start + BATCH], tolerance, result)
-        removal.empty_afterwards(butler, older_than=KEEP_SECONDS)
-        if progress is not None:
-            progress(min(start + BATCH, len(tasks)), len(tasks))
+    total, done = len(tasks) + len(rewrites), 0
+    parts: tuple[tuple[Sequence[Any], int, Callable[..., None]], ...] = (
+        (tasks, BATCH, _convert),
+        (rewrites, FEW, _rewrite),
+    )
+    for all_of_it, size, act in parts:
+        for start in range(0, len(all_of_it), size):
+            batch = all_of_it[start : start + size]
+            act(butler, batch, tolerance, result)
+            removal.empty_afterwards(butler, older_than=KEEP_SECONDS)
+            done += len(batch)
+            if progress is not None:
+                progress(done, total)
     return result
 
 
@@ -159,45 +178,82 @@ def _plan(
     format_: Format | None,
     endpoint: str | None,
     result: Converted,
-) -> list[_Task]:
-    """Find the files that are not as they shall be."""
+) -> tuple[list[_Task], list[Rewrite]]:
+    """Find the files that are not as they shall be, and datasets that may not be."""
     by_id = {ref.id: ref for ref in refs}
     with butler.registry.database.snapshot() as connection:
         known = files.all_copies(connection, list(by_id))
+        whole = files.stored(connection, list(by_id))
         away = replacing.out_of_reach(connection, list(by_id))
-    tasks, found = [], set()
-    for key, copies in known.items():
-        ref = by_id[copies[0].dataset_id]
-        found.add(ref.id)
-        task = _Task(ref, copies, _how(butler, ref, copies, format_, endpoint))
-        in_table = any(copy.endpoint.in_tables for copy in copies)
-        if in_table or task.how.table is not None:
-            if in_table and task.how.table is not None:
-                result.unchanged += 1
-            else:
-                reason = "lies in a table" if in_table else "would lie in a table"
-                result.failed.append((ref, f"it {reason}; only files are converted to files"))
-            continue
-        where = [copy.endpoint.name for copy in copies]
-        wanted = task.how.endpoint.name
-        if task.same_format and (where == [wanted] or (endpoint is None and wanted in where)):
-            result.unchanged += 1
-        elif len(where) > 1 and endpoint is None:
+    of_dataset: dict[uuid.UUID, dict[str, Sequence[files.Stored]]] = {}
+    for copies in known.values():
+        of_dataset.setdefault(copies[0].dataset_id, {})[copies[0].component] = copies
+    tasks: list[_Task] = []
+    rewrites: list[Rewrite] = []
+    for key, parts in of_dataset.items():
+        ref = by_id[key]
+        how = _how(butler, ref, next(iter(parts.values())), format_, endpoint)
+        in_table = "" in parts and parts[""][0].endpoint.in_tables
+        moved = endpoint is not None and format_ is None and how.table is None and not in_table
+        several = [why for each in parts.values() for why in _several(each, endpoint)]
+        offline = [away[each[0].file_id] for each in parts.values() if each[0].file_id in away]
+        if moved or not may_differ(ref, parts, how, in_table=in_table):
+            held = [each for each in parts.values() if not each[0].endpoint.in_tables]
+            result.unchanged += len(parts) - len(held)
+            for each in held:
+                task = _Task(ref, each, _moved(how, each) if moved else how)
+                _plan_file(task, endpoint, away, result, tasks)
+        elif several:
+            result.failed.append((ref, several[0]))
+        elif offline:
             result.failed.append(
-                (ref, f"it has copies at {', '.join(where)}; say which endpoint shall have the new")
+                (ref, f"it has a copy at the endpoint '{offline[0]}', which is offline")
             )
-        elif key in away:
-            result.failed.append(
-                (ref, f"it has a copy at the endpoint '{away[key]}', which is offline")
-            )
-        elif copies[0].component and not task.same_format:
-            result.failed.append((ref, "it lies in files of its parts, which keep their formats"))
+        elif key not in whole:
+            result.failed.append((ref, "one of its parts is lost, and no copy of that can be read"))
         else:
-            tasks.append(task)
+            rewrites.append(Rewrite(ref, parts, how))
     result.failed += [
-        (ref, "no copy of it can be read here") for key, ref in by_id.items() if key not in found
+        (ref, "no copy of it can be read here")
+        for key, ref in by_id.items()
+        if key not in of_dataset
     ]
-    return tasks
+    return tasks, rewrites
+
+
+def _several(copies: Sequence[files.Stored], endpoint: str | None) -> list[str]:
+    """Tell where a file has several copies, if it is not said which one is meant."""
+    where = [copy.endpoint.name for copy in copies]
+    if len(where) < 2 or endpoint is not None:
+        return []
+    return [f"it has copies at {', '.join(where)}; say which endpoint shall have the new"]
+
+
+def _moved(how: Decision, copies: Sequence[files.Stored]) -> Decision:
+    """Let a file that is moved keep its format, whatever it holds."""
+    old = copies[0]
+    writer = get_formatter(old.formatter).with_options(dict(old.options or {}))
+    return replace(how, writer=writer)
+
+
+def _plan_file(
+    task: _Task,
+    endpoint: str | None,
+    away: Mapping[int, str],
+    result: Converted,
+    tasks: list[_Task],
+) -> None:
+    where = [copy.endpoint.name for copy in task.copies]
+    wanted = task.how.endpoint.name
+    if task.same_format and (where == [wanted] or (endpoint is None and wanted in where)):
+        result.unchanged += 1
+    elif several := _several(task.copies, endpoint):
+        result.failed.append((task.ref, several[0]))
+    elif task.old.file_id in away:
+        at = away[task.old.file_id]
+        result.failed.append((task.ref, f"it has a copy at the endpoint '{at}', which is offline"))
+    else:
+        tasks.append(task)
 
 
 def _how(
@@ -207,19 +263,63 @@ def _how(
     format_: Format | None,
     endpoint: str | None,
 ) -> Decision:
-    """Decide what a file shall be: what is not asked for stays, or is what the policy says."""
+    """Decide what a dataset shall be: what is not asked for stays, or is what the policy says."""
     old = copies[0]
-    if format_ is None and endpoint is not None:
-        format_ = {"name": old.formatter, **(old.options or {})}
     stays = old.endpoint.owned and not old.endpoint.in_tables
     if endpoint is None and format_ is not None and stays:
         endpoint = old.endpoint.name
     return butler.policy.decide(ref, format_, endpoint)
 
 
-def _count(result: Converted, task: _Task) -> None:
-    n, size = result.changes.get(task.kind_of_change, (0, 0))
-    result.changes[task.kind_of_change] = n + 1, size + task.old.size
+def _count(result: Converted, change: tuple[str, str, str, str], size: int, files: int = 1) -> None:
+    n, known = result.changes.get(change, (0, 0))
+    result.changes[change] = n + files, known + size
+
+
+def _looked_at(butler: Butler, task: Rewrite, result: Converted) -> Parts | None:
+    """Read a dataset; None if it is as it shall be, or cannot be read."""
+    try:
+        wanted = as_wanted(butler, task)
+    except (ButlerError, ChangedFile) as error:
+        result.failed.append((task.ref, str(error)))
+        return None
+    if wanted == task.now:
+        result.unchanged += len(task.copies)
+        return None
+    return wanted
+
+
+def _rewrite(butler: Butler, tasks: Sequence[Rewrite], tolerance: float, result: Converted) -> None:
+    """Make the new files and rows of a batch of datasets, and switch to them."""
+    staged: list[StagedFile] = []
+    with butler.cleaning(staged):
+        ready: list[tuple[Rewrite, Parts]] = []
+        for task in tasks:
+            wanted = _looked_at(butler, task, result)
+            if wanted is None:
+                continue
+            content = task.content = new_content()
+            try:
+                cards = _provenance(butler, [c for each in task.copies.values() for c in each])
+                make(butler, task, cards, tolerance)
+            except (ButlerError, ChangedFile) as error:
+                for file in content.staged:
+                    file.abandon(settled=False)
+                result.failed.append((task.ref, str(error)))
+                continue
+            staged += content.staged
+            ready.append((task, wanted))
+        if not ready:
+            return
+        done = butler.registry.database.transact(switch, [task for task, _ in ready])
+        for (task, wanted), is_done in zip(ready, done, strict=True):
+            if is_done:
+                _count(result, task.kind_of_change(wanted), task.size, len(task.copies))
+                result.new_bytes += task.new_size
+            else:
+                result.meanwhile += len(task.copies)
+                for file in task.content.staged:
+                    file.abandon()
 
 
 def _convert(butler: Butler, tasks: Sequence[_Task], tolerance: float, result: Converted) -> None:
@@ -241,7 +341,7 @@ def _convert(butler: Butler, tasks: Sequence[_Task], tolerance: float, result: C
         )
         for key, (task, new, file) in made.items():
             if key in done:
-                _count(result, task)
+                _count(result, task.kind_of_change, task.old.size)
                 result.new_bytes += new.size
             else:
                 result.meanwhile += 1
@@ -278,7 +378,7 @@ def _made(
         staged.append(file)
         here = Place(butler.registry.id, butler.root, butler.registry)
         obj = replicas.read_first_good(task.copies, here, None, None, trusted=butler.trusted)
-        cards = {**_provenance(butler, task), "SKYS_ID": str(ref.id), "SKYS_RUN": ref.run}
+        cards = {**_provenance(butler, task.copies), "SKYS_ID": str(ref.id), "SKYS_RUN": ref.run}
         written = writer.write(obj, file.temporary, cards)
         size, checksum = written.size, written.checksum
         back = get_formatter(writer.name).read(file.temporary, trusted=True)
@@ -308,9 +408,11 @@ def _made(
     return new, file
 
 
-def _provenance(butler: Butler, task: _Task) -> dict[str, str]:
-    """Read what the old file says of its origin."""
-    for copy in task.copies:
+def _provenance(butler: Butler, copies: Sequence[files.Stored]) -> dict[str, str]:
+    """Read what the old files say of their origin."""
+    for copy in copies:
+        if copy.endpoint.in_tables:
+            continue
         try:
             source = replicas.source_of(copy, butler.root)
             return get_formatter(copy.formatter).read_provenance(source)

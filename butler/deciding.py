@@ -10,7 +10,7 @@ changed.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from backbone import endpoints
@@ -21,7 +21,12 @@ from butler.instrument.templates import PathTemplate
 from butler.policies import Scope
 from butler.storage_classes import get_storage_class
 from registry import row_tables
-from registry.errors import SkyspineError, UnknownDatasetType, UnknownDimensionValue
+from registry.errors import (
+    SkyspineError,
+    UnknownDatasetType,
+    UnknownDimensionValue,
+    did_you_mean,
+)
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -35,7 +40,7 @@ if TYPE_CHECKING:
     from registry.identity import DatasetRef
     from registry.row_tables import RowTable
 
-__all__ = ["Decision", "Policy", "Reason", "plain_stem"]
+__all__ = ["Decision", "OfPart", "Policy", "Reason", "plain_stem"]
 
 FRESH_SECONDS = 1.0
 """How long an answer is taken without asking whether anything has changed [s]."""
@@ -43,6 +48,25 @@ _OWN = endpoints.Endpoint(0, endpoints.ROOT, ".", owned=True)
 """The repository's own folder, which needs no look into the database."""
 Format = str | dict[str, Any]
 """A name, or a mapping of ``name`` and options."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfPart:
+    """How a part of a dataset is to be stored, apart from the rest.
+
+    Parameters
+    ----------
+    writer : Formatter
+        What writes it, with its options.
+    endpoint : Endpoint or None
+        Where; None: where the rest is.
+    table : RowTable or None
+        The table in which it lies as rows, in place of all that.
+    """
+
+    writer: Formatter
+    endpoint: Endpoint | None
+    table: RowTable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +85,8 @@ class Decision:
         Whether its file is flushed to the disk.
     table : RowTable or None
         The table in which it lies as rows, in place of all that.
+    parts : mapping of str to OfPart
+        What lies apart, if the dataset has it.
     """
 
     writer: Formatter
@@ -68,6 +94,7 @@ class Decision:
     path: PathTemplate | InstrumentDefinition | None
     fsync: bool
     table: RowTable | None = None
+    parts: Mapping[str, OfPart] = field(default_factory=dict)
 
     def stem(self, ref: DatasetRef) -> str:
         """Give the path of a dataset's file below the endpoint's root, without its ending.
@@ -139,7 +166,8 @@ class Policy:
         dataset_type, instrument, storage_class, site : str
             Only for these; for the whole repository by default.
         **given
-            ``format``, ``endpoint``, ``path``, ``create``, ``fsync``; see `butler.settings`.
+            ``format``, ``endpoint``, ``path``, ``create``, ``fsync``; those of a part, such as
+            ``mask.format``, in a mapping that is unpacked; see `butler.settings`.
 
         Returns
         -------
@@ -221,7 +249,7 @@ class Policy:
         found: dict[Scope, dict[str, Any]] = {}
         for rule in self.rules():
             value = rule.value
-            if rule.setting == "format":
+            if rule.setting.rpartition(".")[2] == "format":
                 value = value["name"] if len(value) == 1 else {"name": value["name"], **value}
             found.setdefault(rule.scope, _words(rule.scope))[rule.setting] = value
         return list(found.values())
@@ -298,14 +326,33 @@ class Policy:
             values["path"],
             values["fsync"],
             self._table(kind, storage_class) if in_table else None,
+            self._parts(kind, storage_class, values),
         )
 
-    def _table(self, kind: str, storage_class: str) -> RowTable:
+    def _parts(self, kind: str, storage_class: str, values: Mapping[str, Any]) -> dict[str, OfPart]:
+        """Decide what lies apart: what has a format, an endpoint or a table, or cannot but."""
+        found = {}
+        for name, part in get_storage_class(storage_class).parts.items():
+            named, where = values.get(f"{name}.format"), values.get(f"{name}.endpoint")
+            if named is None and where is None and not part.apart:
+                continue
+            storage = get_storage_class(part.storage_class)
+            in_table = where == endpoints.TABLES
+            found[name] = OfPart(
+                _writer(part.storage_class, named or storage.default_formatter or ""),
+                None if in_table or where is None else self._endpoint(where),
+                self._table(kind, storage_class, name) if in_table else None,
+            )
+        return found
+
+    def _table(self, kind: str, storage_class: str, part: str = "") -> RowTable:
         """Find the table that is declared for a dataset type, else for its storage class."""
-        table = row_tables.table_of(self._butler.row_tables, kind, storage_class)
+        tables = row_tables.tables_of(self._butler.row_tables, kind, storage_class)
+        table = tables.get(part)
         if table is None:
+            what = f"The {part} of datasets" if part else "Datasets"
             raise PolicyError(
-                f"Datasets of '{kind}' should lie in a table, and none is declared for it; declare "
+                f"{what} of '{kind}' should lie in a table, and none is declared for it; declare "
                 "one, and make it: skyspine table add REPO FILE, skyspine db upgrade REPO."
             )
         return table
@@ -339,10 +386,21 @@ class Policy:
     def _take_table(
         self, kind: str, storage_class: str, values: dict[str, Any], told: dict[str, Reason]
     ) -> None:
-        table = row_tables.table_of(self._butler.row_tables, kind, storage_class)
-        if table is not None:
-            values["endpoint"] = endpoints.TABLES
-            told["endpoint"] = Reason("endpoint", endpoints.TABLES, f"table {table.name}")
+        tables = row_tables.tables_of(self._butler.row_tables, kind, storage_class)
+        parts = get_storage_class(storage_class).parts if storage_class else {}
+        for part, table in tables.items():
+            if part and (part not in parts or not parts[part].rows):
+                can = [name for name, one in parts.items() if one.rows]
+                raise PolicyError(
+                    f"The table {table.name} is declared for the component '{part}' of '{kind}', "
+                    f"and storage class {storage_class} has none that could lie in a table."
+                    f"{did_you_mean(part, can)} Take the table down: skyspine db downgrade REPO "
+                    "REVISION --site",
+                    name=table.name,
+                )
+            name = f"{part}.endpoint" if part else "endpoint"
+            values[name] = endpoints.TABLES
+            told[name] = Reason(name, endpoints.TABLES, f"table {table.name}")
 
     def _take(self, rules: Sequence[Rule], values: dict[str, Any], told: dict[str, Reason]) -> None:
         for rule in rules:

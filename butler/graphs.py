@@ -220,6 +220,13 @@ def _write(connection: sa.Connection, butler: Butler, graph_id: uuid.UUID, part:
             theirs = [i for i, home in homes.items() if home == place.id]
             with place.registry.read() as there:
                 found = list(files.all_copies(there, theirs).values())
+            held = next((c for copies in found for c in copies if c.endpoint.in_tables), None)
+            if held is not None:
+                raise GraphFileError(
+                    f"{held.shown(place.root)} of the input {place.root} holds what a quantum "
+                    "reads, and rows of another repository cannot go into a file; take them in "
+                    "first: skyspine transfer"
+                )
             _lend(target, f"input-{n}", str(place.root), found)
 
 

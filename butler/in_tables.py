@@ -1,7 +1,8 @@
 """How does an object become rows of a table, and rows an object?
 
-By way of Arrow: the conversions are those of Parquet (`butler.formatters.parquet`), so that
-indexes, units, masks and metadata come back.  What the table cannot hold as it is, is refused, with
+By way of Arrow: the conversions of tables are those of Parquet (`butler.formatters.parquet`), so
+that indexes, units, masks and metadata come back; those of mappings and headers are
+`butler.rows_of_parts`.  What the table cannot hold as it is, is refused, with
 the name of the column.  Where the rows lie is `backbone.rows`; which dataset types lie in tables is
 `butler.storing`.
 """
@@ -14,17 +15,27 @@ from typing import TYPE_CHECKING, Any
 from backbone import row_values, rows
 from backbone.files import NewFile
 from butler.columns_as_declared import as_declared
-from butler.errors import CannotWrite, DamagedFile, InvalidParameter, UnknownComponent
+from butler.errors import (
+    CannotWrite,
+    DamagedFile,
+    InvalidParameter,
+    MissingFile,
+    UnknownComponent,
+)
+from butler.formatters import get_formatter
 from butler.formatters.parquet import (
     ParquetArrowFormatter,
     ParquetAstropyFormatter,
     ParquetFormatter,
 )
 from butler.formatters.selections import selected_names, selected_rows
+from butler.rows_of_parts import CARDS, MAPPING, CardsForm, MappingForm
+from butler.storage_classes import get_storage_class
 from butler.times_in_columns import as_numbers, as_times
 from registry.errors import did_you_mean
 from registry.expressions import compile_where
 from registry.names import UnknownField
+from registry.row_declarations import CARD_COLUMNS, WrongDeclaration
 from registry.row_tables import ROW_NUMBER, core_table, described
 
 if TYPE_CHECKING:
@@ -35,16 +46,28 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from backbone.files import Stored
+    from butler.formatters import Formatter
     from registry.database import Database
     from registry.row_tables import RowTable
 
-__all__ = ["FORMS", "as_rows", "form_of", "read"]
+__all__ = [
+    "FORMS",
+    "PART_FORMS",
+    "as_rows",
+    "form_of",
+    "form_of_file",
+    "made_again",
+    "read",
+    "require_parts",
+]
 
-FORMS = {
+TABLE_FORMS: Mapping[str, ParquetFormatter | ParquetArrowFormatter | ParquetAstropyFormatter] = {
     "rows-pandas": ParquetFormatter(),
     "rows-arrow": ParquetArrowFormatter(),
     "rows-astropy": ParquetAstropyFormatter(),
 }
+PART_FORMS: Mapping[str, MappingForm | CardsForm] = {MAPPING: MappingForm(), CARDS: CardsForm()}
+FORMS: Mapping[str, Any] = {**TABLE_FORMS, **PART_FORMS}
 """What the database records as the formatter of rows, and the conversion that it names."""
 PARAMETERS = ("columns", "rows", "where", "bind")
 _LAYOUT_LIMIT = 64 << 20
@@ -55,10 +78,61 @@ def form_of(python_type: str) -> str | None:
     return next((name for name, form in FORMS.items() if python_type in form.python_types), None)
 
 
+def form_of_file(name: str) -> Formatter:
+    """Give the formatter of files that hold all that rows of a conversion say."""
+    return TABLE_FORMS[name] if name in TABLE_FORMS else get_formatter("yaml")
+
+
+def require_parts(table: RowTable, storage_classes: Mapping[str, str]) -> None:
+    """Make sure that what is declared for a component can hold one.
+
+    Parameters
+    ----------
+    storage_classes : mapping of str to str
+        Of dataset types that are registered; of others it is not known yet.
+
+    Raises
+    ------
+    WrongDeclaration
+        If the storage class has no such component for a table, or other columns are needed.
+    UnknownStorageClass
+        If it is declared for one that there is not.
+    """
+    for use in table.uses:
+        of_kind = storage_classes.get(use.name) if use.kind == "dataset_type" else use.name
+        if not use.component or of_kind is None:
+            continue
+        parts = get_storage_class(of_kind).parts
+        known = [name for name, part in parts.items() if part.rows]
+        if use.component not in known:
+            told = did_you_mean(use.component, known) if known else " It has none."
+            raise WrongDeclaration(
+                f"Storage class {of_kind} has no component '{use.component}' that could lie in a "
+                f"table.{told}"
+            )
+        cards = parts[use.component].rows == "cards"
+        if cards != (table.columns == CARD_COLUMNS):
+            raise WrongDeclaration(
+                f"The component '{use.component}' has "
+                + ("a row for each card; write columns: cards" if cards else "columns of its own")
+                + "."
+            )
+        if not cards and not table.one_row:
+            raise WrongDeclaration(
+                f"The component '{use.component}' is one row of each dataset; add one_row: true, "
+                "and its columns can be shown and sorted by."
+            )
+
+
 def as_rows(
-    obj: Any, dataset_id: uuid.UUID, table: RowTable, python_type: str
+    obj: Any, dataset_id: uuid.UUID, table: RowTable, python_type: str, component: str = ""
 ) -> tuple[NewFile, rows.NewRows]:
     """Make rows of an object, and what is recorded of them.
+
+    Parameters
+    ----------
+    component : str
+        What the object is of the dataset; empty for all of it.
 
     Raises
     ------
@@ -68,14 +142,18 @@ def as_rows(
     form = form_of(python_type)
     if form is None:
         raise CannotWrite(
-            f"The table {table.name} holds tables, and a {python_type} is none; put it as a file: "
-            "endpoint='root'.",
+            f"The table {table.name} holds tables and mappings, and a {python_type} is neither; "
+            "put it as a file: endpoint='root'.",
             name=table.name,
         )
     told: dict[bytes, bytes] = {}
     if form == "rows-astropy":
         obj, told = as_numbers(obj, table)
-    given: pa.Table = FORMS[form].to_arrow(obj)
+    given: pa.Table
+    if form in PART_FORMS:
+        given = PART_FORMS[form].to_arrow(obj, table)
+    else:
+        given = TABLE_FORMS[form].to_arrow(obj)
     given = given.replace_schema_metadata({**(given.schema.metadata or {}), **told})
     content, schema = as_declared(given, table, form)
     if table.one_row and content.num_rows != 1:
@@ -88,9 +166,17 @@ def as_rows(
     layout = zlib.compress(schema.serialize().to_pybytes())
     path = f"{table.name}/{dataset_id.hex}"
     return (
-        NewFile(dataset_id, "", path, size, digest, form),
-        rows.NewRows(dataset_id, "", table, content, layout),
+        NewFile(dataset_id, component, path, size, digest, form),
+        rows.NewRows(dataset_id, component, table, content, layout),
     )
+
+
+def made_again(new: rows.NewRows, formatter: str) -> Any:
+    """Make the object again of rows that are not stored yet."""
+    form = FORMS[formatter]
+    schema = _schema(new.layout, new.table.name)
+    made = form.from_arrow(_as_put(new.rows, schema, schema.names), None, None)
+    return as_times(made, schema.metadata or {}) if formatter == "rows-astropy" else made
 
 
 def read(
@@ -115,8 +201,11 @@ def read(
         With what there is.
     ChangedFile
         If the rows are not those that were recorded.
+    MissingFile
+        If they lie there no more: they were removed or converted after they were looked up.
     """
-    return database.ask(_read, copy, component, parameters)
+    with database.snapshot() as connection:
+        return _read(connection, copy, component, parameters)
 
 
 def _read(
@@ -126,7 +215,13 @@ def _read(
     parameters: Mapping[str, Any] | None,
 ) -> Any:
     form = FORMS[copy.formatter]
-    what = rows.placed(connection, [copy.file_id])[copy.file_id]
+    what = rows.placed(connection, [copy.file_id]).get(copy.file_id)
+    if what is None:
+        raise MissingFile(
+            f"The dataset {copy.dataset_id} lies no more in the table "
+            f"{copy.path.partition('/')[0]}; get it again.",
+            path=copy.path,
+        )
     table = described(connection)[what.table]
     schema = _schema(what.layout, table.name)
     if component is not None:

@@ -1,7 +1,7 @@
 """How do datasets that lie in tables go where files are expected?
 
-As Parquet files, which hold all that the rows say, in a temporary folder for as long as they are
-copied from.
+As files of formats that hold all that the rows say, tables as Parquet, in a temporary folder for as
+long as they are copied from.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from backbone.staging import StagedFile
 from butler import in_tables
 from butler.deciding import plain_stem
 from butler.errors import ExchangeError
+from butler.storage_classes import get_storage_class
 
 if TYPE_CHECKING:
     import uuid
@@ -80,9 +81,16 @@ def as_files(
 
 def _written(database: Database, ref: DatasetRef, copy: Stored, folder: Path) -> Stored:
     """Write rows as a file, named as the Butler would name it."""
-    form = in_tables.FORMS[copy.formatter]
     found = in_tables.read(database, copy)
-    path = StagedFile.path_for(plain_stem(ref), ref.id, form.extension)
+    storage = get_storage_class(ref.dataset_type.storage_class)
+    stem = plain_stem(ref)
+    if copy.component:
+        part = get_storage_class(storage.parts[copy.component].storage_class)
+        form, found = part.formatter(), storage.in_file(copy.component, found)
+        stem += f"_{copy.component}"
+    else:
+        form = in_tables.form_of_file(copy.formatter)
+    path = StagedFile.path_for(stem, ref.id, form.extension)
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     done = form.write(found, folder / path, {"SKYS_ID": str(ref.id), "SKYS_RUN": ref.run})
     return replace(

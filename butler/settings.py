@@ -27,7 +27,16 @@ from registry.schema.identity import data_id_key, dataset_type
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["SETTINGS", "Setting", "check_scope", "checked", "from_texts", "shown"]
+__all__ = [
+    "OF_PARTS",
+    "SETTINGS",
+    "Setting",
+    "check_scope",
+    "checked",
+    "from_texts",
+    "is_setting",
+    "shown",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +76,49 @@ def checked(connection: sa.Connection, scope: Scope, settings: Mapping[str, Any]
     PolicyError, UnknownFormatter, InvalidOption, StorageClassError, UnknownEndpoint, UnsafePath
         The first that cannot be, with what could.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in settings.items():
-        if name not in SETTINGS:
+        if not is_setting(name):
             raise PolicyError(
                 f"A policy has no setting '{name}'.{did_you_mean(name, SETTINGS)}", name=name
             )
-        found[name] = None if value is None else SETTINGS[name].check(connection, scope, value)
+        if value is None:
+            found[name] = None
+        elif name in SETTINGS:
+            found[name] = SETTINGS[name].check(connection, scope, value)
+        else:
+            found[name] = _of_part(connection, scope, name, value)
     return found
+
+
+def is_setting(name: str) -> bool:
+    """Tell whether a policy may decide something of this name; a part's has that before it."""
+    part, dot, setting = name.partition(".")
+    return name in SETTINGS or bool(dot and part and setting in OF_PARTS)
+
+
+def _of_part(connection: sa.Connection, scope: Scope, name: str, value: Any) -> Any:
+    """Check a setting of a part, such as ``mask.format``."""
+    part, _, setting = name.partition(".")
+    storage_class = scope.storage_class or _storage_class_of(connection, scope.dataset_type)
+    if not storage_class:
+        raise PolicyError(
+            f"'{name}' is about a part of a dataset; say of which storage class, or of which "
+            "dataset type that is registered.",
+            name=name,
+        )
+    parts = get_storage_class(storage_class).parts
+    if part not in parts:
+        known = did_you_mean(part, parts) or " It has none."
+        raise PolicyError(
+            f"Storage class {storage_class} has no part '{part}' to be stored apart.{known}",
+            name=name,
+        )
+    if setting == "format":
+        return _format(connection, Scope(storage_class=parts[part].storage_class), value)
+    if value == endpoints.TABLES and not parts[part].rows:
+        raise PolicyError(f"The part '{part}' is made of pixels, and lies in no table.", name=name)
+    return _endpoint(connection, scope, value)
 
 
 def check_scope(connection: sa.Connection, scope: Scope) -> None:
@@ -137,6 +181,8 @@ def _storage_class_of(connection: sa.Connection, name: str) -> str:
 
 
 def _endpoint(connection: sa.Connection, _scope: Scope, value: Any) -> str:
+    if value == endpoints.TABLES:  # known to the database from the first row on
+        return endpoints.TABLES
     found = endpoints.named(connection, str(value))
     if not found.owned:
         raise PolicyError(
@@ -208,7 +254,12 @@ SETTINGS = {
         False, _switch("fsync"), "Whether a file is flushed to the disk before its row is committed"
     ),
 }
-"""All settings, in the order in which they are shown."""
+"""All settings of datasets, in the order in which they are shown."""
+OF_PARTS = {
+    "format": "The format of a part, such as `mask`, which then has a file to itself",
+    "endpoint": "The storage of that file; `tables`: the part lies in the table declared for it",
+}
+"""Settings of parts, which have the name of the part before them."""
 
 
 def from_texts(texts: Mapping[str, str]) -> dict[str, Any]:
@@ -223,8 +274,8 @@ def from_texts(texts: Mapping[str, str]) -> dict[str, Any]:
     """
     import yaml
 
-    found: dict[str, Any] = {name: text for name, text in texts.items() if name in SETTINGS}
-    options = {name: text for name, text in texts.items() if name not in SETTINGS}
+    found: dict[str, Any] = {name: text for name, text in texts.items() if is_setting(name)}
+    options = {name: text for name, text in texts.items() if not is_setting(name)}
     if options and "format" not in found:
         name = next(iter(options))
         raise PolicyError(
@@ -245,7 +296,7 @@ def shown(setting: str, value: Any) -> str:
     """Write a value as a person would."""
     if value is None:
         return "(taken back)"
-    if setting == "format":
+    if setting.rpartition(".")[2] == "format":
         options = [f"{k}={_compact(v)}" for k, v in value.items() if k != "name"]
         return " ".join([value["name"], *options])
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else value

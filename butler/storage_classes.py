@@ -25,11 +25,12 @@ from butler.plugins import entry_point_references, load_reference
 from registry.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from butler.formatters import Formatter
 
 __all__ = [
+    "Part",
     "StorageClass",
     "get_storage_class",
     "is_instance",
@@ -64,6 +65,26 @@ _BUILT_IN = {
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of objects that may lie in a file of its own, or in rows of a table.
+
+    Parameters
+    ----------
+    storage_class : str
+        Of what is written into its file.
+    rows : str
+        How it lies in a table: ``mapping`` (one row, a column for each name) or ``cards`` (a row
+        for each card of a header); empty if it cannot.
+    apart : bool
+        Whether it never lies in the file of the rest.
+    """
+
+    storage_class: str
+    rows: str = ""
+    apart: bool = False
+
+
+@dataclass(frozen=True)
 class StorageClass:
     """What the datasets of a type are in Python.
 
@@ -81,6 +102,10 @@ class StorageClass:
         Names of the built-in formatters that hold it too.
     attributes : mapping of str to str, optional
         Attributes of the Python type that give the components which are not called so.
+    parts : mapping of str to Part, optional
+        What may be stored apart from the rest; see `split`.
+    body : str, optional
+        Component that the rest is then recorded as.
     remedies : mapping of str to str, optional
         What to do with an object of a near type (dotted path), as a clause in the imperative.
     doc : str, optional
@@ -95,6 +120,8 @@ class StorageClass:
     doc: str = ""
     others: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    body: str = ""
 
     def accepts(self, obj: object) -> bool:
         """Say whether an object is of the Python type; its module is not imported for that.
@@ -209,6 +236,53 @@ class StorageClass:
         if value is None:
             raise MissingComponent(f"This {self.name} has no {name}.", name=name)
         return {"builtins.list": list, "builtins.dict": dict}.get(kind, lambda same: same)(value)
+
+    def split(
+        self,
+        obj: Any,
+        wanted: Collection[str],  # noqa: ARG002
+        provenance: Mapping[str, str],  # noqa: ARG002
+    ) -> dict[str, tuple[str, Any]]:
+        """Take an object apart, to be stored in several places.
+
+        Parameters
+        ----------
+        obj : object
+            Of the Python type; it is not changed.
+        wanted : collection of str
+            Names of `parts` that shall lie apart.
+        provenance : mapping of str to str
+            Identifiers of the dataset, for a part that tells them.
+
+        Returns
+        -------
+        dict of str to (str, object)
+            By component, as it is recorded: name of the part, and what is stored of it; with the
+            `body`, whose part is its own name. Empty if the object has none of what is wanted.
+        """
+        del obj
+        return {}
+
+    def in_file(self, part: str, piece: Any) -> Any:  # noqa: ARG002
+        """Give a piece as its file holds it: an object of the storage class of its `Part`."""
+        return piece
+
+    def from_storage(
+        self,
+        component: str,  # noqa: ARG002
+        piece: Any,
+        parameters: Mapping[str, Any],  # noqa: ARG002
+    ) -> Any:
+        """Give what was read of a component as `assemble` and `read_component` take it."""
+        return piece
+
+    def parameters_of(
+        self,
+        component: str,  # noqa: ARG002
+        parameters: Mapping[str, Any],
+    ) -> Mapping[str, Any]:
+        """Choose the parameters of a read that are about what is recorded as a component."""
+        return parameters
 
     def assemble(self, parts: Mapping[str, Any]) -> Any:
         """Make one object of several that were read from files of their own.

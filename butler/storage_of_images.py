@@ -1,19 +1,21 @@
 """What are images in Python: exposures with mask and variance, and files of several HDUs?
 
-The storage classes of images, and how one that lies in several files is put together.  What a
-storage class is: `butler.storage_classes`.
+The storage classes of images, and how one that lies in several files, or in rows, is taken apart
+and put together.  What a storage class is: `butler.storage_classes`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from butler import image_parts
 from butler.errors import MissingComponent, StorageClassError, UnknownComponent
-from butler.storage_classes import StorageClass, is_instance
+from butler.image_parts import UNCERTAINTIES
+from butler.storage_classes import Part, StorageClass
 from registry.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from butler.exposure import Exposure
 
@@ -21,24 +23,47 @@ __all__ = ["EXPOSURE", "HDU_LIST", "HEADER", "ND_DATA", "UNCERTAINTY", "WCS"]
 
 
 class ExposureStorageClass(StorageClass):
-    """An image with mask, uncertainty, WCS and header, in one file or one file for each part.
+    """An image with mask, uncertainty, WCS, header and summary, in one place or in several.
 
-    Parts in files of their own: ``image`` (its header and WCS are those of the whole), ``mask``,
-    and one of ``weight`` (inverse variance), ``variance`` and ``stddev``.
+    Parts in files of their own: ``image``, ``mask``, one of ``weight`` (inverse variance),
+    ``variance`` and ``stddev``; in files or in tables: ``header``, ``wcs`` and ``summary``. Header
+    and WCS are those of the image where they do not lie apart.
     """
+
+    def split(
+        self, obj: Any, wanted: Collection[str], provenance: Mapping[str, str]
+    ) -> dict[str, tuple[str, Any]]:
+        """Take an exposure apart; see `StorageClass.split`."""
+        return image_parts.split(obj, wanted, provenance)
+
+    def in_file(self, part: str, piece: Any) -> Any:
+        """Give a piece as its file holds it; see `StorageClass.in_file`."""
+        return image_parts.as_hdus(piece) if part in image_parts.OF_CARDS else piece
+
+    def from_storage(self, component: str, piece: Any, parameters: Mapping[str, Any]) -> Any:
+        """Give a part as it is in memory; see `StorageClass.from_storage`."""
+        return image_parts.from_storage(component, piece, parameters.get("bbox"))
+
+    def parameters_of(self, component: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Choose what is about a part: a box is cut out of pixels alone."""
+        if component in image_parts.OF_PIXELS:
+            return parameters
+        return {name: value for name, value in parameters.items() if name != "bbox"}
 
     def assemble(self, parts: Mapping[str, Any]) -> Exposure:
         """Join an image with its mask and its weights.
 
         Parameters
         ----------
-        parts : mapping of str to CCDData or array
-            ``image`` must be there and be a CCDData.
+        parts : mapping of str to object
+            ``image`` must be there and be a CCDData; the mask and the uncertainty are CCDData or
+            arrays, the others what they are of an exposure.
 
         Returns
         -------
         `butler.exposure.Exposure`
-            With unit, header and WCS of the image. An integer mask keeps its values.
+            With the unit of the image, and its header and WCS unless they are parts. An integer
+            mask keeps its values.
 
         Raises
         ------
@@ -49,14 +74,15 @@ class ExposureStorageClass(StorageClass):
         """
         from butler.exposure import Exposure
 
-        known = ("image", "mask", *_UNCERTAINTY_OF_PART)
+        known = (*image_parts.OF_PIXELS, *image_parts.BESIDE_PIXELS)
         for part, value in parts.items():
             if part not in known:
                 raise UnknownComponent(
                     f"An Exposure has no part '{part}'.{did_you_mean(part, known)}", name=part
                 )
             shape = getattr(value, "shape", None)
-            if "image" in parts and shape != parts["image"].shape:
+            of_pixels = part in image_parts.OF_PIXELS
+            if of_pixels and "image" in parts and shape != parts["image"].shape:
                 raise StorageClassError(
                     f"The {part} is {shape} and the image {parts['image'].shape}; they are not of "
                     "one exposure.",
@@ -70,16 +96,18 @@ class ExposureStorageClass(StorageClass):
             )
         image = parts["image"]
         uncertainty = next(
-            (_uncertainty(part, parts[part]) for part in _UNCERTAINTY_OF_PART if part in parts),
+            (image_parts.uncertainty(p, parts[p]) for p in UNCERTAINTIES if p in parts),
             image.uncertainty,
         )
         return Exposure(
             image.data,
             unit=image.unit,
-            mask=_array(parts["mask"]) if "mask" in parts else image.mask,
+            mask=image_parts.mask(parts["mask"]) if "mask" in parts else image.mask,
             uncertainty=uncertainty,
-            wcs=image.wcs,
-            meta=image.meta,
+            wcs=parts.get("wcs", image.wcs),
+            meta=parts.get("header", image.meta),
+            psf=getattr(image, "psf", None),
+            summary=parts.get("summary"),
         )
 
     def component(self, obj: Any, name: str) -> Any:
@@ -90,34 +118,21 @@ class ExposureStorageClass(StorageClass):
         """Read one component from the file that has it; see `StorageClass.read_component`."""
         self.component_class(name)
         if name == "mask" and "mask" in parts:
-            return parts["mask"]("image")
+            return image_parts.mask(parts["mask"](None))
+        if name in {"header", "metadata"} and "header" in parts:
+            return parts["header"](None)
+        if name in {"wcs", "summary"} and name in parts:
+            return parts[name](None)
         if name in {"uncertainty", "variance"}:
-            for part in _UNCERTAINTY_OF_PART:
+            for part in UNCERTAINTIES:
                 if part in parts:
-                    return _as_asked(name, _uncertainty(part, parts[part]("image")))
-        if "image" not in parts:
+                    return _as_asked(name, image_parts.uncertainty(part, parts[part](None)))
+        if name == "summary" or "image" not in parts:
             raise MissingComponent(
-                f"The exposure has no file with its {name}, only {', '.join(sorted(parts))}.",
+                f"The exposure has nothing stored of its {name}, only {', '.join(sorted(parts))}.",
                 name=name,
             )
         return parts["image"](name)
-
-
-_UNCERTAINTY_OF_PART = {
-    "weight": "InverseVariance",
-    "variance": "VarianceUncertainty",
-    "stddev": "StdDevUncertainty",
-}
-
-
-def _array(value: Any) -> Any:
-    return getattr(value, "data", value) if is_instance(value, "astropy.nddata.NDData") else value
-
-
-def _uncertainty(part: str, value: Any) -> Any:
-    from astropy import nddata
-
-    return getattr(nddata, _UNCERTAINTY_OF_PART[part])(_array(value), copy=False)
 
 
 def _as_asked(name: str, uncertainty: Any) -> Any:
@@ -154,7 +169,7 @@ EXPOSURE = ExposureStorageClass(
     "Exposure",
     "astropy.nddata.CCDData",
     "fits-image",
-    _IMAGE_COMPONENTS,
+    {**_IMAGE_COMPONENTS, "summary": "StructuredDataDict"},
     {
         "numpy.ndarray": "put CCDData(array, unit='adu')",
         "astropy.nddata.NDData": "put CCDData(nddata, unit='adu')",
@@ -162,9 +177,17 @@ EXPOSURE = ExposureStorageClass(
         "astropy.io.fits.ImageHDU": "put CCDData(hdu.data, unit='adu', meta=hdu.header)",
         "builtins.str": "ingest the file if this is its name: butler.ingest(...)",
     },
-    "An image with mask, uncertainty, WCS and header.",
+    "An image with mask, uncertainty, WCS, header and summary.",
     ("fits-image-gzip", "fits-image-tiles"),
     {"image": "data", "metadata": "header", "variance": "uncertainty"},
+    {
+        "mask": Part("Exposure"),
+        "uncertainty": Part("Exposure"),
+        "header": Part("HDUList", rows="cards"),
+        "wcs": Part("HDUList", rows="cards"),
+        "summary": Part("StructuredDataDict", rows="mapping", apart=True),
+    },
+    body="image",
 )
 ND_DATA = ExposureStorageClass(
     "NDData",

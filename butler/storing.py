@@ -9,7 +9,9 @@ from backbone import files, rows
 from backbone.endpoints import TABLES
 from backbone.sending import stage_for_dataset
 from backbone.staging import settle
-from butler.in_tables import as_rows
+from butler.deciding import OfPart
+from butler.formatters import get_formatter
+from butler.in_tables import PART_FORMS, as_rows
 from butler.storage_classes import get_storage_class
 from registry import collections, datasets
 from registry.one_dataset import insert_dataset
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from backbone.staging import StagedFile
-    from butler.deciding import Format
+    from butler.deciding import Decision, Format
     from butler.writing import Writing
     from registry.identity import DatasetRef, DatasetType
 
@@ -39,11 +41,17 @@ class Content:
         The same, under temporary names.
     in_tables : list of (NewFile, NewRows)
         What lies in tables instead.
+    suffix : str
+        What the names of files have at their end, before the dataset's identity.
+    read_back : dict, optional
+        If given, what the files hold, by component, as it was read from them.
     """
 
     new: dict[str, list[files.NewFile]] = field(default_factory=dict)
     staged: list[StagedFile] = field(default_factory=list)
     in_tables: list[tuple[files.NewFile, rows.NewRows]] = field(default_factory=list)
+    suffix: str = ""
+    read_back: dict[str, Any] | None = None
 
     def add(
         self,
@@ -63,22 +71,81 @@ class Content:
         format, endpoint : optional
             What the call asks for.
         """
+        get_storage_class(ref.dataset_type.storage_class).check(obj)
+        self.add_as(butler, obj, ref, provenance, butler.policy.decide(ref, format, endpoint))
+
+    def add_as(
+        self,
+        butler: Writing,
+        obj: Any,
+        ref: DatasetRef,
+        provenance: Mapping[str, str],
+        how: Decision,
+    ) -> None:
+        """Make files or rows of an object, as is decided."""
         storage = get_storage_class(ref.dataset_type.storage_class)
-        storage.check(obj)
-        how = butler.policy.decide(ref, format, endpoint)
         if how.table is not None:
             self.in_tables.append(as_rows(obj, ref.id, how.table, storage.python_type))
             return
-        writer, where = how.writer, how.endpoint
-        file = stage_for_dataset(where, butler.root, how.stem(ref), ref.id, writer.extension)
-        self.staged.append(file)
         cards = {"SKYS_ID": str(ref.id), "SKYS_RUN": ref.run, **provenance}
+        pieces = storage.split(obj, how.parts, cards) if how.parts else {}
+        if not pieces:
+            self._add_file(butler, obj, ref, how, OfPart(how.writer, None), cards, "")
+        for component, (part, piece) in pieces.items():
+            one = how.parts.get(part, OfPart(how.writer, None))
+            self._add_piece(butler, piece, ref, how, one, cards, component, part)
+
+    def add_part(self, butler: Writing, ref: DatasetRef, part: str, piece: Any) -> None:
+        """Make a file or rows of a part that lies apart elsewhere, as the policy here says."""
+        storage = get_storage_class(ref.dataset_type.storage_class)
+        how = butler.policy.decide(ref)
+        own = get_storage_class(storage.parts[part].storage_class)
+        one = how.parts.get(part, OfPart(own.formatter(), None))
+        cards = {"SKYS_ID": str(ref.id), "SKYS_RUN": ref.run}
+        self._add_piece(butler, piece, ref, how, one, cards, part, part)
+
+    def _add_piece(
+        self,
+        butler: Writing,
+        piece: Any,
+        ref: DatasetRef,
+        how: Decision,
+        one: OfPart,
+        cards: Mapping[str, str],
+        component: str,
+        part: str,
+    ) -> None:
+        storage = get_storage_class(ref.dataset_type.storage_class)
+        if one.table is None:
+            held = storage.in_file(part, piece)
+            self._add_file(butler, held, ref, how, one, cards, component)
+            return
+        held_as = PART_FORMS[f"rows-{storage.parts[part].rows}"].python_types[0]
+        self.in_tables.append(as_rows(piece, ref.id, one.table, held_as, component))
+
+    def _add_file(
+        self,
+        butler: Writing,
+        obj: Any,
+        ref: DatasetRef,
+        how: Decision,
+        part: OfPart,
+        cards: Mapping[str, str],
+        component: str,
+    ) -> None:
+        writer, where = part.writer, part.endpoint or how.endpoint
+        stem = how.stem(ref) + (f"_{component}" if component else "") + self.suffix
+        file = stage_for_dataset(where, butler.root, stem, ref.id, writer.extension)
+        self.staged.append(file)
         done = writer.write(obj, file.temporary, cards)
+        if self.read_back is not None:
+            found = get_formatter(writer.name).read(file.temporary, trusted=True)
+            self.read_back[component] = found
         file.send(done.size, fsync=how.fsync)
         self.new.setdefault(where.name, []).append(
             files.NewFile(
                 ref.id,
-                "",
+                component,
                 file.path,
                 done.size,
                 done.checksum,

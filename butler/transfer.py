@@ -285,7 +285,7 @@ def _take(
     """Stage the files of a batch, and record everything in one transaction."""
     by_id = {r.id: r for r in batch.refs}
     with batch.place.registry.read() as connection:
-        located = list(files.all_copies(connection, list(by_id)).values())
+        located = list(files.copies_of_whole(connection, list(by_id)).values())
     content = Content()
     in_files = [copies for copies in located if not copies[0].endpoint.in_tables]
 
@@ -330,7 +330,10 @@ def _rows(
             "where it is; take it with transfer='copy'."
         )
     found = in_tables.read(place.registry.database, copy)
-    content.add(butler, found, ref, {})
+    if copy.component:
+        content.add_part(butler, ref, copy.component, found)
+    else:
+        content.add(butler, found, ref, {})
 
 
 def _file(

@@ -47,12 +47,13 @@ def formats() -> str:
 
 def policy_settings() -> str:
     """Make the table of what a policy decides."""
-    from butler.settings import SETTINGS, shown
+    from butler.settings import OF_PARTS, SETTINGS, shown
 
     lines = ["| setting | default | what it decides |", "| --- | --- | --- |"]
     for name, setting in SETTINGS.items():
         default = "" if setting.default is None else f"`{shown(name, setting.default)}`"
         lines.append(f"| `{name}` | {default} | {setting.doc}. |")
+    lines += [f"| `PART.{name}` | | {doc}. |" for name, doc in OF_PARTS.items()]
     return "\n".join(lines)
 
 

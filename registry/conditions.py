@@ -61,8 +61,9 @@ def conditions_on(
     own = [rows.column(k) == v for k, v in fixed.items() if k not in beyond]
     about_rows = _about_rows(rows, asked, bind)
     if about_rows and rows.rows is not None:
-        own.append(rows.rows.some_row(rows, about_rows, bind))
-        asked = [term for term in asked if term not in about_rows]
+        for owner, about in about_rows.items():
+            own.append(rows.rows.some_row(rows, owner, about, bind))
+            asked = [term for term in asked if term not in about]
     parts = [(term, _missing(rows, names(term, bind))) for term in asked]
     wanted = {d for k in beyond for d in dimensions_of(k)}.union(*(missing for _, missing in parts))
     if not wanted and not about_rows:
@@ -96,18 +97,19 @@ def conditions_on(
 
 def _about_rows(
     rows: Names, parts: Iterable[Expression], bind: Mapping[str, Any]
-) -> list[Expression]:
-    """Give the conditions that are about a table with many rows of a dataset."""
-    found: list[Expression] = []
+) -> dict[str, list[Expression]]:
+    """Give the conditions that are about tables with many rows of a dataset, by what lies there."""
+    found: dict[str, list[Expression]] = {}
     if rows.rows is None:
         return found
     for term in parts:
         used = names(term, bind)
-        if not rows.rows.has_many(used):
+        owners = rows.rows.with_many(used)
+        if not owners:
             continue
-        if _missing(rows, used):
-            raise not_of_one_row(rows.rows.kind, term)
-        found.append(term)
+        if len(owners) > 1 or _missing(rows, used):
+            raise not_of_one_row(min(owners), term)
+        found.setdefault(owners.pop(), []).append(term)
     return found
 
 

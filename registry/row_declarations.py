@@ -9,7 +9,8 @@ As YAML, which `declared` reads and `migration_text` turns into a migration of t
       - {name: source_id, type: int64, doc: Number of the source, indexed: true}
       - {name: flux, type: float64, unit: nJy, doc: Flux in an aperture, nullable: true}
 
-Running migrations is `registry.site_migrations`.
+With ``component: summary`` the table holds that component of them; ``columns: cards`` are those of
+a header's cards.  Running migrations is `registry.site_migrations`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-__all__ = ["WrongDeclaration", "declared", "migration_text"]
+__all__ = ["CARD_COLUMNS", "WrongDeclaration", "declared", "migration_text"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,59}", re.ASCII)
 _MAX_COLUMNS = 1_000
@@ -48,8 +49,18 @@ _MAX_INDEXED = 700
 """Characters that an index of MariaDB takes."""
 _MAX_TEXTS = 12_000
 """Characters that the texts of limited length in a row may have together, on MariaDB."""
-_KEYS = ("table", "doc", "dataset_types", "storage_classes", "one_row", "columns")
+_KEYS = ("table", "doc", "dataset_types", "storage_classes", "component", "one_row", "columns")
 _COLUMN_KEYS = ("name", "type", "length", "unit", "doc", "nullable", "indexed")
+
+
+CARD_COLUMNS = (
+    RowColumn("keyword", "text", 80, doc="Keyword, without HIERARCH", indexed=True),
+    RowColumn("value", "text", doc="Value as text; none: it has no value", nullable=True),
+    RowColumn("kind", "text", 12, doc="text, integer, float, logical, complex, ... or raw"),
+    RowColumn("number", "float64", doc="Value, if it is an integer or a float", nullable=True),
+    RowColumn("comment", "text", doc="Comment"),
+)
+"""Columns of a table that holds headers, a row for each card in order."""
 
 
 class WrongDeclaration(RegistryError, ValueError):
@@ -82,9 +93,12 @@ def _table(found: Any) -> RowTable:
     if not isinstance(found, dict):
         raise WrongDeclaration(f"A mapping with the keys {', '.join(_KEYS)} is expected.")
     _require_known(found, _KEYS, "A table")
+    component = _text(found, "component", "The table")
+    if component and not (_NAME.fullmatch(component) and len(component) <= 64):
+        raise WrongDeclaration(f"component is {component!r}; write a name, such as summary.")
     uses = tuple(
         sorted(
-            Use(kind, name)
+            Use(kind, name, component)
             for kind in ("dataset_type", "storage_class")
             for name in _names(found, f"{kind}s" if kind == "dataset_type" else "storage_classes")
         )
@@ -93,7 +107,8 @@ def _table(found: Any) -> RowTable:
         raise WrongDeclaration(
             "It says not whose rows the table holds; add for example dataset_types: [source]."
         )
-    name = found.get("table", f"{PREFIX}{uses[0].name}")
+    of = "_".join(part for part in (uses[0].name, component) if part)
+    name = found.get("table", f"{PREFIX}{of}".lower() if component else f"{PREFIX}{of}")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise WrongDeclaration(
             f"The table's name {name!r} should have up to 60 letters, digits and '_'."
@@ -108,11 +123,19 @@ def _table(found: Any) -> RowTable:
     if not doc:
         raise WrongDeclaration("It lacks doc: a line that says what the table holds.")
     given = found.get("columns")
+    one_row = _flag(found, "one_row", "The table")
+    if given == "cards":
+        if one_row:
+            raise WrongDeclaration("A header has a row for each card; leave one_row out.")
+        return RowTable(name, doc, CARD_COLUMNS, uses)
     if not isinstance(given, list) or not given:
-        raise WrongDeclaration("It lacks columns: a list, each with a name, a type and a doc.")
+        raise WrongDeclaration(
+            "It lacks columns: a list, each with a name, a type and a doc; or columns: cards, for "
+            "headers."
+        )
     columns = tuple(_column(n, one) for n, one in enumerate(given))
     _require_possible(columns)
-    return RowTable(name, doc, columns, uses, _flag(found, "one_row", "The table"))
+    return RowTable(name, doc, columns, uses, one_row)
 
 
 def _require_possible(columns: tuple[RowColumn, ...]) -> None:

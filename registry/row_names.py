@@ -66,9 +66,10 @@ class AmbiguousField(RegistryError, LookupError):
 
 
 class RowNames:
-    """The names of the columns of the table in which datasets of a type lie.
+    """The names of the columns of the tables in which datasets of a type, or components, lie.
 
-    They have the name of the dataset type before them: ``source.flux``.
+    They have the name of the dataset type before them, and that of the component: ``source.flux``,
+    ``calexp.summary.seeing``.
 
     Parameters
     ----------
@@ -76,39 +77,40 @@ class RowNames:
         Identity of the dataset that a row is about.
     kind : str
         Name of the dataset type.
-    table : RowTable
-        Where they lie.
+    tables : mapping of str to RowTable
+        Where they lie, by component.
     """
 
-    def __init__(self, dataset_id: Any, kind: str, table: RowTable) -> None:
+    def __init__(self, dataset_id: Any, kind: str, tables: Mapping[str, RowTable]) -> None:
         self._dataset_id = dataset_id
         self.kind = kind
-        self._table = table
-        self._joined: Any = None
+        self._tables = {f"{kind}.{c}" if c else kind: table for c, table in tables.items()}
+        self._joined: dict[str, Any] = {}
 
     def known(self) -> list[str]:
         """List every name."""
         return [
-            f"{self.kind}.{column}"
-            for column in (*(c.name for c in self._table.columns), ROW_NUMBER)
-            if not (self.kind in ELEMENTS and column in ELEMENTS[self.kind].c)
+            f"{owner}.{column}"
+            for owner, table in self._tables.items()
+            for column in (*(c.name for c in table.columns), ROW_NUMBER)
+            if not (owner in ELEMENTS and column in ELEMENTS[owner].c)
         ]
 
     def knows(self, name: str) -> bool:
-        """Tell whether a name is that of a column of the table.
+        """Tell whether a name is that of a column of a table.
 
         Raises
         ------
         AmbiguousField
             If it is a field of a dimension's records too.
         """
-        owner, _, column = name.partition(".")
-        if owner != self.kind or column not in core_table(self._table).c:
+        owner, _, column = name.rpartition(".")
+        if owner not in self._tables or column not in core_table(self._tables[owner]).c:
             return False
         if column in OWN_COLUMNS and column != ROW_NUMBER:
             return False
         if owner in ELEMENTS and column in ELEMENTS[owner].c:
-            raise AmbiguousField(name, self._table.name)
+            raise AmbiguousField(name, self._tables[owner].name)
         return True
 
     def column(self, names: Names, name: str) -> Any:
@@ -119,27 +121,30 @@ class RowNames:
         ManyRows
             If a dataset may have several rows there.
         """
-        if not self._table.one_row:
-            raise ManyRows(name, self._table.name)
-        if self._joined is None:
-            alias = core_table(self._table).alias(f"{self.kind}_rows")
+        owner, _, column = name.rpartition(".")
+        table = self._tables[owner]
+        if not table.one_row:
+            raise ManyRows(name, table.name)
+        if owner not in self._joined:
+            alias = core_table(table).alias(f"{owner.replace('.', '_')}_rows")
             names.base = names.base.outerjoin(
                 alias, (alias.c[DATASET_ID] == self._dataset_id) & (alias.c[ROW_NUMBER] == 0)
             )
             names.tables.append(alias)
-            self._joined = alias
-        return self._joined.c[name.partition(".")[2]]
+            self._joined[owner] = alias
+        return self._joined[owner].c[column]
 
-    def has_many(self, used: Iterable[str]) -> bool:
-        """Tell whether one of some names may have several values for a dataset."""
-        return not self._table.one_row and any(self.knows(name) for name in used)
+    def with_many(self, used: Iterable[str]) -> set[str]:
+        """Tell what some names are about that may have several rows for a dataset."""
+        owners = {name.rpartition(".")[0] for name in used if self.knows(name)}
+        return {owner for owner in owners if not self._tables[owner].one_row}
 
     def some_row(
-        self, names: Names, terms: Sequence[Expression], bind: Mapping[str, Any]
+        self, names: Names, owner: str, terms: Sequence[Expression], bind: Mapping[str, Any]
     ) -> sa.ColumnElement[bool]:
         """Say that one row of a dataset fulfils conditions, which may name what else is here."""
-        alias = core_table(self._table).alias(f"{self.kind}_some")
-        some = _SomeRow(names, self.kind, alias)
+        alias = core_table(self._tables[owner]).alias(f"{owner.replace('.', '_')}_some")
+        some = _SomeRow(names, owner, alias)
         asked: Any = sa.select(sa.literal_column("1")).select_from(alias)
         asked = asked.where(
             alias.c[DATASET_ID] == self._dataset_id,
@@ -159,7 +164,7 @@ class _SomeRow:
 
     def column(self, name: str, position: int) -> Any:
         """Give the column of the row, or of what is around it."""
-        owner, _, column = name.partition(".")
+        owner, _, column = name.rpartition(".")
         if owner == self._owner and column in self._alias.c:
             return self._alias.c[column]
         return self._outer.column(name, position)
@@ -182,7 +187,7 @@ class _SomeRow:
 def row_names(
     connection: sa.Connection | None, kind: DatasetType, dataset_id: Any, used: Iterable[str]
 ) -> RowNames | None:
-    """Give the names of the columns of tables for datasets of a type.
+    """Give the names of the columns of the tables for datasets of a type.
 
     Parameters
     ----------
@@ -193,8 +198,8 @@ def row_names(
     if connection is None or owners <= {e for e in (*ELEMENTS, *DIMENSIONS) if e != kind.name}:
         return None
     described = row_tables.described(connection)
-    table = row_tables.table_of(described, kind.name, kind.storage_class)
-    return None if table is None else RowNames(dataset_id, kind.name, table)
+    tables = row_tables.tables_of(described, kind.name, kind.storage_class)
+    return RowNames(dataset_id, kind.name, tables) if tables else None
 
 
 def not_of_one_row(kind: str, term: Expression) -> ExpressionError:

@@ -37,7 +37,7 @@ __all__ = [
     "forget",
     "key_of",
     "metadata_of",
-    "table_of",
+    "tables_of",
 ]
 
 PREFIX = "rows_"
@@ -247,13 +247,21 @@ def described(connection: sa.Connection) -> dict[str, RowTable]:
     }
 
 
-def table_of(tables: Mapping[str, RowTable], kind: str, storage_class: str) -> RowTable | None:
-    """Find the table that is declared for a dataset type, else for its storage class."""
-    for use in (Use("dataset_type", kind), Use("storage_class", storage_class)):
+def tables_of(tables: Mapping[str, RowTable], kind: str, storage_class: str) -> dict[str, RowTable]:
+    """Find the tables that are declared for a dataset type, else for its storage class.
+
+    Returns
+    -------
+    dict
+        By component; that of the whole dataset is empty.
+    """
+    found: dict[str, RowTable] = {}
+    for named in (("storage_class", storage_class), ("dataset_type", kind)):
         for table in tables.values():
-            if use in table.uses:
-                return table
-    return None
+            for use in table.uses:
+                if (use.kind, use.name) == named:
+                    found[use.component] = table
+    return found
 
 
 def key_of(connection: sa.Connection, name: str) -> int:
@@ -307,6 +315,8 @@ def require_free(tables: Mapping[str, RowTable], use: Use, name: str) -> None:
     for other in tables.values():
         if use in other.uses and other.name != name:
             what = f"{use.kind.replace('_', ' ')} '{use.name}'"
+            if use.component:
+                what = f"component '{use.component}' of the {what}"
             raise Conflict(
                 f"Rows of the {what} lie in {other.name}; they cannot lie in {name} too."
             )

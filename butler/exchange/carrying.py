@@ -79,7 +79,7 @@ def each_file(
         for source in sources:
             root, database = source.place.root, source.place.registry.database
             by_dataset: dict[uuid.UUID, list[Stored]] = {}
-            for copies in files.all_copies(source.connection, list(left)).values():
+            for copies in files.copies_of_whole(source.connection, list(left)).values():
                 by_dataset.setdefault(copies[0].dataset_id, []).extend(copies)
             mine = [left.pop(key) for key in by_dataset]
             made = stack.enter_context(as_files(database, mine, by_dataset, folder, transfer))

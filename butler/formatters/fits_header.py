@@ -26,6 +26,7 @@ __all__ = [
     "provenance_cards",
     "provenance_in",
     "unit_of",
+    "unit_text",
     "wcs_cards",
 ]
 
@@ -211,6 +212,14 @@ def unit_of(header: Header) -> UnitBase:
         except (ValueError, TypeError):
             continue
     return units.Unit(text, parse_strict="silent")
+
+
+def unit_text(unit: UnitBase) -> str:
+    """Write a unit for ``BUNIT``, as the FITS standard does where that knows it."""
+    try:
+        return str(unit.to_string("fits"))
+    except ValueError:
+        return str(unit.to_string())
 
 
 def _parameters(wcs: WCS) -> dict[str, float]:

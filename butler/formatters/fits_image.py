@@ -20,6 +20,7 @@ from butler.formatters.fits_header import (
     provenance_cards,
     provenance_in,
     unit_of,
+    unit_text,
     wcs_cards,
 )
 from butler.formatters.fits_pixels import sign_bit, write_pixels
@@ -186,7 +187,7 @@ class FitsImageFormatter(Formatter):
             raise self.refuse("it has no pixels", "put an array of at least one axis")
         cards = [Card("EXTNAME", "IMAGE")]
         if obj.unit is not None:
-            cards.append(Card("BUNIT", _unit_text(obj.unit)))
+            cards.append(Card("BUNIT", unit_text(obj.unit)))
         return _hdu(ImageHDU, self._storable(obj.data, "pixels"), cards + projection)
 
     def _mask_hdu(self, obj: CCDData) -> ImageHDU:
@@ -229,7 +230,7 @@ class FitsImageFormatter(Formatter):
             )
         cards = [Card("EXTNAME", extname), Card("UTYPE", kind, "class of astropy.nddata")]
         if obj.uncertainty.unit is not None:
-            cards.append(Card("BUNIT", _unit_text(obj.uncertainty.unit)))
+            cards.append(Card("BUNIT", unit_text(obj.uncertainty.unit)))
         return _hdu(ImageHDU, self._storable(array, "uncertainty"), cards)
 
     def _storable(self, array: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
@@ -341,13 +342,6 @@ def _given(value: Any, what: str, path: str) -> Any:
             name=what,
         )
     return value
-
-
-def _unit_text(unit: Any) -> str:
-    try:
-        return str(unit.to_string("fits"))
-    except ValueError:
-        return str(unit.to_string())
 
 
 def _bad_card(cards: list[Card]) -> str:

@@ -279,7 +279,7 @@ class _Compiler:
                 stem = name.removesuffix("begin_tai_ns")
                 known |= {f"{stem}begin", f"{stem}end", f"{stem}timespan"}
         owner, _, field = node.name.rpartition(".")
-        owners = {name.partition(".")[0] for name in known if "." in name}
+        owners = {name.rpartition(".")[0] for name in known if "." in name}
         alone = {name for name in known if "." not in name} | owners
         if node.name.lower() in ("nan", "inf", "infinity"):
             sentence = (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from registry import belongings, dimensions
+from registry import belongings, dimensions, row_tables
 from registry.database import CHUNK, insert_rows
 from registry.identity import DIMENSIONS
 from registry.provenance.initial import INIT
@@ -20,6 +20,7 @@ from registry.schema import provenance as history
 from registry.schema.collections import collection
 from registry.schema.dimensions import instrument_definition
 from registry.schema.files import endpoint, file, replica, site
+from registry.schema.row_tables import file_rows, row_column, row_table
 
 if TYPE_CHECKING:
     import uuid
@@ -73,6 +74,7 @@ def copy_graph(
     _copy(source, target, file, file.c.dataset_id.in_(read))
     kept = sa.select(file.c.id).where(file.c.dataset_id.in_(read))
     _copy(source, target, replica, replica.c.file_id.in_(kept))
+    _rows(source, target, read, kept)
     _history(source, target, [*tasks, *made], makings)
     _copy(source, target, plans.task_need, plans.task_need.c.task_id.in_(tasks))
     _copy(source, target, q, quanta)
@@ -82,6 +84,20 @@ def copy_graph(
     _copy(source, target, plans.graph_file, plans.graph_file.c.id == graph_id)
     _copy(source, target, g, g.c.graph_id == graph_id)
     target.execute(sa.update(q).where(q.c.state == "away").values(state="ready"))
+
+
+def _rows(source: sa.Connection, target: sa.Connection, read: Any, kept: Any) -> None:
+    """Copy what lies in tables; what is made there goes to files, and no table is declared."""
+    tables = row_tables.described(source)
+    if not tables:
+        return
+    row_tables.metadata_of(list(tables.values())).create_all(target)
+    for table in (row_table, row_column):
+        _copy(source, target, table)
+    for one in tables.values():
+        core = row_tables.core_table(one)
+        _copy(source, target, core, core.c[row_tables.DATASET_ID].in_(read))
+    _copy(source, target, file_rows, file_rows.c.file_id.in_(kept))
 
 
 def _read(given: sa.Select[Any], makings: sa.Select[Any]) -> sa.CompoundSelect[Any]:

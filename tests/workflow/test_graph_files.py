@@ -17,6 +17,7 @@ from registry import plans
 from registry.schema import files as schema_of_files
 from registry.schema import provenance as schema
 from tests.backbone import storage_servers
+from tests.butler.declared import install
 from tests.nursery import moments_to_die
 from tests.workflow import (
     fault_tasks,
@@ -37,6 +38,14 @@ if TYPE_CHECKING:
 
     from tests.nursery import Nursery
 
+FRAMES = """
+doc: Frames, each a mapping.
+dataset_types: [frame]
+one_row: true
+columns:
+  - {name: exposure, type: int64, doc: Exposure}
+  - {name: value, type: float64, doc: Its pixels}
+"""
 CARRY = "tests.workflow.faults:carry"
 butler, expected = test_faults.butler, test_faults.expected
 root = test_runner.root
@@ -63,6 +72,11 @@ def carried(butler: Butler, file: Path, **options: Any) -> list[BroughtHome]:
 def test_what_files_leave_is_what_a_run_at_home_leaves(
     butler: Butler, expected: dict[str, Any], tmp_path: Path
 ) -> None:
+    install(butler.root, FRAMES)
+    with Butler(butler.root, writeable=True, collections=faults.INPUT) as other:
+        frames = other.query_datasets("frame")
+        assert other.convert(frames).n_files == len(frames)
+        other.empty_trash()
     planned = plan(butler)
     assert {state for _, state in planned} == {"ready"}
     nights = carried(butler, tmp_path / "nights.db", pieces=2)

@@ -26,12 +26,22 @@ def add(repo: str, file: str, dry_run: bool) -> None:
       - {name: source_id, type: int64, doc: Number of the source, indexed: true}
       - {name: flux, type: float64, unit: nJy, doc: Flux, nullable: true}
 
+    With `component: summary` it holds that component of them; `columns: cards` are those of
+    headers.
     Nothing is changed in the database; `skyspine db upgrade REPO` runs the migration.
     """  # noqa: D301 (click wants the control character)
+    from butler import in_tables
     from butler.repository import Repository
-    from registry import site_migrations
+    from registry import Registry, site_migrations
+    from registry.row_declarations import declared
 
-    root = Repository.open(repo).root
+    repository = Repository.open(repo)
+    root = repository.root
+    asked = declared(file)
+    if any(use.component for use in asked.uses):
+        with Registry.connect(repository.url) as registry:
+            kinds = {kind.name: kind.storage_class for kind in registry.dataset_types()}
+        in_tables.require_parts(asked, kinds)
     written, text = site_migrations.write(root / site_migrations.FOLDER, file, dry_run=dry_run)
     if dry_run:
         click.echo(text, nl=False)
@@ -54,7 +64,7 @@ def list_(repo: str, style: str) -> None:
     rows = [
         {
             "table": name,
-            "of": ", ".join(sorted(use.name for use in one.uses)),
+            "of": ", ".join(".".join(filter(None, (u.name, u.component))) for u in one.uses),
             "columns": len(one.columns),
             "datasets": held.get(name, (0, 0))[0],
             "rows": held.get(name, (0, 0))[1],
