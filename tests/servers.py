@@ -89,6 +89,16 @@ class PrivateServer(ABC):
             self.process.wait()
             self.process = None
 
+    def hold(self) -> None:
+        """Let the server answer nothing, though it is there, until it goes on."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let a server go on that was held."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGCONT)
+
     def _run(self, command: Sequence[str | Path]) -> None:
         if self._spawn(command).wait():
             raise ServerError(f"{Path(command[0]).name} failed: {_tail(self.log)}")
@@ -372,6 +382,14 @@ class PrivateServers:
         """Start a killed server again, on the same data and port."""
         self._ask("start", name)
 
+    def hold(self, name: str) -> None:
+        """Let one server answer nothing, though it is there, until it goes on."""
+        self._ask("hold", name)
+
+    def go_on(self, name: str) -> None:
+        """Let a server go on that was held."""
+        self._ask("go_on", name)
+
     def close(self) -> None:
         """Stop all servers and remove their folder."""
         if self.process.stdin is not None and self.process.stdout is not None:
@@ -407,7 +425,7 @@ class PrivateServers:
 
 
 def main(names: Sequence[str], place: str | None = None) -> None:
-    """Run servers until standard input closes; each line of it is `kill NAME` or `start NAME`."""
+    """Run servers until standard input closes; each line of it is a verb and a name."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     running: dict[str, PrivateServer] = {}
     root = Path(tempfile.mkdtemp(prefix="skyspine-servers-", dir=place or _fast_folder()))

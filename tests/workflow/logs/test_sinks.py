@@ -188,15 +188,16 @@ class Consumer:
         self.channel.queue_bind(self.queue, "skyspine.log", key)
 
     def read(self, n: int) -> list[tuple[str, dict[str, Any]]]:
-        found = []
-        for method, _, body in self.channel.consume(
+        """Read so many, each once: some come twice when a connection was given up."""
+        found = {}
+        for method, properties, body in self.channel.consume(
             self.queue, auto_ack=True, inactivity_timeout=60
         ):
-            found.append((method.routing_key, json.loads(body)))
+            found[properties.message_id] = (method.routing_key, json.loads(body))
             if len(found) == n:
                 break
         self.channel.cancel()
-        return found
+        return list(found.values())
 
     def close(self) -> None:
         self.connection.close()
@@ -220,12 +221,33 @@ def test_the_broker_gets_records_by_level_and_component(rabbitmq: str) -> None:
     errors.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def broker(rabbitmq: str) -> Iterator[PrivateServers]:
-    """A broker that may be killed."""
+    """A broker that may be held and killed."""
     assert rabbitmq
     with PrivateServers(["rabbitmq"]) as servers:
         yield servers
+
+
+def test_nobody_waits_for_a_broker_that_does_not_answer(broker: PrivateServers) -> None:
+    consumer = Consumer(broker.urls["rabbitmq"])
+    with Attached(BrokerSink(broker.urls["rabbitmq"], "skyspine.log"), capacity=100) as handler:
+        log.warning("before")
+        handler.flush(60)
+        assert consumer.read(1)[0][1]["message"] == "before"
+        broker.hold("rabbitmq")
+        try:
+            for n in range(120):
+                log.warning("%d", n)
+            handler.flush(0.3)
+            assert (handler.n_written, handler.n_dropped) == (1, 20)
+        finally:
+            broker.go_on("rabbitmq")
+        handler.flush(60)
+        messages = {document["message"] for _, document in consumer.read(100)}
+        assert messages == {str(n) for n in range(100)}
+        assert handler.finish(60).startswith("20 log records were lost on the way to RabbitMQ at ")
+    consumer.close()
 
 
 def test_a_broker_that_is_killed_gets_the_rest_when_it_is_back(broker: PrivateServers) -> None:
