@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
-__all__ = ["Joining", "names_of_dimensions"]
+__all__ = ["Joining", "NeedsConnection", "names_of_dimensions"]
 
 _ELEMENTS = ("exposure", "visit", "patch", "tract", "detector", "day_obs", "physical_filter")
 """In the order in which they are joined: what a record implies needs no table of its own."""
@@ -30,6 +30,10 @@ _LINK = ("instrument", "visit", "exposure")
 _SEEN = frozenset({"visit", "exposure"})
 _PLACES = frozenset({"tract", "patch"})
 _OF_A_SKYMAP = frozenset({"skymap", "tract", "patch"})
+
+
+class NeedsConnection(ValueError):
+    """An expression is about the sky, which only a registry knows."""
 
 
 class Joining:
@@ -143,7 +147,7 @@ class Joining:
     def _connected(self) -> sa.Connection:
         connection = self.names.connection
         if connection is None:
-            raise ValueError("Regions can be compared only with a connection.")
+            raise NeedsConnection("Regions can be compared only with a connection.")
         return connection
 
     def _touching(self, observed: str, part: str) -> Any:

@@ -25,6 +25,7 @@ from registry.database import (
 from registry.errors import CollectionTypeError, InUse
 from registry.plans.pruning import PLANNED
 from registry.provenance.graphs import reached_sql
+from registry.provenance.variants import forget_unused
 from registry.schema.calibrations import calibration, calibration_fact
 from registry.schema.collections import collection, collection_chain, tagged
 from registry.schema.identity import dataset, dataset_type
@@ -45,6 +46,7 @@ from registry.schema.provenance import (
     quantum_output,
     removed_dataset,
     task,
+    task_variant,
 )
 from registry.schema.quality import quality_check
 
@@ -365,8 +367,11 @@ def _remove_quanta(connection: sa.Connection, runs: Sequence[int], kept: set[uui
             quantum.c.id,
         ):
             delete_among(connection, column, given.c.id)
+    of_runs = sa.select(task.c.id).where(task.c.run_id.in_(runs))
+    forget_unused(connection, connection.execute(of_runs).scalars())
     left = sa.exists().where(quantum.c.task_id == task.c.id)
-    empty = connection.execute(sa.select(task.c.id).where(task.c.run_id.in_(runs), ~left))
+    varied = sa.exists().where(task_variant.c.task_id == task.c.id)
+    empty = connection.execute(sa.select(task.c.id).where(task.c.run_id.in_(runs), ~left, ~varied))
     keys = list(empty.scalars())
     for column in (
         config_history.c.task_id,

@@ -28,19 +28,25 @@ __all__ = ["adjust"]
 
 
 def adjust(connection: sa.Connection, task: PipelineTask, planned: plans.PlannedTask) -> None:
-    """Let a task choose among the inputs of its quanta, or refuse some of them."""
+    """Let a task choose among the inputs of its quanta, or refuse some of them.
+
+    Each quantum is shown to the task with the configuration that it has; all of them together to
+    the task with that of its own.
+    """
     one = task.task_class.adjust_quantum is not SuperTask.adjust_quantum
     every = task.task_class.adjust_all_quanta is not SuperTask.adjust_all_quanta
     if not one and not every:
         return
     instance = task.make()
+    varied = {name: task.make(variant=name) for name in task.variants} if one else {}
     if one:
         for page in _pages(connection, planned.id):
             choices: dict[uuid.UUID, Mapping[str, Sequence[DatasetRef]]] = {}
             refused: dict[uuid.UUID, str] = {}
             for quantum in page:
                 try:
-                    choices[quantum.id] = instance.adjust_quantum(quantum)
+                    made = varied.get(quantum.variant or "", instance)
+                    choices[quantum.id] = made.adjust_quantum(quantum)
                 except NoWorkFound as nothing:
                     refused[quantum.id] = str(nothing)
             _record(connection, task, planned, page, choices, refused)

@@ -20,6 +20,7 @@ from registry.errors import InvalidState
 from registry.identity import DIMENSIONS, DataId
 from registry.plans.reading import data_ids_of
 from registry.provenance.initial import INIT
+from registry.provenance.variants import has_quanta
 from registry.schema import provenance as schema
 from registry.schema.plans import given_quantum, task_connection
 from workflow import environment, recorded_configs
@@ -139,8 +140,9 @@ def _tasks(butler: Butler, run: str) -> tuple[list[PipelineTask], dict[str, int]
     keys = {}
     with butler.registry.read() as connection:
         rows = connection.execute(
-            sa.select(t.id, t.label, t.class_name).where(~t.label.endswith(INIT)).order_by(t.id)
+            sa.select(t.id, t.label, t.class_name).where(has_quanta()).order_by(t.id)
         ).all()
+        variants = recorded_configs.load_variants(connection, run, [label for _, label, _ in rows])
         for key, label, class_name in rows:
             names = sa.select(c.name, c.dataset_type).where(c.task_id == key)
             renamed = dict(connection.execute(names).all())
@@ -154,7 +156,8 @@ def _tasks(butler: Butler, run: str) -> tuple[list[PipelineTask], dict[str, int]
             )
             refs = _made_with(butler, connection, label)
             needs = plans.needs_of(connection, key)
-            made.append(dataclasses.replace(task, init_refs=refs, resources=needs))
+            own = variants.get(label, {})
+            made.append(dataclasses.replace(task, init_refs=refs, resources=needs, variants=own))
             keys[label] = key
     return made, keys
 

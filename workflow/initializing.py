@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry import provenance
 from registry.identity import DataId, DatasetRef, uuid7
+from workflow import recorded_configs
 from workflow.errors import MissingInitInput
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def initialize(
     Returns
     -------
     tuple of PipelineTask
-        The tasks, with the datasets of their init inputs.
+        The tasks, with the datasets of their init inputs, and the configurations that some of their
+        quanta have in the run.
 
     Raises
     ------
@@ -57,13 +59,16 @@ def initialize(
     """
     found: list[PipelineTask] = []
     with butler.transaction() as connection:
+        variants = recorded_configs.load_variants(connection, run, [t.label for t in pipeline])
         for task in pipeline:
             refs = {
                 name: ref
                 for name, c in task.connections.init_inputs.items()
                 if (ref := _found(butler, task, c.dataset_type, [run, *inputs], c.minimum))
             }
-            found.append(dataclasses.replace(task, init_refs=refs))
+            found.append(
+                dataclasses.replace(task, init_refs=refs, variants=variants.get(task.label, {}))
+            )
             if task.connections.init_outputs or refs:
                 _write(butler, connection, found[-1], run, environment_id)
     return tuple(found)

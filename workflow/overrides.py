@@ -51,6 +51,7 @@ __all__ = [
     "Override",
     "Script",
     "apply",
+    "labelled",
     "overrides_of",
     "parse_override",
     "read_overrides",
@@ -85,6 +86,8 @@ class Override:
         When, with its time zone; now when omitted.
     raw : str, optional
         The text that ``value`` was read from; it is taken where the field is a text.
+    where : str
+        Expression of the data IDs that it is for; of all when empty.
     """
 
     path: str
@@ -94,6 +97,7 @@ class Override:
     by: str | None = None
     at: datetime | None = None
     raw: str | None = None
+    where: str = ""
 
     def __post_init__(self) -> None:
         _check_kind(self.kind)
@@ -111,7 +115,7 @@ class Script:
         What the history calls it; relative loads start from its folder.
     line : int
         The line on which the code begins, counted from 1.
-    kind, by, at
+    kind, by, at, where
         As for `Override`.
     parameters : mapping
         The pipeline's parameters.
@@ -124,6 +128,7 @@ class Script:
     by: str | None = None
     at: datetime | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    where: str = ""
 
     def __post_init__(self) -> None:
         _check_kind(self.kind)
@@ -135,8 +140,9 @@ class Script:
 
 
 def parse_override(argument: str, kind: str = "command-line") -> tuple[str, Override]:
-    """Read ``label:path=value`` as it stands on the command line.
+    """Read ``label:path=value``, or ``label[where]:path=value``, as on the command line.
 
+    ``where`` is an expression of the data IDs that it is for, as in ``isr[detector = 3]:order=2``.
     The value is a Python literal: number, text in quotes, list, tuple, dictionary, True, False,
     None; anything else is a text.
 
@@ -150,17 +156,36 @@ def parse_override(argument: str, kind: str = "command-line") -> tuple[str, Over
     ConfigurationError
         If the argument has another shape.
     """
-    match = re.fullmatch(r"([^:=\[]+):((?:\[[^\]]*\]|[^=\[])+)=(.*)", argument, re.DOTALL)
-    if match is None:
+    label, where, rest = labelled(argument)
+    match = re.fullmatch(r"((?:\[[^\]]*\]|[^=\[])+)=(.*)", rest, re.DOTALL)
+    if not label or match is None:
         raise ConfigurationError(
-            f"'{argument}' is not of the form label:path=value, as in isr:overscan.order=3"
+            f"'{argument}' is not of the form label:path=value, as in isr:overscan.order=3, or "
+            "label[where]:path=value, as in 'isr[detector = 3]:overscan.order=2'"
         )
-    label, path, raw = (part.strip() for part in match.groups())
+    path, raw = (part.strip() for part in match.groups())
     try:
         value = ast.literal_eval(raw)
     except (SyntaxError, ValueError):
         value = raw
-    return label, Override(path, value, kind, f"-c {argument}", raw=raw)
+    return label, Override(path, value, kind, f"-c {argument}", raw=raw, where=where)
+
+
+_LABELLED = re.compile(r"\s*([^:=\[\]]+?)\s*(?:\[((?:'[^']*'|[^\]'])*)\])?\s*:(.*)", re.DOTALL)
+
+
+def labelled(argument: str) -> tuple[str, str, str]:
+    """Split ``label:rest`` or ``label[where]:rest``; the label is empty in any other text."""
+    match = _LABELLED.fullmatch(argument)
+    if match is None:
+        return "", "", argument
+    label, where, rest = match.groups()
+    if where is not None and not where.strip():
+        raise ConfigurationError(
+            f"'{argument}' has no expression in its brackets; write one, as in "
+            f"'{label}[detector = 3]:...', or leave the brackets out"
+        )
+    return label, (where or "").strip(), rest
 
 
 def read_overrides(

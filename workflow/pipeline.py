@@ -36,6 +36,7 @@ from workflow.pipeline_file import (
 )
 from workflow.shipped import pipeline_names, shipped_pipeline
 from workflow.task import SuperTask
+from workflow.variants import checked, signed, under
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -73,6 +74,12 @@ class PipelineTask:
         File and line of its definition.
     init_refs : mapping
         Name of an init input to the dataset that a run found for it.
+    steps : sequence of Override or Script
+        All that sets its configuration, if some of it is for some data IDs only.
+    selections : mapping
+        Each expression that some of them are for, to the digest of the configuration for it alone.
+    variants : mapping
+        Configurations that some of its quanta have in a run, by the label of the variant.
     """
 
     label: str
@@ -85,6 +92,9 @@ class PipelineTask:
     resources: Mapping[str, Any] = field(default_factory=dict)
     origin: str = ""
     init_refs: Mapping[str, DatasetRef] = field(default_factory=dict)
+    steps: Sequence[Override | Script] = ()
+    selections: Mapping[str, str] = field(default_factory=dict)
+    variants: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def dimensions(self) -> tuple[str, ...]:
@@ -104,12 +114,16 @@ class PipelineTask:
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return _unpickled, ({**fields, "config": save_text(self.config)},)
+        fields["variants"] = {name: save_text(c) for name, c in self.variants.items()}
+        return _unpickled, ({**fields, "config": save_text(self.config), "steps": ()},)
 
-    def make(self, init_inputs: Mapping[str, Any] | None = None) -> SuperTask:
-        """Make the task, with the objects of its init inputs."""
+    def make(
+        self, init_inputs: Mapping[str, Any] | None = None, variant: str | None = None
+    ) -> SuperTask:
+        """Make the task, or a variant of it, with the objects of its init inputs."""
         given: dict[str, Any] = {"init_inputs": init_inputs} if init_inputs else {}
-        made = self.task_class(self.config, name=self.label, **given)
+        config = self.config if variant is None else self.variants[variant]
+        made = self.task_class(config, name=self.label, **given)
         vars(made).update(self.resources)
         return made
 
@@ -167,6 +181,9 @@ class Pipeline:
         self.steps = tuple(s for s in steps if self.subsets.get(s.label))
         fitting.check_steps(self.steps, self.subsets, self._tasks, self._producers)
         check_contracts(self.contracts, self._tasks)
+        if self.contracts:
+            for where in dict.fromkeys(w for task in self for w in task.selections):
+                check_contracts(self.contracts, {t.label: under(t, [where]) for t in self})
 
     @classmethod
     def from_yaml(
@@ -403,7 +420,8 @@ def _made(
     """Import, configure and connect one task."""
     task_class = _task_class(given)
     names, rest = _names(task_class, given, steps)
-    configured = configure(task_class.ConfigClass or Config, rest, label=given.label, by=by, at=at)
+    whole = [step for step in rest if not step.where]
+    configured = configure(task_class.ConfigClass or Config, whole, label=given.label, by=by, at=at)
     extra = (*task_class.extra_dimensions, *definition.extra_dimensions)
     if given.dimensions is not None:
         wrong = check_dimensions(given.dimensions, extra)
@@ -446,7 +464,7 @@ def _made(
                 "certify",
                 name,
             )
-    return PipelineTask(
+    task = PipelineTask(
         label=given.label,
         task_class=task_class,
         config=configured.config,
@@ -456,7 +474,9 @@ def _made(
         certify={k: v for k, v in given.certify.items() if k in connections},
         resources=given.resources,
         origin=f"{given.file}:{given.line}",
+        steps=() if len(whole) == len(rest) else signed(rest, by, at),
     )
+    return dataclasses.replace(task, selections=checked(task))
 
 
 def _names(
@@ -472,6 +492,13 @@ def _names(
             rest.append(step)
             continue
         name = step.path.removeprefix(CONNECTIONS)
+        if step.where:
+            raise PipelineError(
+                f"'{step.path}' cannot be for some data IDs of task '{given.label}': what it reads "
+                "and makes is the same for all its quanta. Give the task a second label with "
+                "`select`, and its output another dataset type.",
+                file=step.origin,
+            )
         if name not in known:
             raise PipelineError(
                 f"task '{given.label}' has no connection '{name}'.{did_you_mean(name, known)}",
@@ -511,6 +538,8 @@ def _unpickled(fields: dict[str, Any]) -> PipelineTask:
 
     lsst-pex-config pickles neither nan within lists nor that a configuration is frozen.
     """
-    config = load_text(fields["config"])
-    config.freeze()
-    return PipelineTask(**{**fields, "config": config})
+    config, *others = map(load_text, (fields["config"], *fields["variants"].values()))
+    for one in (config, *others):
+        one.freeze()
+    variants = dict(zip(fields["variants"], others, strict=True))
+    return PipelineTask(**{**fields, "config": config, "variants": variants})

@@ -22,6 +22,7 @@ from workflow.errors import PipelineError
 from workflow.marked_yaml import MarkedList, MarkedMap, load
 from workflow.needs import NEEDS, check_needs
 from workflow.shipped import pipeline_names, shipped_pipeline
+from workflow.variants import filled_in, where_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -426,31 +427,47 @@ class _Reader:
                 entries = data[key] if isinstance(data[key], list) else [data[key]]
                 for entry in entries:
                     block = self.mapping(entry, data.lines[key], f"config of task '{label}'")
-                    camera = self.camera_of(block)
+                    camera, where = self.meant(block)
                     for make in self.config_block(block):
-                        yield ConfigStep(make, camera)
+                        own = self.limited(make, where, block) if where else make
+                        yield ConfigStep(own, camera)
 
-    def camera_of(self, block: MarkedMap) -> str | None:
-        """Read for which camera a part of a configuration is."""
-        if "dataId" not in block:
-            return None
-        line = block.lines["dataId"]
-        data_id = self.mapping(block["dataId"], line, "`dataId`")
-        for key in data_id:
-            if key != "instrument":
-                raise self.error(
-                    f"a configuration may depend on the instrument, not on '{key}': give the task "
-                    "a second label with `select`, and its output another dataset type.",
-                    data_id.lines[key],
-                )
-        return _camera(self.optional_text(data_id, "instrument"))
+    def meant(self, block: MarkedMap) -> tuple[str | None, str]:
+        """Read for which camera a part of a configuration is, and for which data IDs."""
+        data_id = self.section(block, "dataId")
+        keys = {key: value for key, value in data_id.items() if key != "instrument"}
+        given = self.optional_text(block, "where") or ""
+        try:
+            conditions = [f"({given})"] if given.strip() and keys else [given] if given else []
+            conditions += [where_of(keys)] if keys else []
+        except ValueError as error:
+            raise self.error(f"`dataId`: {error}", block.lines["dataId"]) from error
+        return _camera(self.optional_text(data_id, "instrument")), " AND ".join(conditions)
+
+    def limited(
+        self,
+        make: Callable[[Mapping[str, Any]], list[Override | Script]],
+        where: str,
+        block: MarkedMap,
+    ) -> Callable[[Mapping[str, Any]], list[Override | Script]]:
+        """Let overrides be for the data IDs that fulfil an expression."""
+        line = block.lines.get("where") or block.lines["dataId"]
+
+        def overrides(parameters: Mapping[str, Any]) -> list[Override | Script]:
+            try:
+                meant = filled_in(where, parameters)
+            except (LookupError, ValueError) as error:
+                raise self.error(f"where: {error.args[0]}", line) from error
+            return [dataclasses.replace(one, where=meant) for one in make(parameters)]
+
+        return overrides
 
     def config_block(
         self, block: MarkedMap
     ) -> Iterator[Callable[[Mapping[str, Any]], list[Override | Script]]]:
         """Yield the overrides of one mapping; ``file`` and ``python`` stand for files and code."""
         for path, value in block.items():
-            if path == "dataId":
+            if path in {"dataId", "where"}:
                 continue
             line = block.lines[path]
             if path == "file":

@@ -42,6 +42,8 @@ class Quantum:
         By connection; outputs are predicted.
     records : mapping of str to tuple of mapping
         Exposure records of the inputs that have the dimension exposure, aligned with them.
+    variant : str or None
+        The variant of its task that has its configuration; None for the task itself.
     """
 
     id: uuid.UUID
@@ -50,6 +52,7 @@ class Quantum:
     inputs: Mapping[str, tuple[DatasetRef, ...]]
     outputs: Mapping[str, tuple[DatasetRef, ...]]
     records: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+    variant: str | None = None
 
 
 def planned_tasks(
@@ -169,4 +172,4 @@ def _quantum(one: plans.Planned, exposures: Mapping[Any, Mapping[str, Any]]) -> 
         name: tuple(told for ref in refs if (told := record(ref)) is not None)
         for name, refs in inputs.items()
     }
-    return Quantum(one.id, one.label, one.data_id, inputs, outputs, facts)
+    return Quantum(one.id, one.label, one.data_id, inputs, outputs, facts, one.variant)

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from registry import plans
+from registry.errors import DefinitionConflict
 from workflow import recorded_configs
 from workflow.config_values import import_dotted
 from workflow.pipeline import Pipeline, PipelineTask
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-__all__ = ["load", "record", "stage_of"]
+__all__ = ["check_same", "load", "record", "selections", "stage_of"]
 
 
 def record(
@@ -50,6 +51,10 @@ def record(
         "tasks": [
             {**_description(task), "stage": n} for n, stage in enumerate(stages) for task in stage
         ],
+        "selections": {
+            **selections(connection, run),
+            **{task.label: dict(task.selections) for task in pipeline},
+        },
     }
     request = plans.Request(output, tuple(inputs), where, json.dumps(document), len(stages))
     needs = [
@@ -90,6 +95,41 @@ def load(connection: sa.Connection, run: str, labels: Sequence[str] | None = Non
         parameters=document["parameters"],
         name=document["name"],
     )
+
+
+def selections(connection: sa.Connection, run: str) -> dict[str, dict[str, str]]:
+    """Tell how tasks of a run were configured for some data IDs, in this plan or one before.
+
+    Returns
+    -------
+    dict
+        By label, `workflow.pipeline.PipelineTask.selections`.
+    """
+    try:
+        document = json.loads(plans.request_of(connection, run).pipeline)
+    except plans.NotPlanned:
+        return {}
+    return dict(document.get("selections", {}))
+
+
+def check_same(connection: sa.Connection, run: str, pipeline: Pipeline) -> None:
+    """Refuse to go on with a run whose tasks were configured otherwise for some data IDs.
+
+    Raises
+    ------
+    DefinitionConflict
+        If an expression, or the configuration for it, is another one.
+    """
+    before = selections(connection, run)
+    for task in pipeline:
+        then, now = before.get(task.label, task.selections), task.selections
+        if list(then.items()) != list(now.items()):
+            other = [where for where in (*then, *now) if then.get(where) != now.get(where)]
+            raise DefinitionConflict(
+                f"The run '{run}' has another configuration of the task '{task.label}' for "
+                f"{other[0] if other else 'some data IDs'}; start a new run for the new "
+                "configuration."
+            )
 
 
 def stage_of(request: plans.Request, label: str) -> int:

@@ -29,6 +29,7 @@ from workflow.initializing import initialize
 from workflow.modes import Contradiction, Mode, leading_to
 from workflow.processes import Manner, check_portable, executor
 from workflow.quanta import planned_tasks
+from workflow.variants import vary
 
 if TYPE_CHECKING:
     import os
@@ -89,6 +90,9 @@ class RunReport:
         One line for each type of calibration that was certified.
     profiles : list of Path
         Files with what tasks called: one with all, and one for each task.
+    selected : dict
+        (label, expression) to the number of quanta that were planned with what the configuration
+        says for these data IDs.
     """
 
     run: str
@@ -98,6 +102,7 @@ class RunReport:
     blocked: list[tuple[plans.Blocked, str]] = field(default_factory=list)
     certified: list[str] = field(default_factory=list)
     profiles: list[Path] = field(default_factory=list)
+    selected: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def succeeded(self) -> bool:
@@ -234,6 +239,7 @@ class Runner:
     fail_fast: bool
     progress: Callable[[str, str], None] | None
     tasks: dict[int, plans.PlannedTask] = field(default_factory=dict)
+    selected: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def go(
         self, manner: Manner, *, dry_run: bool, plan_only: bool = False
@@ -258,6 +264,7 @@ class Runner:
         environment_id, spared = registry.database.transact(self._begin, run)
         self.take_stock(report, ready=True)
         report.states.update(spared)
+        report.selected = self.selected
         stages = self.pipeline.stages()
         tasks = initialize(self.butler, self.pipeline, run, self.inputs, environment_id)
         with executor(self.butler, run, tasks, environment_id, manner) as pool:
@@ -367,11 +374,14 @@ class Runner:
             left = [q for q in running if is_gone(q["host"], q["pid"], q["started_at"])]
             provenance.reset(connection, [q["id"] for q in left])
         if not self.mode.is_new:
+            recorded_pipelines.check_same(connection, run, self.pipeline)
             reuses = plans.has_reused(connection, planned)
             plans.unplan(connection, planned, self.mode.renewed)
 
         def adjusted(connection: sa.Connection, task: plans.PlannedTask) -> None:
-            adjust(connection, self.pipeline[task.label], task)
+            varied, counts = vary(connection, self.pipeline[task.label], task)
+            self.selected |= {(task.label, where): n for where, n in counts.items()}
+            adjust(connection, varied, task)
 
         existing = plans.plan(
             connection,
@@ -383,6 +393,7 @@ class Runner:
         unwanted = (
             plans.drop_unwanted(connection, planned, self.mode.only) if self.mode.only else {}
         )
+        provenance.forget_unused(connection, keys.values())
         self.tasks = {t.id: t for t in planned}
         recorded_pipelines.record(
             connection,
@@ -454,6 +465,7 @@ class Runner:
         run_id = collections.get_collection(connection, run).id
         report.states.update(plans.count_quanta(connection, run_id))
         report.states.update(spared)
+        report.selected = self.selected
         told = plans.blocked_quanta(connection, run_id, TOLD)
         report.blocked = [(b, b.reason) for b in told]
         return report

@@ -235,7 +235,7 @@ class Worker:
         self._run_name = run
         self._log = logs.capture(self.butler.registry.database.url)
         self._tasks = {t.label: t for t in tasks}
-        self._made: dict[str, SuperTask] = {}
+        self._made: dict[tuple[str, str | None], SuperTask] = {}
         self._environment_id = environment_id
         self._by = (platform.node(), os.getpid())
         self._counts: dict[str, Profile] | None = {} if profile else None
@@ -280,7 +280,7 @@ class Worker:
         began, cpu = time.perf_counter(), time.process_time()
         instance: SuperTask | None = None
         try:
-            instance = self._instance(task)
+            instance = self._instance(task, quantum.variant)
             partly = self._run(instance, context)
             outcome = self._outcome("done", instance, context, began, cpu, partly)
             made = self._store(quantum, context, outcome)
@@ -324,12 +324,13 @@ class Worker:
                 provenance.finish, quantum.id, outcome, (), read, by=self._by
             )
 
-    def _instance(self, task: PipelineTask) -> SuperTask:
-        if task.label not in self._made:
-            self._made[task.label] = task.make(
-                {name: self.butler.get(ref) for name, ref in task.init_refs.items()}
+    def _instance(self, task: PipelineTask, variant: str | None) -> SuperTask:
+        key = (task.label, variant)
+        if key not in self._made:
+            self._made[key] = task.make(
+                {name: self.butler.get(ref) for name, ref in task.init_refs.items()}, variant
             )
-        instance = self._made[task.label]
+        instance = self._made[key]
         instance.metadata.clear()
         return instance
 

@@ -4,7 +4,8 @@ Quanta are rows, and they are found by statements. `tasks` says what must be kno
 `sources` which datasets there are with what their data IDs imply, `data_ids` how new data IDs are
 made; `grouping` finds quanta and inputs, `prerequisites` what is looked up, `lookups` by
 functions of tasks, `outputs` what will be
-made, `blocking` what cannot run, `adjusting` what tasks leave out, `pruning` what need not be run;
+made, `blocking` what cannot run, `variants` which have a configuration of their own,
+`adjusting` what tasks leave out, `pruning` what need not be run;
 `building` does all of this in order. `reading` gives quanta as objects, `walking` those that may
 begin, and `reasons` sentences for those that may not. `giving` lets a part go away in a file,
 `copying` says what that holds, and `homecoming` brings back what became of it.
@@ -34,6 +35,7 @@ from registry.plans.requests import (
     task_keys,
 )
 from registry.plans.tasks import LooksUp, Makes, PlannedTask, Reads, Search
+from registry.plans.variants import assign, check_selection, combinations
 from registry.plans.walking import (
     block_stranded,
     is_free,
@@ -57,8 +59,11 @@ __all__ = [
     "Reads",
     "Request",
     "Search",
+    "assign",
     "block_stranded",
     "blocked_quanta",
+    "check_selection",
+    "combinations",
     "copy_graph",
     "count_quanta",
     "drop_unwanted",

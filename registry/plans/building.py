@@ -17,7 +17,7 @@ from registry.plans.grouping import group
 from registry.plans.outputs import predict_outputs
 from registry.plans.prerequisites import look_up
 from registry.plans.pruning import PLANNED, reuse_outputs
-from registry.provenance.initial import INIT
+from registry.provenance.variants import has_quanta
 from registry.schema.dimensions import overlap, visit_exposure
 from registry.schema.plans import reused_dataset, task_connection
 from registry.schema.provenance import quantum, quantum_metric, task
@@ -166,7 +166,7 @@ def count_quanta(connection: sa.Connection, run_id: int) -> dict[tuple[str, str]
     rows = connection.execute(
         sa.select(task.c.label, quantum.c.state, sa.func.count())
         .join(quantum, quantum.c.task_id == task.c.id)
-        .where(task.c.run_id == run_id, ~task.c.label.endswith(INIT))
+        .where(task.c.run_id == run_id, has_quanta())
         .group_by(task.c.id, task.c.label, quantum.c.state)
         .order_by(task.c.id)
     )

@@ -58,6 +58,9 @@ def copy_graph(
     )
     makings = sa.select(q.c.id).where(q.c.task_id.in_(made))
     quanta = q.c.id.in_(given) | q.c.task_id.in_(made)
+    x, v = history.quantum_variant, history.task_variant
+    chosen = sa.select(x.c.task_id).where(x.c.quantum_id.in_(given)).distinct()
+    variants = list(source.execute(chosen).scalars())
     read = _read(given, makings)
     _identity(source, target)
     _storage(source, target, home)
@@ -75,9 +78,11 @@ def copy_graph(
     kept = sa.select(file.c.id).where(file.c.dataset_id.in_(read))
     _copy(source, target, replica, replica.c.file_id.in_(kept))
     _rows(source, target, read, kept)
-    _history(source, target, [*tasks, *made], makings)
+    _history(source, target, [*tasks, *made, *variants], makings)
+    _copy(source, target, v, v.c.task_id.in_(variants))
     _copy(source, target, plans.task_need, plans.task_need.c.task_id.in_(tasks))
     _copy(source, target, q, quanta)
+    _copy(source, target, x, x.c.quantum_id.in_(given))
     _copy(source, target, history.quantum_input, history.quantum_input.c.quantum_id.in_(makings))
     for table in (plans.planned_output, plans.planned_input):
         _copy(source, target, table, table.c.quantum_id.in_(given))

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from registry.collections import get_collection
 from registry.plans.walking import TO_COME
-from registry.provenance.initial import INIT
+from registry.provenance.variants import has_quanta
 from registry.schema.files import endpoint, file, replica
 from registry.schema.identity import dataset, dataset_type
 from registry.schema.plans import planned_input, task_need
@@ -199,7 +199,7 @@ def _seconds(
     order = sa.func.row_number().over(partition_by=task.c.class_name, order_by=task.c.id.desc())
     recent = (
         sa.select(task.c.id, task.c.class_name, task.c.config_id, order.label("n"))
-        .where(task.c.class_name.in_(classes), task.c.label.not_like(f"%{INIT}"))
+        .where(task.c.class_name.in_(classes), has_quanta())
         .subquery("recent")
     )
     rows = connection.execute(

@@ -20,7 +20,7 @@ from registry.expressions import compile_where, parse
 from registry.identity import DIMENSIONS
 from registry.names import names_of_data_ids
 from registry.plans.walking import TO_COME
-from registry.provenance.initial import INIT
+from registry.provenance.variants import has_quanta
 from registry.schema.collections import collection
 from registry.schema.identity import data_id
 from registry.schema.plans import (
@@ -163,7 +163,7 @@ def _tasks(connection: sa.Connection, run_id: int, labels: Sequence[str]) -> lis
     """List the tasks of a run in order, each after those whose outputs it reads."""
     rows = connection.execute(
         sa.select(task.c.label, task.c.id)
-        .where(task.c.run_id == run_id, ~task.c.label.endswith(INIT))
+        .where(task.c.run_id == run_id, has_quanta())
         .order_by(task.c.id)
     )
     known = dict(rows.all())

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from registry.finding import query_datasets_sql
 from registry.schema.plans import planned_input, planned_output, quantum_block, reused_dataset
-from registry.schema.provenance import quantum
+from registry.schema.provenance import quantum, quantum_variant
 
 if TYPE_CHECKING:
     from collections.abc import Collection as Names
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["PLANNED", "drop_unwanted", "reuse_outputs"]
 
-PLANNED = (planned_input.c.quantum_id, planned_output.c.quantum_id, quantum_block.c.quantum_id)
+PLANNED = (
+    planned_input.c.quantum_id,
+    planned_output.c.quantum_id,
+    quantum_block.c.quantum_id,
+    quantum_variant.c.quantum_id,
+)
 """What a quantum has that is planned."""
 
 _SPARED = -1

@@ -17,7 +17,7 @@ from registry.plans.blocking import viable
 from registry.schema.collections import collection
 from registry.schema.identity import data_id
 from registry.schema.plans import planned_input, planned_output, task_connection
-from registry.schema.provenance import quantum, task
+from registry.schema.provenance import quantum, quantum_variant, task
 
 if TYPE_CHECKING:
     import uuid
@@ -40,6 +40,8 @@ class Planned:
         Its data ID.
     inputs, outputs : dict of str to list of DatasetRef
         By connection.
+    variant : str or None
+        Label of the variant of the task whose configuration it has.
     """
 
     id: uuid.UUID
@@ -47,6 +49,7 @@ class Planned:
     data_id: DataId
     inputs: dict[str, list[DatasetRef]]
     outputs: dict[str, list[DatasetRef]]
+    variant: str | None = None
 
 
 def read_planned(
@@ -112,15 +115,18 @@ def _data_id(values: Sequence[Any]) -> DataId:
 
 
 def _quanta(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> Iterator[Planned]:
+    own = task.alias("own")
     for given in _given(connection, ids):
         rows = connection.execute(
-            sa.select(quantum.c.id, task.c.label, *_keys())
+            sa.select(quantum.c.id, task.c.label, own.c.label, *_keys())
             .join_from(given, quantum, quantum.c.id == given.c.q)
             .join(task, task.c.id == quantum.c.task_id)
             .join(data_id, data_id.c.id == quantum.c.data_id)
+            .outerjoin(quantum_variant, quantum_variant.c.quantum_id == quantum.c.id)
+            .outerjoin(own, own.c.id == quantum_variant.c.task_id)
         )
-        for key, label, *values in rows:
-            yield Planned(key, label, _data_id(values), {}, {})
+        for key, label, variant, *values in rows:
+            yield Planned(key, label, _data_id(values), {}, {}, variant)
 
 
 def _predicted(

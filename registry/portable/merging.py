@@ -137,10 +137,10 @@ def merge_history(connection: sa.Connection, new: Mapping[str, Sequence[Row]]) -
     """
     _plain(connection, environment, new["environment"])
     _plain(connection, config, new["config"])
-    for name in ("environment_package", "config_value", "task", "config_history"):
+    for name in ("environment_package", "config_value", "task", "config_history", "task_variant"):
         _referring(connection, name, new)
     _quanta(connection, new["quantum"])
-    for name in ("quantum_metric", "quantum_input", "quantum_output"):
+    for name in ("quantum_variant", "quantum_metric", "quantum_input", "quantum_output"):
         _referring(connection, name, new)
     if len(new["quantum"]) >= _BULK:
         analyze(connection, quantum, quantum_input)
@@ -193,7 +193,10 @@ def _referring(connection: sa.Connection, name: str, new: Mapping[str, Sequence[
             value = row.pop(column)
             row[_NATURAL[column][0]] = None if value is None else keys_of[column][value]
         if of_task:
-            row["task_id"] = tasks[row.pop("run"), row.pop("task")]
+            run = row.pop("run")
+            row["task_id"] = tasks[run, row.pop("task")]
+            if "of_task" in row:
+                row["of_task_id"] = tasks[run, row.pop("of_task")]
         made.append(row)
     insert_rows(connection, table, made, skip_existing=True)
 

@@ -101,6 +101,7 @@ _REFERS: dict[tuple[str, ...], tuple[str, tuple[str, ...]]] = {
     ("environment",): ("environment", ("digest",)),
     ("config",): ("config", ("digest",)),
     ("run", "task"): ("task", ("run", "label")),
+    ("run", "of_task"): ("task", ("run", "label")),
     ("dataset_id",): ("dataset", ("id",)),
     ("quantum_id",): ("quantum", ("id",)),
 }
@@ -167,6 +168,10 @@ def _portable(
             source = source.join(task, task.c.id == column).join(run, run.c.id == task.c.run_id)
             for new, place in (("run", run.c.name), ("task", task.c.label)):
                 columns[new], places[new] = _column(place), place
+        elif name == "of_task_id":
+            whole = provenance.task.alias("of_task_of")
+            source = source.join(whole, whole.c.id == column)
+            columns["of_task"], places["of_task"] = _column(whole.c.label), whole.c.label
         elif name == "data_id":
             keys = identity.data_id.alias("keys_of")
             source = source.join(keys, keys.c.id == column)
@@ -231,7 +236,9 @@ TABLES: dict[str, Portable] = {
         _portable(provenance.config_value, ("config", "path")),
         _portable(provenance.task, ("run", "label"), without=_ID),
         _portable(provenance.config_history, ("run", "task", "path", "step")),
+        _portable(provenance.task_variant, ("run", "task")),
         _portable(provenance.quantum, ("id",)),
+        _portable(provenance.quantum_variant, ("quantum_id",)),
         _portable(provenance.quantum_metric, ("quantum_id", "name")),
         _portable(provenance.quantum_input, ("quantum_id", "dataset_id")),
         _portable(provenance.quantum_output, ("dataset_id",)),

@@ -211,7 +211,7 @@ def _history(
     taken.rows["quantum"] = ended
     (key,) = TABLES["quantum"].positions(("id",))
     ids_of_quanta = [row[key] for row in ended]
-    for name in ("quantum_metric", "quantum_input"):
+    for name in ("quantum_variant", "quantum_metric", "quantum_input"):
         _among(connection, taken, name, "quantum_id", ids_of_quanta)
     _tasks(connection, taken, everything=everything)
     environments = [d for d in _column(taken, "quantum", "environment") if d is not None]
@@ -220,13 +220,19 @@ def _history(
 
 
 def _tasks(connection: sa.Connection, taken: Taken, *, everything: bool) -> None:
-    run, label = TABLES["quantum"].positions(("run", "task"))
-    tasks = {(row[run], row[label]) for row in taken.rows["quantum"]}
+    tasks = set()
+    for name in ("quantum", "quantum_variant"):
+        run, label = TABLES[name].positions(("run", "task"))
+        tasks |= {(row[run], row[label]) for row in taken.rows[name]}
     if everything:
-        _all(connection, taken, "task", "config_history")
+        _all(connection, taken, "task", "config_history", "task_variant")
     else:
         runs = {run for run, _ in tasks}
-        for name, columns in (("task", ("run", "label")), ("config_history", ("run", "task"))):
+        for name, columns in (
+            ("task", ("run", "label")),
+            ("config_history", ("run", "task")),
+            ("task_variant", ("run", "task")),
+        ):
             _among(connection, taken, name, "run", runs)
             whose = itemgetter(*TABLES[name].positions(columns))
             taken.rows[name] = [row for row in taken.rows[name] if whose(row) in tasks]

@@ -1,12 +1,12 @@
 """What made this dataset, from what, and what was made of it?
 
 `recording` holds the verbs that record environments, configurations, tasks and quanta, `initial`
-the making of tasks, and `recovery` what becomes of quanta whose process died; `graphs` the
-questions that walk from dataset to dataset; `questions` and `settings` those about one step: maker,
-configuration, software.  On them stand `taints` (what a withdrawn dataset spoils), `differences`
-(of two histories), `software` (what a version made) and the formats of `exports`: `prov`, `ivoa`,
-`openlineage` and `pictures`.  `door` is what a `Registry` shows of it.  Tables:
-`registry.schema.provenance`.
+the making of tasks, `variants` what they are for some data IDs, and `recovery` what becomes of
+quanta whose process died; `graphs` the questions that walk from dataset to dataset; `questions` and
+`settings` those about one step: maker, configuration, software.  On them stand `taints` (what a
+withdrawn dataset spoils), `differences` (of two histories), `software` (what a version made) and
+the formats of `exports`: `prov`, `ivoa`, `openlineage` and `pictures`.  `door` is what a `Registry`
+shows of it.  Tables: `registry.schema.provenance`.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from registry.provenance.recording import (
     reset,
     start,
 )
+from registry.provenance.variants import Variant, forget_unused, record_variant, variants_of
 
 __all__ = [
     "STATES",
@@ -54,11 +55,13 @@ __all__ = [
     "Outcome",
     "QuantumRow",
     "Step",
+    "Variant",
     "ancestors",
     "block",
     "config_history",
     "descendants",
     "finish",
+    "forget_unused",
     "graph_of_run",
     "insert_quanta",
     "makers",
@@ -70,7 +73,9 @@ __all__ = [
     "record_environment",
     "record_making",
     "record_task",
+    "record_variant",
     "reset",
     "start",
+    "variants_of",
     "walk",
 ]

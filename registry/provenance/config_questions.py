@@ -35,6 +35,8 @@ __all__ = [
 
 CLASS = "(class)"
 """Stands in place of a field for the class of a task."""
+WHERE = " where "
+"""Between the label of a task and the data IDs that one of its configurations is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class ConfigDifference:
     Parameters
     ----------
     task_label, path : str
-        Task and dotted path of the field; ``(class)`` for the class of the task.
+        Task and dotted path of the field; ``(class)`` for the class of the task. A configuration
+        that some quanta have is compared as ``isr where detector = 3``.
     first, second : str or None
         The value in each run as a literal; None for None, and where ``in_first`` or ``in_second``
         says that there is no such field or task.
@@ -72,6 +75,8 @@ class Use:
     ----------
     run, task_label, class_name : str
         Which task, in which run, of which class.
+    selection : str or None
+        Which of its data IDs; None for all that no other configuration of the task is for.
     path, value : str
         The field, and its value as a literal.
     origin_kind, origin, set_by : str or None
@@ -83,6 +88,7 @@ class Use:
     run: str
     task_label: str
     class_name: str
+    selection: str | None
     path: str
     value: str | None
     origin_kind: str | None
@@ -193,6 +199,8 @@ def find_config_values(
         Only tasks of this label; only this RUN, or the runs of this chain.
     """
     v, t, h = schema.config_value, schema.task, schema.config_history
+    variant, of = schema.task_variant, schema.task.alias("of")
+    of_label = sa.func.coalesce(of.c.label, t.c.label)
     conditions: list[sa.ColumnElement[bool]] = [
         sa.or_(v.c.path == field, v.c.path.endswith(f".{field}", autoescape=True))
     ]
@@ -201,7 +209,7 @@ def find_config_values(
         same = v.c.value.in_([x for x in texts if x is not None])
         conditions.append(sa.or_(same, v.c.value.is_(None)) if None in texts else same)
     if label is not None:
-        conditions.append(t.c.label == label)
+        conditions.append(of_label == label)
     if run is not None:
         runs = [c.id for c in coll.flatten(connection, run) if c.type == "RUN"]
         conditions.append(t.c.run_id.in_(runs))
@@ -213,9 +221,10 @@ def find_config_values(
     )
     statement = (
         sa.select(
-            collection.c.name,
-            t.c.label,
+            collection.c.name.label("run"),
+            of_label.label("task_label"),
             t.c.class_name,
+            variant.c.selection,
             v.c.path,
             v.c.value,
             h.c.origin_kind,
@@ -226,10 +235,12 @@ def find_config_values(
         .join_from(v, t, t.c.config_id == v.c.config_id)
         .join(collection, collection.c.id == t.c.run_id)
         .outerjoin(h, (h.c.task_id == t.c.id) & (h.c.path == v.c.path) & (h.c.step == newest))
+        .outerjoin(variant, variant.c.task_id == t.c.id)
+        .outerjoin(of, of.c.id == variant.c.of_task_id)
         .where(*conditions)
-        .order_by(collection.c.name, t.c.label, v.c.path)
+        .order_by(collection.c.name, of_label, v.c.path, t.c.id)
     )
-    return [Use(*row) for row in connection.execute(statement)]
+    return [Use(**row) for row in connection.execute(statement).mappings()]
 
 
 def field_paths(connection: sa.Connection) -> list[str]:
@@ -262,7 +273,12 @@ def config_of(connection: sa.Connection, run: str, label: str) -> Configuration 
 
 def _tasks_of(connection: sa.Connection, names: Sequence[str]) -> sa.CTE:
     """Choose the tasks of runs or chains, by ``side``: the place of the name among those given."""
-    t = schema.task
+    t, v = schema.task, schema.task_variant
+    of = t.alias("of")
+    label = sa.case(
+        (v.c.task_id.is_(None), sa.cast(t.c.label, sa.Text)),
+        else_=sa.cast(of.c.label, sa.Text) + sa.literal(WHERE) + v.c.selection,
+    )
     items = [
         {"side": side, "run": found.id, "place": place}
         for side, name in enumerate(names)
@@ -271,17 +287,19 @@ def _tasks_of(connection: sa.Connection, names: Sequence[str]) -> sa.CTE:
     ]
     kinds = {"side": sa.BigInteger, "run": sa.BigInteger, "place": sa.BigInteger}
     given = rows_of(connection, items, kinds).c
-    place = sa.func.row_number().over(partition_by=(given.side, t.c.label), order_by=given.place)
+    place = sa.func.row_number().over(partition_by=(given.side, label), order_by=given.place)
     ranked = (
         sa.select(
             given.side,
             t.c.id.label("task_id"),
-            t.c.label,
+            label.label("label"),
             t.c.class_name,
             t.c.config_id,
             place.label("place"),
         )
         .join(t, t.c.run_id == given.run)
+        .outerjoin(v, v.c.task_id == t.c.id)
+        .outerjoin(of, of.c.id == v.c.of_task_id)
         .subquery("ranked")
     )
     return sa.select(ranked).where(ranked.c.place == 1).cte("chosen")

@@ -358,7 +358,8 @@ def _linked(
 
 
 def _steps(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Step]:
-    q, t = schema.quantum, schema.task
+    q, t, x = schema.quantum, schema.task, schema.quantum_variant
+    own = t.alias("own")
     found: dict[uuid.UUID, Step] = {}
     for start in range(0, len(ids), CHUNK):
         part = [{"id": i} for i in ids[start : start + CHUNK]]
@@ -373,7 +374,7 @@ def _steps(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUI
                 q.c.started_at,
                 q.c.finished_at,
                 q.c.host,
-                t.c.config_id,
+                sa.func.coalesce(own.c.config_id, t.c.config_id),
                 q.c.environment_id,
                 q.c.exception_class,
                 q.c.exception_message,
@@ -384,6 +385,8 @@ def _steps(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUI
             .join(t, t.c.id == q.c.task_id)
             .join(collection, collection.c.id == t.c.run_id)
             .join(data_id, data_id.c.id == q.c.data_id)
+            .outerjoin(x, x.c.quantum_id == q.c.id)
+            .outerjoin(own, own.c.id == x.c.task_id)
         )
         for row in connection.execute(in_written_order(statement)):
             n, label, class_name, run, state, started, finished, host, config, software = row[:10]

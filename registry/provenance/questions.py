@@ -45,8 +45,11 @@ def makers(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUI
     Returns
     -------
     dict
-        By dataset; those that no quantum made are left out.
+        By dataset; those that no quantum made are left out. ``selection`` is that of the variant of
+        its task that the quantum ran, None for the task itself.
     """
+    x, v = schema.quantum_variant, schema.task_variant
+    own = schema.task.alias("own")
     out, q, t, e = schema.quantum_output, schema.quantum, schema.task, schema.environment
     found: dict[uuid.UUID, dict[str, Any]] = {}
     for start_ in range(0, len(ids), CHUNK):
@@ -60,7 +63,8 @@ def makers(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUI
                 collection.c.name.label("run"),
                 t.c.label.label("task_label"),
                 t.c.class_name.label("task_class"),
-                t.c.config_id,
+                sa.func.coalesce(own.c.config_id, t.c.config_id).label("config_id"),
+                v.c.selection,
                 data_id.c.identity_key.label("quantum_data_id"),
                 q.c.state,
                 q.c.attempt,
@@ -81,6 +85,9 @@ def makers(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUI
             .join(collection, collection.c.id == t.c.run_id)
             .join(data_id, data_id.c.id == q.c.data_id)
             .join(e, e.c.id == q.c.environment_id)
+            .outerjoin(x, x.c.quantum_id == q.c.id)
+            .outerjoin(v, v.c.task_id == x.c.task_id)
+            .outerjoin(own, own.c.id == x.c.task_id)
         )
         for row in connection.execute(statement).mappings():
             found[row["dataset_id"]] = dict(row)
@@ -108,20 +115,23 @@ def config_history(
     run : str
         A RUN collection, or a CHAINED one whose runs are meant.
     label : str, optional
-        Only this task.
+        Only this task, with its variants.
     field : str, optional
         Only this field and what lies below it.
 
     Returns
     -------
     list of dict
-        run, task_label, path, step, value, origin_kind, origin, set_by, set_at.
+        run, task_label, selection (which data IDs the value is for; None: all others), path, step,
+        value, origin_kind, origin, set_by, set_at.
     """
     runs = [c.id for c in coll.flatten(connection, run) if c.type == "RUN"]
-    h, t = schema.config_history, schema.task
+    h, t, v = schema.config_history, schema.task, schema.task_variant
+    of = t.alias("of")
+    of_label = sa.func.coalesce(of.c.label, t.c.label)
     conditions: list[Any] = [t.c.run_id.in_(runs)]
     if label is not None:
-        conditions.append(t.c.label == label)
+        conditions.append(of_label == label)
     if field is not None:
         below = sa.or_(
             h.c.path.startswith(field + ".", autoescape=True),
@@ -131,7 +141,8 @@ def config_history(
     rows = connection.execute(
         sa.select(
             collection.c.name.label("run"),
-            t.c.label.label("task_label"),
+            of_label.label("task_label"),
+            v.c.selection,
             h.c.path,
             h.c.step,
             h.c.value,
@@ -142,8 +153,10 @@ def config_history(
         )
         .join(t, t.c.id == h.c.task_id)
         .join(collection, collection.c.id == t.c.run_id)
+        .outerjoin(v, v.c.task_id == t.c.id)
+        .outerjoin(of, of.c.id == v.c.of_task_id)
         .where(*conditions)
-        .order_by(collection.c.name, t.c.label, h.c.path, h.c.step)
+        .order_by(collection.c.name, of_label, h.c.path, t.c.id, h.c.step)
     ).mappings()
     return [dict(r) for r in rows]
 

@@ -174,6 +174,53 @@ quantum = table(
 sa.Index("ix_quantum_state", quantum.c.task_id, quantum.c.state)
 sa.Index("ix_quantum_environment", quantum.c.environment_id)
 
+task_variant = table(
+    "task_variant",
+    sa.Column(
+        "task_id",
+        SmallId,
+        sa.ForeignKey("task.id"),
+        primary_key=True,
+        comment="The variant: a task of its own label, with its configuration and history",
+    ),
+    sa.Column(
+        "of_task_id",
+        SmallId,
+        sa.ForeignKey("task.id"),
+        nullable=False,
+        comment="Task of the pipeline that some quanta run in this variant",
+    ),
+    sa.Column(
+        "selection", LongText, nullable=False, comment="Expression that their data IDs fulfil"
+    ),
+    sa.CheckConstraint("task_id <> of_task_id", name="other_task"),
+    comment="Configurations of a task that hold for some of its quanta, by their data IDs.",
+)
+# Which variants has a task?
+sa.Index("ix_task_variant_of", task_variant.c.of_task_id)
+
+quantum_variant = table(
+    "quantum_variant",
+    sa.Column(
+        "quantum_id",
+        sa.Uuid,
+        sa.ForeignKey("quantum.id", ondelete="RESTRICT"),
+        primary_key=True,
+        comment="Quantum",
+    ),
+    sa.Column(
+        "task_id",
+        SmallId,
+        sa.ForeignKey("task_variant.task_id"),
+        nullable=False,
+        comment="Variant whose configuration it has",
+    ),
+    comment="Quanta with a configuration of their own; all others have that of their task.",
+    sqlite_with_rowid=False,
+)
+# Which quanta have the configuration of a variant?
+sa.Index("ix_quantum_variant_task", quantum_variant.c.task_id)
+
 quantum_metric = table(
     "quantum_metric",
     sa.Column(

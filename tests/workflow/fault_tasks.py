@@ -32,6 +32,8 @@ tasks:
     class: {__name__}.SubtractTask
   find:
     class: {__name__}.FindTask
+    config:
+      - {{where: "exposure IN (2, 4)", offset: 0.5}}
   gather:
     class: {__name__}.GatherTask
 """
@@ -76,9 +78,14 @@ class SubtractTask(SuperTask):
         return Struct(above={**frame, "value": frame["value"] - level["mean"]})
 
 
-class FindTask(SuperTask):
-    """What is found on a frame: nothing on some."""
+class FindConfig(Config):
+    offset = Field[float](doc="What is added to what is found.", default=0.0)
 
+
+class FindTask(SuperTask):
+    """What is found on a frame: nothing on some, a little more on those configured for it."""
+
+    ConfigClass = FindConfig
     dimensions = PIXEL
     above = Input("above", KIND, PIXEL)
     found = Output("found", KIND, PIXEL)
@@ -86,7 +93,7 @@ class FindTask(SuperTask):
     def run(self, above: dict[str, Any]) -> Struct:
         if above["exposure"] % EMPTY == 0:
             raise NoWorkFound("This frame is empty.")
-        return Struct(found={"n": above["value"]})
+        return Struct(found={"n": above["value"] + self.config.offset})
 
 
 class GatherTask(SuperTask):

@@ -132,9 +132,15 @@ def left_by(butler: Butler, output: str) -> dict[str, Any]:
     assert sorted(i for ids in outputs.values() for i in ids) == sorted(r.id for r in refs)
     found = butler.registry.to_dataframe("SELECT * FROM calibration_coverage")
     found = found[found["collection"] == f"{output}/calib"]
+    makers = butler.registry.provenance.makers(*(r.id for r in refs))
     ranges = found[["coverage", "valid_begin_tai_ns", "valid_end_tai_ns", "made_from_day_obs"]]
     return {
         "contents": sorted((r.dataset_type.name, repr(r.data_id), butler.get(r)) for r in refs),
+        "configured": sorted(
+            (r.dataset_type.name, repr(r.data_id), m["selection"])
+            for r in refs
+            if (m := makers[r.id])["selection"]
+        ),
         "quanta": sorted((q["label"], repr(q["data_id"]), q["state"]) for q in quanta),
         "recorded": sorted(map(tuple, recorded)),
         "steps": sorted(

@@ -248,12 +248,6 @@ def test_a_file_of_the_field_is_read_as_it_is(tmp_path: Path, monkeypatch: objec
     maker = pipeline.producer("postISRCCD")
     assert maker is not None
     assert maker.label == "isr"
-    assert "may depend on the instrument, not on 'visit'" in told(f"""\
-        tasks:
-          isr:
-            class: {T}.IsrTask
-            config: [{{dataId: {{visit: 3}}, binning: 2}}]
-    """)
 
 
 COADDS = f"""\

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_all_of_the_page_is_as_it_says(tmp_path: Path) -> None:
-    assert pages.followed(pages.HOW_TO / "write-a-supertask.md", tmp_path) == 11
+    assert pages.followed(pages.HOW_TO / "write-a-supertask.md", tmp_path) == 14
     q = schema.quantum.c
     with Butler(tmp_path / "repo") as butler, butler.registry.read() as connection:
         found = connection.execute(sa.select(q.error_kind, q.metadata).where(q.state == "failed"))

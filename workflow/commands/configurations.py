@@ -22,19 +22,20 @@ def config_diff(repo: str, first: str, second: str, label: str | None, style: st
     """
     from butler import Butler
     from registry.errors import did_you_mean
-    from registry.provenance.config_questions import ConfigDifference
+    from registry.provenance.config_questions import WHERE, ConfigDifference
 
     with Butler(repo) as butler:
         asked = butler.registry.provenance
         found = asked.config_differences(first, second)
         if label is not None:
             rows = [r for run in (first, second) for r in asked.config_history(run)]
-            labels = {r["task_label"] for r in rows} | {d.task_label for d in found}
+            labels = {d.task_label.partition(WHERE)[0] for d in found}
+            labels |= {r["task_label"] for r in rows}
             if label not in labels:
                 raise click.ClickException(
                     f"Neither run has a task '{label}'.{did_you_mean(label, sorted(labels))}"
                 )
-            found = [d for d in found if d.task_label == label]
+            found = [d for d in found if d.task_label.partition(WHERE)[0] == label]
     if style != "table":
         names = [f.name for f in dataclasses.fields(ConfigDifference)]
         show([dataclasses.asdict(d) for d in found], style, names)
@@ -92,7 +93,7 @@ def config_find(repo: str, condition: str, run: str | None, style: str) -> None:
         raise click.ClickException(
             f"No configuration has a field '{path}'.{did_you_mean(path, ends)}"
         )
-    columns = ["run", "task_label", "path", "value", "origin_kind", "origin", "set_by"]
+    columns = ["run", "task_label", "selection", "path", "value", "origin_kind", "origin", "set_by"]
     if style != "table":
         columns += ["class_name", "created_at"]
     show([{c: getattr(u, c) for c in columns} for u in found], style, columns)

@@ -326,7 +326,11 @@ def made_with(repo: str, package: str, datasets: bool, style: str) -> None:
 @click.option("--changed", is_flag=True, help="Only fields that were set after their default.")
 @format_option
 def config_history(repo: str, run: str, task: str, changed: bool, style: str) -> None:
-    """Tell every value that the fields of TASK[.FIELD] had in RUN, and who set it where."""
+    """Tell every value that the fields of TASK[.FIELD] had in RUN, and who set it where.
+
+    `selection` says which data IDs a value is for; of those with a configuration of their own, only
+    fields are told that came to their values otherwise.
+    """
     from butler import Butler
     from registry.errors import did_you_mean
 
@@ -342,10 +346,34 @@ def config_history(repo: str, run: str, task: str, changed: bool, style: str) ->
             if fields
             else f"'{run}' has no task '{label}'.{did_you_mean(label, labels)}"
         )
-    if changed:
-        set_later = {(r["run"], r["task_label"], r["path"]) for r in rows if r["step"] > 0}
-        rows = [r for r in rows if (r["run"], r["task_label"], r["path"]) in set_later]
-    columns = ("run", "task_label", "path", "step", "value", "origin_kind", "origin", "set_by")
+    rows = _apart(rows, changed=changed)
+    columns = (
+        "run",
+        "task_label",
+        "selection",
+        "path",
+        "step",
+        "value",
+        "origin_kind",
+        "origin",
+        "set_by",
+    )
     if style == "table":
         rows = [{k: r[k] for k in columns} for r in rows]
     show(rows, style, columns)
+
+
+def _apart(rows: Sequence[dict[str, Any]], *, changed: bool) -> list[dict[str, Any]]:
+    """Leave out what is told of a task already, and what was not set after its default."""
+    told: dict[tuple[str, str, str], dict[str | None, list[dict[str, Any]]]] = {}
+    for row in rows:
+        field = (row["run"], row["task_label"], row["path"])
+        told.setdefault(field, {}).setdefault(row["selection"], []).append(row)
+    kept: list[dict[str, Any]] = []
+    for of_field in told.values():
+        whole = [(r["value"], r["origin"]) for r in of_field.get(None, ())]
+        for selection, steps in of_field.items():
+            same = selection is not None and [(r["value"], r["origin"]) for r in steps] == whole
+            if not same and (len(steps) > 1 or not changed):
+                kept += steps
+    return kept

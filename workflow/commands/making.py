@@ -46,7 +46,7 @@ def how_made(
                 f"No task made {dataset}: it was ingested or put, not processed."
             )
         tasks = {
-            (m["repository_id"], m["run"], m["task_label"], m["environment_id"]): m
+            (m["repository_id"], m["run"], m["task_label"], m["selection"], m["environment_id"]): m
             for m in (makers[i] for i in ids if i in makers)
         }
         told = [_told(butler, maker, changed=changed) for maker in tasks.values()]
@@ -67,6 +67,8 @@ def _told(butler: Butler, maker: dict[str, Any], *, changed: bool) -> dict[str, 
     last: dict[str, dict[str, Any]] = {}
     history = walk.config_history(maker["run"], maker["task_label"], repository_id=where)
     for step in history:
+        if step["selection"] != maker["selection"]:
+            continue
         last[step["path"]] = {
             "field": step["path"],
             "value": step["value"],
@@ -74,6 +76,7 @@ def _told(butler: Butler, maker: dict[str, Any], *, changed: bool) -> dict[str, 
         }
     return {
         "task": maker["task_label"],
+        "selection": maker["selection"],
         **{fact: maker[fact] for fact in _FACTS},
         "configuration": [v for v in last.values() if v["set_by"] or not changed],
         "packages": walk.packages(maker["environment_id"], where),
@@ -82,7 +85,8 @@ def _told(butler: Butler, maker: dict[str, Any], *, changed: bool) -> dict[str, 
 
 def _show(entry: dict[str, Any]) -> None:
     revision = f", code {entry['code_revision'][:12]}" if entry["code_revision"] else ""
-    click.echo(f"{entry['task']} ({entry['task_class']}) in {entry['run']}")
+    selected = f" where {entry['selection']}" if entry["selection"] else ""
+    click.echo(f"{entry['task']}{selected} ({entry['task_class']}) in {entry['run']}")
     click.echo(f"on {entry['host']}, {entry['platform']}, Python {entry['python']}{revision}")
     show(entry["configuration"], "table", ("field", "value", "set_by"))
     click.echo()

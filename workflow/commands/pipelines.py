@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from workflow.commands.tables import format_option, show
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from workflow.pipeline import Pipeline
+    from workflow.pipeline import Pipeline, PipelineTask
 
 __all__ = ["configured", "pipeline", "setting_options"]
 
@@ -20,13 +21,19 @@ __all__ = ["configured", "pipeline", "setting_options"]
 def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that set parameters and configurations of a pipeline."""
     for option in (
-        click.option("--config", "-c", multiple=True, help="label:path=value; the last one wins."),
+        click.option(
+            "--config",
+            "-c",
+            multiple=True,
+            metavar="LABEL[WHERE]:PATH=VALUE",
+            help="The last one wins; with [WHERE] only for data IDs that fulfil the expression.",
+        ),
         click.option(
             "--config-file",
             "-C",
             "config_files",
             multiple=True,
-            metavar="LABEL:FILE",
+            metavar="LABEL[WHERE]:FILE",
             help="Overrides in a file, .py or .yaml; applied before those of -c.",
         ),
         click.option(
@@ -46,7 +53,7 @@ def configured(
 ) -> Pipeline:
     """Read a pipeline with what `setting_options` set."""
     from workflow.marked_yaml import scalar
-    from workflow.overrides import parse_override, read_overrides
+    from workflow.overrides import labelled, parse_override, read_overrides
     from workflow.pipeline import Pipeline
 
     given: dict[str, Any] = {}
@@ -57,10 +64,14 @@ def configured(
         given[name.strip()] = scalar(value)
     overrides: dict[str, list[Any]] = {}
     for argument in config_files:
-        label, colon, file = argument.partition(":")
-        if not label or not file or not colon:
-            raise click.UsageError(f"'{argument}' is not of the form LABEL:FILE.")
-        overrides.setdefault(label, []).extend(read_overrides(file, parameters=given))
+        label, where, file = labelled(argument)
+        if not label or not file:
+            raise click.UsageError(
+                f"'{argument}' is not of the form LABEL:FILE, or LABEL[WHERE]:FILE."
+            )
+        overrides.setdefault(label, []).extend(
+            dataclasses.replace(o, where=where) for o in read_overrides(file, parameters=given)
+        )
     for argument in config:
         label, override = parse_override(argument)
         overrides.setdefault(label, []).append(override)
@@ -95,17 +106,7 @@ def show_pipeline(
     """Tell what a pipeline is made of, or with --of how one of its tasks is configured, and why."""
     read = configured(source, config, config_files, parameters)
     if label is not None:
-        rows = [
-            {
-                "path": path,
-                "value": steps[-1].text,
-                "origin_kind": steps[-1].kind,
-                "origin": steps[-1].origin,
-            }
-            for path, steps in read[label].history.items()
-            if len(steps) > 1 or not changed
-        ]
-        show(rows, style, ("path", "value", "origin_kind", "origin"))
+        show(_told(read[label], changed=changed), style, _FIELDS)
         return
     if style == "table":
         _tell_head(read)
@@ -122,6 +123,36 @@ def show_pipeline(
             }
         )
     show(rows, style)
+
+
+_FIELDS = ("path", "where", "value", "origin_kind", "origin")
+
+
+def _told(task: PipelineTask, *, changed: bool) -> list[dict[str, Any]]:
+    """Tell each value of a task, and those that are others for some data IDs."""
+    from workflow.variants import under
+
+    every: dict[str | None, PipelineTask] = {None: task}
+    every |= {where: under(task, [where]) for where in task.selections}
+    rows = [
+        {
+            "path": path,
+            "where": where,
+            "value": steps[-1].text,
+            "origin_kind": steps[-1].kind,
+            "origin": steps[-1].origin,
+        }
+        for where, one in every.items()
+        for path, steps in one.history.items()
+        if (len(steps) > 1 or not changed)
+        and (where is None or _last(task, path) != _last(one, path))
+    ]
+    return sorted(rows, key=lambda row: str(row["path"]))
+
+
+def _last(task: PipelineTask, path: str) -> tuple[str | None, str] | None:
+    steps = task.history.get(path)
+    return (steps[-1].text, steps[-1].origin) if steps else None
 
 
 def _tell_head(read: Pipeline) -> None:

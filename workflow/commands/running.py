@@ -208,6 +208,11 @@ def tell(report: Any, *, dry_run: bool, explain: bool) -> None:
         {"task": label, **{s: report.states.get((label, s), 0) for s in states}} for label in labels
     ]
     show(rows, "table", ("task",))
+    for (label, where), n in report.selected.items():
+        if dry_run:
+            click.echo(f"Configured apart: {n} of {label} where {where}.")
+        elif not n:
+            click.echo(f"No planned quantum of {label} fulfils {where}.", err=True)
     for line in report.certified:
         click.echo(f"Certified {line}.")
     for result in report.partial[:20]:

@@ -14,15 +14,17 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from lsst.pex.config import Config, Field, ListField
+from lsst.pex.config import Config, DictField, Field, ListField
 
 import workflow.errors
 from registry.errors import did_you_mean
 from registry.expressions import parse
 from workflow.config_values import import_dotted
 from workflow.errors import PipelineError
+from workflow.overrides import Override
 from workflow.pipeline import Pipeline, PipelineTask
 from workflow.task import SuperTask
+from workflow.variants import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,6 +101,10 @@ class MockConfig(Config):
     makes = ListField[str](doc="Outputs.", default=[])
     several = ListField[str](doc="Outputs of which one quantum makes several.", default=[])
     behaviours = ListField[str](doc="ERROR:SECONDS:WHERE of each behaviour.", default=[])
+    selections = DictField[int, str](
+        doc="By number, each expression that the task is configured for and the data ID fulfils.",
+        default={},
+    )
 
 
 class MockTask(SuperTask):
@@ -181,21 +187,29 @@ def _mock(pipeline: Pipeline, task: PipelineTask, behaviours: list[str]) -> Pipe
         else c
         for name, c in kept.items()
     }
-    config = MockConfig(
-        of=task.class_name,
-        reads=[k for k in made_here if kept[k].is_input],
-        makes=list(task.connections.outputs),
-        several=[k for k, c in task.connections.outputs.items() if c.multiple],
-        behaviours=behaviours,
-    )
+    values: dict[str, Any] = {
+        "of": task.class_name,
+        "reads": [k for k, c in kept.items() if c.is_input and k in made_here],
+        "makes": list(task.connections.outputs),
+        "several": [k for k, c in task.connections.outputs.items() if c.multiple],
+        "behaviours": behaviours,
+    }
+    config = MockConfig(**values)
     config.freeze()
-    return dataclasses.replace(
+    steps = [Override(path, value, "pipeline", task.origin) for path, value in values.items()]
+    steps += [
+        Override(f"selections[{n}]", where, "pipeline", task.origin, where=where)
+        for n, where in enumerate(task.selections, 1)
+    ]
+    mock = dataclasses.replace(
         task,
         task_class=MockTask,
         config=config,
         history={},
         connections=task.connections.made_of(connections),
+        steps=steps if task.selections else (),
     )
+    return dataclasses.replace(mock, selections=checked(mock))
 
 
 def _error_class(name: str) -> Any:
