@@ -36,7 +36,7 @@ T = TypeVar("T")
 class Questions:
     """Questions about the datasets of a repository and of those that it reads.
 
-    Parameters
+    Attributes
     ----------
     root : Path
         Folder of the repository.
@@ -44,22 +44,13 @@ class Questions:
         Its registry.
     default_collections : list of str
         Searched when a question names none.
-    given_inputs : sequence of Path
-        Folders of inputs beyond those that are recorded.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        registry: Registry,
-        default_collections: list[str],
-        given_inputs: Sequence[Path],
-    ) -> None:
-        self.root = root
-        self.registry = registry
-        self.default_collections = default_collections
-        self._given_inputs = given_inputs
-        self._kinds: dict[str, DatasetType] = {}
+    root: Path
+    registry: Registry
+    default_collections: list[str]
+    _given_inputs: Sequence[Path]
+    _kinds: dict[str, DatasetType]
 
     @cached_property
     def inputs(self) -> tuple[Place, ...]:

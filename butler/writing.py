@@ -61,8 +61,12 @@ class Writing(Questions):
         given_inputs: Sequence[Path],
         run: str | None,
     ) -> None:
-        super().__init__(root, registry, default_collections, given_inputs)
+        self.root = root
+        self.registry = registry
+        self.default_collections = default_collections
         self.run = run
+        self._given_inputs = given_inputs
+        self._kinds: dict[str, DatasetType] = {}
         self._pending: ContextVar[Pending | None] = ContextVar("pending", default=None)
 
     @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Which datasets exist, of which type, with which data ID, in which run?
 
-Verbs: register a dataset type, remove it, insert datasets, remove them.  Question: find one; many
-that fulfil a condition are found by `registry.finding`.
+Verbs: register a dataset type, remove it, insert datasets; `registry.removing` removes them.
+Question: find one; many that fulfil a condition are found by `registry.finding`.
 Tables: `registry.schema.identity`.  Where a dataset's files lie is `backbone.files`.
 """
 
@@ -18,7 +18,6 @@ from registry import collections as coll
 from registry.database import (
     CHUNK,
     analyze,
-    delete_among,
     hold_rows,
     in_written_order,
     insert_missing,
@@ -45,8 +44,6 @@ from registry.errors import (
 from registry.identity import DIMENSIONS, DataId, DatasetRef, DatasetType, columns_of, uuid7s
 from registry.keys import check_keys
 from registry.schema.calibrations import (
-    calibration,
-    calibration_fact,
     calibration_policy,
     calibration_policy_match,
 )
@@ -54,9 +51,6 @@ from registry.schema.collections import collection, tagged
 from registry.schema.identity import data_id, dataset, dataset_type
 from registry.schema.identity import data_id as data_id_table
 from registry.schema.provenance import (
-    foreign_dataset,
-    quantum_input,
-    quantum_output,
     removed_dataset,
 )
 from registry.timespan import tai_now_ns
@@ -67,7 +61,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "all_there",
-    "check_removable",
     "dataset_types",
     "find_dataset",
     "get_dataset_type",
@@ -77,7 +70,6 @@ __all__ = [
     "present_data_ids",
     "register_dataset_type",
     "remove_dataset_type",
-    "remove_datasets",
     "require_current",
 ]
 
@@ -586,50 +578,3 @@ def all_there(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> list[Datas
 
 def _all_columns() -> list[Any]:
     return [data_id_table.c[d] for d in DIMENSIONS]
-
-
-def check_removable(connection: sa.Connection, refs: Sequence[DatasetRef]) -> None:
-    """Refuse the removal of datasets that a quantum read.
-
-    Raises
-    ------
-    InUse
-        If there is one: its row must stay, so that provenance stays whole.
-    """
-    for start in range(0, len(refs), CHUNK):
-        part = refs[start : start + CHUNK]
-        given = rows_of(connection, [{"id": r.id} for r in part], {"id": sa.Uuid})
-        read = connection.execute(
-            sa.select(quantum_input.c.dataset_id)
-            .where(quantum_input.c.dataset_id.in_(sa.select(given.c.id)))
-            .limit(1)
-        ).scalar()
-        if read is not None:
-            shown = next(str(r) for r in part if r.id == read)
-            raise InUse(
-                f"{shown} was read by a quantum, so its row must stay for the provenance of what "
-                "was made from it; unstore it instead."
-            )
-
-
-def remove_datasets(connection: sa.Connection, refs: Sequence[DatasetRef]) -> None:
-    """Remove datasets with their tags, validity ranges and the record of what made them.
-
-    Raises
-    ------
-    InUse
-        See `check_removable`.
-    """
-    check_removable(connection, refs)
-    for start in range(0, len(refs), CHUNK):
-        part = refs[start : start + CHUNK]
-        given = rows_of(connection, [{"id": r.id} for r in part], {"id": sa.Uuid})
-        for column in (
-            tagged.c.dataset_id,
-            calibration.c.dataset_id,
-            calibration_fact.c.dataset_id,
-            quantum_output.c.dataset_id,
-            foreign_dataset.c.dataset_id,
-            dataset.c.id,
-        ):
-            delete_among(connection, column, given.c.id)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from registry import collections
-from registry.datasets import remove_datasets
 from registry.identity import DatasetType
 from registry.regions import from_vertices
+from registry.removing import remove_datasets
 from registry.schema.dimensions import overlap
 from registry.touching import touch
 
@@ -136,7 +136,10 @@ def test_verbs_and_questions(registry: Registry, backend: str, timed: bool) -> N
     told(f"tag {n_tagged}", tag)
     assert len(registry.query_datasets(KIND, "tagged")) == min(n_tagged, len(refs))
     last = registry.query_datasets(KIND, runs[-1], order_by=["-exposure"], limit=n_purged)
-    told(f"purge {n_purged}", lambda _: registry.database.transact(remove_datasets, last))
+    told(
+        f"purge {n_purged}",
+        lambda _: registry.database.transact(remove_datasets, [ref.id for ref in last]),
+    )
     assert registry.count_datasets(KIND, runs[-1]) == [{"n": total - n_purged}]
 
 

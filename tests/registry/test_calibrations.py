@@ -7,11 +7,12 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry import Timespan, calibrations, datasets
+from registry import Timespan, calibrations
 from registry import collections as coll
 from registry.calibrations.facts import facts_of
 from registry.database import kind_of
 from registry.errors import CollectionTypeError, InvalidDataId, ValidityOverlap
+from registry.removing import remove_datasets
 from registry.schema.calibrations import calibration
 from registry.timespan import BEGINNING, END, parse_time
 from tests.registry.observatory import BIAS, RAW, bias_id, raw_id
@@ -364,5 +365,5 @@ def ids_of_ranges(registry: Registry) -> list[int]:
 def test_removed_dataset_leaves_no_fact(filled: Registry, biases: tuple[DatasetRef, ...]) -> None:
     filled.record_calibration_facts({biases[0].id: {"gain": 1.5}})
     with filled.begin() as connection:
-        datasets.remove_datasets(connection, biases)
+        remove_datasets(connection, [bias.id for bias in biases])
         assert facts_of(connection, [biases[0].id]) == {}

@@ -4,14 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from registry import DatasetType
+from registry import DatasetType, datasets
 from registry import collections as coll
-from registry.datasets import remove_datasets
 from registry.errors import (
     CollectionTypeError,
     DatasetExists,
     DefinitionConflict,
-    InUse,
     InvalidDataId,
     UnknownDatasetType,
     UnknownDimensionValue,
@@ -19,6 +17,7 @@ from registry.errors import (
 )
 from registry.identity import uuid7
 from registry.provenance import QuantumRow, insert_quanta, record_config, record_task
+from registry.removing import remove_datasets
 from tests.registry.observatory import CATALOG, RAW, raw_id
 
 if TYPE_CHECKING:
@@ -182,7 +181,7 @@ def test_data_ids_come_from_the_datasets(runs: Registry) -> None:
     assert nights == [{"instrument": "Cam", "day_obs": d} for d in (20220921, 20220920)]
 
 
-def test_dataset_read_by_a_quantum_stays(runs: Registry) -> None:
+def test_dataset_read_by_a_quantum_leaves_its_row(runs: Registry) -> None:
     refs: dict[Any, DatasetRef] = {
         r.data_id["exposure"]: r for r in runs.query_datasets("raw", "all")
     }
@@ -191,12 +190,16 @@ def test_dataset_read_by_a_quantum_stays(runs: Registry) -> None:
         task = record_task(connection, "redo", "reduce", "a.Task", config, [])
         row = QuantumRow(uuid7(), refs[3].data_id, (("raws", refs[3].id),))
         insert_quanta(connection, task, [row])
-    with pytest.raises(InUse, match="was read by a quantum"), runs.begin() as connection:
-        remove_datasets(connection, [refs[1], refs[3]])
-    assert len(found(runs, "all")) == 4
     with runs.begin() as connection:
-        remove_datasets(connection, [refs[1], refs[4]])
-    assert sorted(found(runs, "all")) == [(2, "all"), (3, "all")]
+        assert remove_datasets(connection, [refs[1].id, refs[3].id]) == 1
+    assert sorted(found(runs, "all")) == [(2, "all"), (4, "all")]
+    with runs.begin() as connection:
+        assert remove_datasets(connection, [refs[4].id]) == 0
+        assert set(datasets.get_refs(connection, [r.id for r in refs.values()])) == {
+            refs[2].id,
+            refs[3].id,
+        }
+    assert sorted(found(runs, "all")) == [(2, "all")]
     assert sorted(found(runs, "redo")) == [(3, "redo"), (4, "redo")]
 
 

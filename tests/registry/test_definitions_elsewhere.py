@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from butler import Butler
-from registry import DatasetType, Registry, Timespan, collections, datasets
+from registry import DatasetType, Registry, Timespan, collections
 from registry.errors import (
     CollectionTypeError,
     DefinitionConflict,
@@ -20,6 +20,7 @@ from registry.errors import (
     UnknownDataset,
     UnknownDatasetType,
 )
+from registry.removing import remove_datasets
 from tests.registry import observatory
 from tests.registry.observatory import BIAS, RAW, bias_id, raw_id
 
@@ -154,7 +155,7 @@ def test_a_dataset_that_was_purged_is_not_tagged(filled: Registry, other: Regist
     filled.register_collection("run")
     filled.register_collection("tags", "TAGGED")
     refs = filled.insert_datasets(RAW, [raw_id(1), raw_id(2)], "run")
-    other.database.transact(datasets.remove_datasets, refs[1:])
+    other.database.transact(remove_datasets, [ref.id for ref in refs[1:]])
     with pytest.raises(UnknownDataset, match=str(refs[1].id)):
         filled.database.transact(collections.tag, "tags", refs)
     assert filled.query_datasets(RAW, "tags") == []

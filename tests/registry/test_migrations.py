@@ -8,7 +8,6 @@ import sqlalchemy as sa
 
 from registry import Registry, collections, deploy
 from registry.database import open_engine
-from registry.datasets import remove_datasets
 from registry.errors import (
     Conflict,
     DatabaseUnavailable,
@@ -16,6 +15,7 @@ from registry.errors import (
     UnknownRevision,
     WrongRevision,
 )
+from registry.removing import remove_datasets
 from registry.schema import metadata
 from registry.schema.dimensions import skymap, tract, tract_pixel
 from registry.schema.identity import data_id
@@ -235,7 +235,7 @@ def test_tags_and_texts_of_data_ids_are_the_same_after_down_and_up(
     assert deploy.check(empty_database_url) == []
     with Registry.connect(empty_database_url) as registry:
         assert registry.find_dataset(observatory.CATALOG, catalog_id, "best") == refs[2]
-        registry.database.transact(remove_datasets, refs)
+        registry.database.transact(remove_datasets, [ref.id for ref in refs])
     assert texts_and_tags() == (known, 0)
 
 
