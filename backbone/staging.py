@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -36,6 +37,9 @@ transfer_modes = ("auto", "copy", "move", "link", "hardlink", "symlink", "direct
 """How a file that exists may be taken in; ``auto`` is ``copy``."""
 
 
+_SAFE = re.compile(r"[A-Za-z0-9_+@-][A-Za-z0-9_.+@-]*", re.ASCII)
+
+
 def checksum(path: str | Path) -> str:
     """Compute the SHA-256 of a file, as it is recorded."""
     with Path(path).open("rb") as stream:
@@ -44,6 +48,8 @@ def checksum(path: str | Path) -> str:
 
 def safe_name(text: str, length: int = 120) -> str:
     """Turn any text into one path component: what paths cannot hold becomes an underscore."""
+    if len(text) <= length and _SAFE.fullmatch(text):
+        return text
     cleaned = "".join(c if c.isalnum() or c in "-_.+@" else "_" for c in text)
     shown = cleaned.lstrip(".").encode()[:length].decode(errors="ignore")
     return shown or "_"

@@ -1,12 +1,13 @@
-"""How is YAML read that somebody else wrote?
+"""How is YAML read that somebody else wrote, and which of it needs no library to be written?
 
-With a loader of PyYAML that makes plain values only, and within limits: nothing nests deeper than a
-stack can bear (libyaml's composer would end the process), and aliases unfold to no more values than
-a memory holds.  Whatever is wrong is a `yaml.YAMLError`.
+It is read with a loader of PyYAML that makes plain values only, and within limits: nothing nests
+deeper than a stack can bear (libyaml's composer would end the process), and aliases unfold to no
+more values than a memory holds.  Whatever is wrong is a `yaml.YAMLError`.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "load",
     "load_file",
     "read_bytes",
+    "stands_bare",
 ]
 
 MAX_DEPTH = 100
@@ -32,6 +34,15 @@ MAX_VALUES = 1_000_000
 """To how many values a text with aliases may unfold, or to ten times those that are written."""
 MAX_BYTES = 16_000_000
 """How large a file may be that a person writes."""
+
+
+_BARE = re.compile(r"[A-Za-z_/][A-Za-z0-9_./+@-]*", re.ASCII)
+_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+
+
+def stands_bare(text: str) -> bool:
+    """Tell whether a text is written as it stands, without quotes, and is read as this text."""
+    return _BARE.fullmatch(text) is not None and text.lower() not in _WORDS
 
 
 class UnreadableYaml(yaml.YAMLError):

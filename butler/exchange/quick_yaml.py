@@ -10,6 +10,8 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from registry.plain_yaml import stands_bare
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -21,10 +23,8 @@ _HEAD = "- type: dataset\n  dataset_type: {}\n  run: {}\n  records:\n"
 _BLOCK = re.compile(r"^- type: dataset\n(?:  .*\n)+", re.MULTILINE)
 _BEGIN = re.compile(r"- type: dataset\n  dataset_type: (.+)\n  run: (.+)\n  records:\n")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})", re.ASCII)
-_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./+@-]*", re.ASCII)
 _QUOTED = re.compile(r"'([^'\n]*)'")
 _UUID = re.compile(r"    - !uuid '([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'", re.ASCII)
-_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _FIELDS = ("path", "formatter")
 
 
@@ -47,8 +47,7 @@ def write_datasets(part: Mapping[str, Any], dump: Callable[[Any], str]) -> str |
             return str(value)
         text = known.get(value)
         if text is None:
-            plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
-            text = known[value] = value if plain else dump(value)
+            text = known[value] = value if stands_bare(value) else dump(value)
         return text
 
     lines = [_HEAD.format(scalar(part["dataset_type"]), scalar(part["run"]))]
@@ -106,7 +105,7 @@ def read_datasets(block: str, load: Callable[[str], Any]) -> dict[str, Any] | No
         value: Any
         if _INTEGER.fullmatch(text):
             value = int(text)
-        elif _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+        elif stands_bare(text):
             value = text
         elif quoted := _QUOTED.fullmatch(text):
             value = quoted[1]
@@ -127,7 +126,7 @@ def read_datasets(block: str, load: Callable[[str], Any]) -> dict[str, Any] | No
             continue
         else:
             name, colon, text = line[6:].partition(": ")
-            if not colon or not _PLAIN.fullmatch(name.lstrip()):
+            if not colon or not stands_bare(name.lstrip()):
                 return None
             if line.startswith("    - "):
                 record["data_id"].append({name: scalar(text)})

