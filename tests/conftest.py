@@ -107,6 +107,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Let one worker more than there are cores run: the others wait for servers and disks."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: object) -> None:
     """Start the servers once for all workers of pytest-xdist."""
     backends = node.config.stash[BACKENDS]  # type: ignore[attr-defined]
