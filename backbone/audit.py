@@ -268,6 +268,8 @@ def _check_strays(how: _How, near: Sequence[_Storage]) -> None:
             continue
         if place in recorded:  # by a transaction that has ended since the rows were read
             continue
+        if _age(place) < how.grace:  # somebody uses it after all, who has touched it
+            continue
         if how.repair:
             place.unlink(missing_ok=True)
         how.tell(problem, str(place))
@@ -388,18 +390,24 @@ def _strays(root: Path, known: set[Path]) -> list[tuple[Path, float]]:
     or not at all) belongs to somebody else. Age counts from the last change of the name, since a
     hard link is as old as its source.
     """
-    now = time.time()
     found = []
     for folder, _, names in os.walk(root):
         for name in names:
             place = type(root)(folder, name)
             if place in known or not MADE_HERE.fullmatch(name):
                 continue
-            try:
-                found.append((place, max(now - place.lstat().st_ctime, 0.0)))
-            except FileNotFoundError:  # its transaction has ended meanwhile
-                continue
+            age = _age(place)
+            if age >= 0:  # else its transaction has ended meanwhile
+                found.append((place, age))
     return found
+
+
+def _age(place: Path) -> float:
+    """How long ago a file was last changed, named or touched [s]; -1 when it is gone."""
+    try:
+        return max(time.time() - place.lstat().st_ctime, 0.0)
+    except FileNotFoundError:
+        return -1.0
 
 
 def _mark(

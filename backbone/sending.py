@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from backbone.endpoints import ROOT
 from backbone.errors import BackboneError, ChangedFile, EndpointRefuses
-from backbone.staging import PART, StagedFile
+from backbone.staging import PART, StagedFile, gone
 
 if TYPE_CHECKING:
     import uuid
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["SentFile", "require_ours", "stage", "stage_for_dataset"]
 
 _log = logging.getLogger("skyspine.backbone")
+
+SURELY_THERE = 60.0
+"""How long nobody removes what was sent [s]: less than what `backbone.audit` leaves alone."""
 
 
 class SentFile(StagedFile):
@@ -43,10 +47,13 @@ class SentFile(StagedFile):
         Whether another process may bring the same file, under the same name.
     """
 
+    _ends_here = False
+
     def __init__(self, root: Path, path: str, endpoint: Endpoint, *, shared: bool = False) -> None:
         super().__init__(root, path)
         self.remote = endpoint.remote()
-        self._begun = False
+        self._begun = self._renamed = False
+        self._sent = 0.0
         self._shared = shared
         self.part = path
         if self.remote.protocol.renames:
@@ -76,16 +83,29 @@ class SentFile(StagedFile):
             self.abandon()
             raise
         self.temporary.unlink()
+        self.release()
+        self._sent = time.monotonic()
 
     def arrived(self, size: int) -> str:
         """Read what was sent back, and give its checksum."""
         return self.remote.checksum(self.part, size)
 
     def settle(self) -> None:
-        """Give the file its name there."""
-        if self.part != self.path:
-            self.remote.rename(self.part, self.path)
-            self._named = True
+        """Give the file its name there, or see that it has it still.
+
+        Raises
+        ------
+        ChangedFile
+            If it is gone.
+        """
+        try:
+            if self.part != self.path:
+                self.remote.rename(self.part, self.path)
+                self._renamed = True
+            elif time.monotonic() - self._sent >= SURELY_THERE:
+                self.remote.size(self.path)
+        except FileNotFoundError as error:
+            raise gone(self.remote.url(self.path)) from error
 
     def abandon(self, *, settled: bool = True) -> None:
         """Remove whatever there is of the file, here and there.
@@ -93,12 +113,11 @@ class SentFile(StagedFile):
         What has its final name there may be what another process has brought of the same dataset;
         it is then left for ``skyspine check``, which knows what is recorded.
         """
-        with suppress(FileNotFoundError):
-            self.temporary.unlink()
+        self._forget()
         if not self._begun:  # nothing is there, or it was tried already
             return
         self._begun = False
-        ours = {self.part} | ({self.path} if self._named else set())
+        ours = {self.part} | ({self.path} if self._renamed else set())
         if self._shared or not settled:
             ours.discard(self.path)
         for path in ours:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["PART", "StagedFile", "checksum", "safe_name", "settle", "transfer_modes"]
+__all__ = ["PART", "StagedFile", "checksum", "gone", "safe_name", "settle", "transfer_modes"]
 
 PART = ".part"
 """Ending of the temporary names."""
@@ -67,7 +67,12 @@ class StagedFile:
     """
 
     fsync = False
-    _named = False
+    _named: tuple[int, int] | None = None
+    """Inode and time of its last change when it was given its final name here."""
+    _linked = False
+    _ends_here = True
+    """Whether its final name is on this disk."""
+    _adopted = False
     _claim: int | None = None
 
     def __init__(self, root: Path, path: str) -> None:
@@ -102,6 +107,8 @@ class StagedFile:
     def fill(self, stream: IO[bytes], most: int) -> tuple[int, str]:
         """Copy a stream to the temporary name, and measure it on the way.
 
+        Nobody else writes to the file from then on until it is settled, abandoned or released.
+
         Parameters
         ----------
         most : int
@@ -114,10 +121,12 @@ class StagedFile:
         """
         digest, size = hashlib.sha256(), 0
         try:
-            with self.temporary.open("wb") as written:
+            with self._claimed() as written:
+                self._claim = os.dup(written.fileno())
+                written.truncate(0)
                 while size < most and (block := stream.read(min(_BLOCK, most - size))):
                     digest.update(block)
-                    size += written.write(block)
+                    size += _written(written, block)
         except OSError as error:
             self.abandon()
             raise _refused(self.final, error) from error
@@ -130,12 +139,23 @@ class StagedFile:
         """
         if self._claim is not None:
             self.abandon(settled=False)
+        self._adopted = False
         self.temporary = self.final.with_name(f".{self.final.name}.{secrets.token_hex(4)}{PART}")
 
     def _claimed(self) -> IO[bytes]:
         """Open the file under its temporary name, or under another when somebody writes there."""
         while True:
-            stream = self.temporary.open("a+b", buffering=0)
+            with contextlib.suppress(FileNotFoundError):
+                found = self.temporary.lstat()
+                if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:  # a link to another's
+                    self.rename_apart()
+            try:
+                stream = self.temporary.open("a+b", buffering=0)
+            except PermissionError:
+                if not os.path.lexists(self.temporary):
+                    raise
+                self.rename_apart()  # somebody else's, who may not be asked
+                continue
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if self._is(stream):
@@ -182,10 +202,6 @@ class StagedFile:
             If it cannot be written.
         """
         self.release()
-        with contextlib.suppress(FileNotFoundError):
-            found = self.temporary.lstat()
-            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:  # a link to another's file
-                self.temporary.unlink()
         digest = hashlib.sha256()
         try:
             stream = self._claimed()
@@ -209,19 +225,32 @@ class StagedFile:
     def left_whole(self, size: int, digest: str) -> bool:
         """Tell whether an attempt that was cut short has left the file here, under either name.
 
-        It has its temporary name then.  A file that others have too, by a link, does not count.
+        What has its final name keeps it: another process may have recorded it meanwhile.  Nobody
+        else writes under the temporary one from then on until it is settled, abandoned or
+        released; it is not removed when this attempt fails, since it may be another's that goes on.
+        A file that others have too, by a link, does not count.
         """
-        for path in (self.temporary, self.final):
+        if self._ends_here and _is_whole(self.final, size, digest):
             try:
-                found = path.lstat()
-            except OSError:
-                continue
-            alone = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
-            if alone and found.st_size == size and checksum(path) == digest:
-                if path is self.final:
-                    path.replace(self.temporary)
-                return True
-        return False
+                os.utime(self.final)  # so that no check takes it for an old leftover
+            except PermissionError:
+                return False
+            self.rename_apart()  # what may be there under the temporary name is not this one's
+            return True
+        try:
+            stream = self.temporary.open("r+b", buffering=0)
+        except OSError:
+            return False
+        with stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:  # somebody writes there, or cannot say so
+                return False
+            if not self._is(stream) or not _is_whole(self.temporary, size, digest):
+                return False
+            self._claim = os.dup(stream.fileno())
+        self._adopted = True
+        return True
 
     def take(self, source: Path, transfer: str) -> None:
         """Bring an existing file to the temporary name.
@@ -231,6 +260,7 @@ class StagedFile:
         transfer : str
             ``copy``, ``move``, ``link`` (hard, else symbolic), ``hardlink`` or ``symlink``.
         """
+        self._linked = transfer in ("hardlink", "link")
         try:
             if transfer in ("hardlink", "link"):
                 try:
@@ -307,10 +337,22 @@ class StagedFile:
             _flush(self.temporary)
 
     def settle(self) -> None:
-        """Give the file its name; called inside the transaction that records it, and repeatable."""
-        with contextlib.suppress(FileNotFoundError):
+        """Give the file its name; called inside the transaction that records it, and repeatable.
+
+        Raises
+        ------
+        ChangedFile
+            If it is gone from both its names.
+        """
+        try:
             os.replace(self.temporary, self.final)  # noqa: PTH105 (thousands at once)
-            self._named = True
+        except FileNotFoundError as error:
+            if not os.path.lexists(self.final):
+                raise gone(self.final) from error
+        else:
+            if self._linked:  # nothing is renamed when both names are of one file
+                self.temporary.unlink(missing_ok=True)
+            self._named = _state(self.final)
         self.release()
 
     def abandon(self, *, settled: bool = True) -> None:
@@ -319,13 +361,20 @@ class StagedFile:
         Parameters
         ----------
         settled : bool
-            Whether to remove it under its final name too, if it was given that: what has it
-            otherwise is what another process has brought of the same dataset.
+            Whether to remove it under its final name too, if it was given that here, and nobody
+            has touched it since: else it is what another process has brought of the same dataset.
         """
-        named = settled and self._named
-        for path in (self.temporary, self.final) if named else (self.temporary,):
+        self._forget()
+        if settled and self._named is not None:
             with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+                if _state(self.final) == self._named:
+                    self.final.unlink()
+
+    def _forget(self) -> None:
+        """Remove what this attempt has under the temporary name, and let others write there."""
+        if not self._adopted:
+            with contextlib.suppress(FileNotFoundError):
+                self.temporary.unlink()
         self.release()
 
     def size_and_checksum(self) -> tuple[int, str]:
@@ -351,6 +400,22 @@ def settle(staged: Sequence[StagedFile]) -> None:
         _flush(folder)
 
 
+def _state(path: Path) -> tuple[int, int]:
+    """Tell which file has a name, and when it was changed, linked or touched."""
+    found = os.lstat(path)
+    return found.st_ino, found.st_ctime_ns
+
+
+def _is_whole(path: Path, size: int, digest: str) -> bool:
+    """Tell whether a file is what is expected, and nobody else's by a link."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    alone = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    return alone and found.st_size == size and checksum(path) == digest
+
+
 def _flush(path: Path) -> None:
     """Have the disk keep what was written to a file or folder (fsync)."""
     opened = os.open(path, os.O_RDONLY)
@@ -369,6 +434,14 @@ def _written(stream: IO[bytes], piece: bytes) -> int:
     while done < len(view):
         done += stream.write(view[done:])
     return done
+
+
+def gone(place: Path | str) -> ChangedFile:
+    """Say that a file is under neither of its names when it is to be recorded."""
+    return ChangedFile(
+        f"{place} was removed while it was being stored, and nothing was recorded; repeat. A "
+        "`skyspine check --repair` does so when its --grace is shorter than a transaction lasts."
+    )
 
 
 def _refused(path: Path, error: OSError) -> StorageFull:

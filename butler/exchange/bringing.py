@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from backbone import fetching
+from backbone import fetching, trash
 from backbone.errors import StorageFull
 from backbone.sending import stage
 from backbone.staging import StagedFile, checksum
@@ -122,6 +122,9 @@ def bring_all(
         If the endpoint does not take them.
     """
     _need(butler.root, target, base, wanted, transfer)
+    if target.is_remote:  # what is being removed there goes before anything is sent
+        there = [_path_of(file) for file in wanted]
+        butler.registry.database.transact(trash.reclaim, target.name, there)
 
     def one(file: Wanted) -> Brought:
         made = _bring(butler.root, target, base, file, transfer)
@@ -192,32 +195,43 @@ def _bring(root: Path, target: Endpoint, base: Archive, file: Wanted, transfer: 
         digest, size = checksum(place), place.stat().st_size
         _is_the_same(file, size, digest)
         return Brought(str(place.absolute()), size, digest)
-    stem, ending = split_name(file.named)
-    stem = stem.removesuffix(f"_{file.dataset_id.hex[-12:]}")  # which the name gets again
-    path = StagedFile.path_for(stem, file.dataset_id, ending)
-    staged = stage(target, root, path, shared=True)
+    staged = stage(target, root, _path_of(file), shared=True)
     copied = transfer in ("auto", "copy", "move") or place is None
-    if copied and file.size is not None and file.digest is not None:
-        whole = staged.left_whole(file.size, file.digest)
-        if whole:
-            staged.send(file.size)
-            return Brought(staged.path, file.size, file.digest, staged)
-    staged.abandon(settled=False)
+    if (
+        copied
+        and file.size is not None
+        and file.digest is not None
+        and staged.left_whole(file.size, file.digest)
+    ):
+        staged.send(file.size)
+        staged.release()  # thousands may follow
+        return Brought(staged.path, file.size, file.digest, staged)
     try:
         if copied:
+            if file.digest is None:  # nobody can tell whether what another makes is the same
+                staged.rename_apart()
             most = 2**63 - 1 if file.size is None else file.size + 1
             with base.open(file.source) as stream:
                 size, digest = staged.fill(stream, most)
         else:
             assert place is not None  # noqa: S101 (what is in an archive is copied)
+            staged.rename_apart()
             staged.take(place, transfer)
             size, digest = staged.size_and_checksum()
         _is_the_same(file, size, digest)
         staged.send(size)
+        staged.release()
     except BaseException:
         staged.abandon(settled=False)
         raise
     return Brought(staged.path, size, digest, staged)
+
+
+def _path_of(file: Wanted) -> str:
+    """Say where a file shall be, below the endpoint's root."""
+    stem, ending = split_name(file.named)
+    stem = stem.removesuffix(f"_{file.dataset_id.hex[-12:]}")  # which the name gets again
+    return StagedFile.path_for(stem, file.dataset_id, ending)
 
 
 def _is_the_same(file: Wanted, size: int, digest: str) -> None:
