@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from butler.formatters.base import PROVENANCE_KEY
+from butler.formatters.fits_header import is_of_wcs
 from butler.storage_classes import is_instance
 
 if TYPE_CHECKING:
@@ -138,7 +139,13 @@ def _of_image(image: Any) -> Iterator[tuple[str, Any]]:
     yield "mask", None if image.mask is None else np.asarray(image.mask)
     yield "uncertainty", image.uncertainty
     yield "wcs", image.wcs
-    yield "header", dict(image.meta)
+    # what the header says of the WCS may be written in another way, as PC for CD
+    without_wcs = {
+        key: value
+        for key, value in image.meta.items()
+        if image.wcs is None or not is_of_wcs(str(key))
+    }
+    yield "header", without_wcs
     yield "summary", getattr(image, "summary", None)
 
 

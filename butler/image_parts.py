@@ -14,7 +14,7 @@ from butler.formatters.fits_header import (
     file_cards,
     observation_header,
     provenance_cards,
-    unit_text,
+    unit_card,
     wcs_cards,
 )
 from butler.formatters.selections import selected_box
@@ -172,11 +172,11 @@ def _uncertainty_image(obj: CCDData) -> CCDData:
 
 def _whole_header(obj: CCDData, provenance: Mapping[str, str]) -> Header:
     """Give the header that the file of the whole exposure would give."""
-    from astropy.io.fits import Card, Header
+    from astropy.io.fits import Header
 
     primary = file_cards(obj.meta, without_wcs=obj.wcs is not None)
     primary += provenance_cards(provenance)
-    own = [] if obj.unit is None else [Card("BUNIT", unit_text(obj.unit))]
+    own = [] if obj.unit is None else [unit_card(obj.unit, obj.meta)]
     own += [] if obj.wcs is None else wcs_cards(obj.wcs)
     return observation_header(Header(primary), Header(own))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from backbone import files as files_of
 from butler import replicas
-from butler.errors import MissingFile
+from butler.errors import MissingComponent, MissingFile
 from butler.object_cache import frozen
 from butler.storage_classes import get_storage_class
 
@@ -87,9 +87,9 @@ def read_stored(
         return read_part
 
     parts = {name: reader(name, of_one) for name, of_one in copies.items()}
-    if "" in parts:
-        return parts[""](component)
-    lost = place.registry.database.ask(files_of.components, ref.id) - set(parts)
+    lost: set[str] = set()
+    if "" not in parts:
+        lost = place.registry.database.ask(files_of.components, ref.id) - set(parts)
     if lost and (component is None or component not in parts):
         raise MissingFile(
             f"The dataset {ref.id} lies in parts, and no copy of its {', '.join(sorted(lost))} can "
@@ -97,6 +97,13 @@ def read_stored(
             "component=.",
             name=min(lost),
         )
+    own = None if component is None else storage.parts.get(component)
+    if component is not None and component not in parts and own is not None and own.apart:
+        raise MissingComponent(
+            f"The dataset {ref.id} was put without a {component}.", name=component
+        )
+    if "" in parts:
+        return parts[""](component)
     if component is not None:
         return storage.read_component(component, parts)
     return storage.assemble({name: read_part(None) for name, read_part in parts.items()})

@@ -162,7 +162,7 @@ class Replicated:
     found : int
         Files that lay there already, and were whole.
     present : int
-        Files that had a recorded copy there.
+        Files that had a recorded copy there; and rows of parts, whose copies are the database's.
     meanwhile : int
         Files that somebody else has removed or converted meanwhile; they get no copy.
     """
@@ -182,7 +182,8 @@ def replicate(butler: Butler, ids: Sequence[uuid.UUID], name: str) -> Replicated
     done = Replicated()
     wanted = []
     for copies in known.values():
-        if any(copy.endpoint.id == endpoint.id for copy in copies):
+        of_database = copies[0].component and copies[0].endpoint.in_tables
+        if of_database or any(copy.endpoint.id == endpoint.id for copy in copies):
             done.present += 1
         else:
             wanted.append(copies)

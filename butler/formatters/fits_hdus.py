@@ -130,7 +130,7 @@ class FitsNDDataFormatter(FitsImageFormatter):
             mask=exposure.mask,
             wcs=exposure.wcs,
             meta=exposure.header,
-            unit=exposure.unit if "BUNIT" in image.header else None,
+            unit=exposure.unit if "BUNIT" in exposure.header else None,
             psf=exposure.psf,
         )
 

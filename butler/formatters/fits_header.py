@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 __all__ = [
     "celestial_wcs",
     "file_cards",
+    "is_of_wcs",
     "observation_header",
     "provenance_cards",
     "provenance_in",
+    "unit_card",
     "unit_of",
     "unit_text",
     "wcs_cards",
@@ -112,6 +114,11 @@ def file_cards(meta: Mapping[str, Any], *, without_wcs: bool) -> list[Card]:
     ]
 
 
+def is_of_wcs(keyword: str) -> bool:
+    """Tell whether a card says something of the celestial WCS or its frame."""
+    return bool(_WCS.fullmatch(keyword) or _FRAME.fullmatch(keyword))
+
+
 def celestial_wcs(header: Header) -> WCS | None:
     """Make the WCS of an image, if the header has a valid celestial one.
 
@@ -127,11 +134,7 @@ def celestial_wcs(header: Header) -> WCS | None:
     if "CTYPE1" not in header:
         return None
     wanted = [
-        card
-        for card in header.cards
-        if _WCS.fullmatch(card.keyword)
-        or _FRAME.fullmatch(card.keyword)
-        or card.keyword.startswith("NAXIS")
+        card for card in header.cards if is_of_wcs(card.keyword) or card.keyword.startswith("NAXIS")
     ]
     try:
         found = wcs.WCS(Header(wanted))
@@ -165,9 +168,7 @@ def wcs_cards(wcs: WCS) -> list[Card]:
     for card in cards:
         if card.keyword in exact:
             card.value = exact[card.keyword]  # wcslib writes 14 digits of it
-    return [
-        card for card in cards if _WCS.fullmatch(card.keyword) or _FRAME.fullmatch(card.keyword)
-    ]
+    return [card for card in cards if is_of_wcs(card.keyword)]
 
 
 def provenance_cards(provenance: Mapping[str, str]) -> list[Card]:
@@ -186,13 +187,13 @@ def provenance_in(header: Header) -> dict[str, str]:
     }
 
 
-def unit_of(header: Header) -> UnitBase:
+def unit_of(header: Mapping[str, Any]) -> UnitBase:
     """Read the unit of the pixels from ``BUNIT``.
 
     Parameters
     ----------
-    header : `astropy.io.fits.Header`
-        Of the HDU with the pixels.
+    header : `astropy.io.fits.Header` or mapping
+        Of the HDU with the pixels, or of the observation.
 
     Returns
     -------
@@ -205,13 +206,23 @@ def unit_of(header: Header) -> UnitBase:
     text = header.get("BUNIT")
     if not isinstance(text, str):
         return units.adu
-    text = _AS_WRITTEN.get(text.strip().lower(), text.strip())
+    parts = [part.strip() for part in text.split("/")]
+    text = "/".join(_AS_WRITTEN.get(part.lower(), part) for part in parts)
     for spelling, form in ((text, "fits"), (text, None), (text.lower(), None)):
         try:
             return units.Unit(spelling, format=form)
         except (ValueError, TypeError):
             continue
     return units.Unit(text, parse_strict="silent")
+
+
+def unit_card(unit: UnitBase, meta: Mapping[str, Any]) -> Card:
+    """Write the unit of pixels as ``BUNIT``: as the header has it, where that is the same unit."""
+    from astropy.io.fits import Card
+
+    given = meta.get("BUNIT")
+    same = isinstance(given, str) and unit_of(meta) == unit
+    return Card("BUNIT", given if same else unit_text(unit))
 
 
 def unit_text(unit: UnitBase) -> str:

@@ -19,6 +19,7 @@ from butler.formatters.fits_header import (
     observation_header,
     provenance_cards,
     provenance_in,
+    unit_card,
     unit_of,
     unit_text,
     wcs_cards,
@@ -167,13 +168,14 @@ class FitsImageFormatter(Formatter):
         """Make the object of what the file has."""
         from butler.exposure import Exposure
 
+        header = _header(file.hdus, image, cut)
         exposure = Exposure(
             file.pixels(image, cut),
-            unit=unit_of(image.header),
+            unit=unit_of(header),
             mask=_mask(file, image, cut),
             uncertainty=_uncertainty(file, image, cut),
             wcs=_wcs(image, cut),
-            meta=_header(file.hdus, image, cut),
+            meta=header,
         )
         psf = next((hdu for hdu in file.hdus[1:] if hdu.name == "PSFIMAGE"), None)
         if psf is not None:
@@ -187,7 +189,7 @@ class FitsImageFormatter(Formatter):
             raise self.refuse("it has no pixels", "put an array of at least one axis")
         cards = [Card("EXTNAME", "IMAGE")]
         if obj.unit is not None:
-            cards.append(Card("BUNIT", unit_text(obj.unit)))
+            cards.append(unit_card(obj.unit, obj.meta))
         return _hdu(ImageHDU, self._storable(obj.data, "pixels"), cards + projection)
 
     def _mask_hdu(self, obj: CCDData) -> ImageHDU:

@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from backbone import endpoints
+from backbone.audit import check
 from butler import Butler
+from butler.comparing import difference
 from butler.errors import MissingFile
+from tests.butler.declared import install
+from tests.butler.test_image_parts import APART, COORDINATES, HEADER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,3 +48,34 @@ def test_only_the_file_of_a_component_is_opened(repository: Path, test_data: Pat
         np.testing.assert_allclose(butler.get(ref, component="variance").array, variance)
         with pytest.raises(MissingFile, match="_image_"):
             butler.get(ref, component="wcs")
+
+
+def test_a_real_frame_comes_into_parts_and_is_found_by_its_header(
+    repository: Path, test_data: Path, tmp_path: Path
+) -> None:
+    install(repository, HEADER, COORDINATES)
+    with Butler(repository, run="calexp") as butler:
+        butler.register_instrument("mosaic3")
+        (ref,) = butler.ingest_raws([test_data / FOLDER / name for name in FILES.values()]).refs
+        whole = butler.get(ref)
+        assert (whole.unit, whole.meta["BUNIT"]) == ("ct / s", "counts/s")
+        butler.policy.set(storage_class="Exposure", **APART)
+        done = butler.convert([ref])
+        assert (done.n_files, done.failed) == (3, [])
+        butler.empty_trash()
+        assert difference(whole, butler.get(ref)) == ""
+        assert butler.get(ref, component="header")["BUNIT"] == "counts/s"
+        (tmp_path / "archive").mkdir()
+        butler.registry.database.transact(endpoints.register, "archive", str(tmp_path / "archive"))
+        copied = butler.replicate([ref], "archive")
+        assert (copied.sent, copied.present) == (3, 2)
+        for limit, found in ((0.9, [ref]), (0.8, [])):
+            where = "calexp.header.keyword = 'SEEING' AND calexp.header.number < :limit"
+            assert butler.query_datasets("calexp", where=where, bind={"limit": limit}) == found
+        magnitudes = {"where": "keyword GLOB 'MAGZ*1'"}
+        assert dict(butler.get(ref, component="header", parameters=magnitudes)) == {
+            "MAGZERO1": 21.389,
+            "MAGZSIG1": 0.057,
+            "MAGZNAV1": 144,
+        }
+        assert check(butler.registry.database, butler.root, checksums=True, grace=0).findings == []

@@ -13,7 +13,7 @@ from astropy.wcs import WCS
 
 from backbone.audit import check
 from butler import Butler
-from butler.errors import CannotWrite, MissingFile, PolicyError
+from butler.errors import CannotWrite, MissingComponent, MissingFile, PolicyError
 from butler.exposure import Exposure
 from registry.errors import MissingDataset
 from registry.expressions import ExpressionError
@@ -184,6 +184,8 @@ def test_parts_are_found_by_what_is_in_them(butler: Butler, where: str, pixels: 
     for n, seeing in ((1, 0.7), (2, 1.1), (3, 1.9)):
         put(butler, n, seeing=seeing)
     butler.put(CCDData(np.ones((2, 2)), unit="adu"), "calexp", instrument="Cam", healpix=4)
+    with pytest.raises(MissingComponent, match="was put without a summary"):
+        butler.get("calexp.summary", instrument="Cam", healpix=4)
     found = butler.query_datasets("calexp", where=where, bind={"most": 1.2})
     assert [ref.data_id["healpix"] for ref in found] == pixels
 
