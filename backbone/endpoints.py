@@ -7,6 +7,7 @@ where they are belong to `DIRECT`, which this repository never deletes from.
 from __future__ import annotations
 
 import itertools
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -92,15 +93,19 @@ class Endpoint:
         return remote(self.name, self.root)
 
     def locate(self, path: str, repository: Path) -> Path:
-        """Give the place of a file on this machine.
+        """Give the place of a file on this machine; errors as `located`."""
+        from pathlib import Path
+
+        return Path(self.located(path, str(repository)))
+
+    def located(self, path: str, repository: str) -> str:
+        """Give the place of a file on this machine as text, for thousands at once.
 
         Raises
         ------
         NotOnDisk
             If it lies behind a URL, or in a table of the database.
         """
-        from pathlib import Path
-
         if self.in_tables:
             raise NotOnDisk(
                 f"{path.partition('/')[0]} is a table of the database, and a file is needed; what "
@@ -113,9 +118,7 @@ class Endpoint:
                 "this disk is needed; copy it here first: skyspine endpoint copy REPO "
                 f"{ROOT} DATASET_TYPE"
             )
-        if not self.root:
-            return Path(path)
-        return (repository if self.root == "." else Path(self.root)) / path
+        return os.path.join(repository if self.root == "." else self.root, path)  # noqa: PTH118
 
     def remove(self, path: str, repository: Path) -> None:
         """Remove a file from the storage, unless it is gone already."""

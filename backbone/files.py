@@ -26,15 +26,16 @@ from registry.database import (
     rows_of,
     table_of,
     utc_now,
+    whole_columns,
     writes_within,
 )
-from registry.identity import uuid7
+from registry.identity import uuid7, uuids_of
 from registry.schema.files import endpoint, file, replica, trash
 
 if TYPE_CHECKING:
     import datetime as dt
     import uuid
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -270,30 +271,53 @@ def locate_sql(ids: Any) -> sa.Select[Any]:
     return copies_sql(ids).where(replica.c.state == "available", endpoint.c.state == "online")
 
 
+_COPY_COLUMNS = (
+    file.c.id,
+    file.c.dataset_id,
+    file.c.component,
+    file.c.path,
+    file.c.size_bytes,
+    file.c.checksum,
+    file.c.formatter,
+    file.c.format_options,
+    endpoint.c.id.label("endpoint_id"),
+    endpoint.c.name,
+    endpoint.c.root,
+    endpoint.c.owned,
+)
+
+
 def copies_sql(ids: Any) -> sa.Select[Any]:
     """Write the statement that finds all copies of some datasets, in whatever state."""
     return (
-        sa.select(
-            file.c.id,
-            file.c.dataset_id,
-            file.c.component,
-            file.c.path,
-            file.c.size_bytes,
-            file.c.checksum,
-            file.c.formatter,
-            file.c.format_options,
-            endpoint.c.id.label("endpoint_id"),
-            endpoint.c.name,
-            endpoint.c.root,
-            endpoint.c.owned,
-        )
-        .join(replica, replica.c.file_id == file.c.id)
+        sa.select(*_COPY_COLUMNS)
+        .join_from(file, replica, replica.c.file_id == file.c.id)
         # a sum, which no index has: or a planner that knows nothing of a young repository begins
         # with the endpoint, and goes through all that is there for the files of one dataset
         .join(endpoint, endpoint.c.id == replica.c.endpoint_id + sa.literal_column("0"))
         .where(file.c.dataset_id.in_(ids))
         .order_by(file.c.id, _FAR, endpoint.c.id)
     )
+
+
+def _each_copy(
+    connection: sa.Connection,
+    ids: Sequence[uuid.UUID],
+    written: Callable[[Any], sa.Select[Any]],
+) -> Iterator[Stored]:
+    """Read copies of many datasets, by file and the nearest first, as whole columns."""
+    key, dataset_id, *others = _COPY_COLUMNS
+    as_text = (key, sa.type_coerce(dataset_id, sa.String), *others)
+    known: dict[tuple[Any, ...], Endpoint] = {}
+    for start in range(0, len(ids), CHUNK):
+        given = table_of(connection, {"id": (sa.Uuid, ids[start : start + CHUNK])})
+        asked = written(sa.select(given.c.id)).with_only_columns(*as_text)
+        keys, texts, *values, at, name, root, owned = whole_columns(connection, asked)
+        places = list(zip(at, name, root, owned, strict=True))
+        known |= {p: Endpoint(*p[:3], bool(p[3])) for p in set(places) - set(known)}
+        endpoints_of = [known[place] for place in places]
+        *of_file, options = values
+        yield from map(Stored, keys, uuids_of(texts), *of_file, endpoints_of, options)
 
 
 def _stored(row: Any) -> Stored:
@@ -314,17 +338,14 @@ def locate(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUI
     dict
         By dataset; those without a readable copy are left out.
     """
+    each = (
+        map(_stored, _LOCATE_ONE.rows(connection, {"one": ids[0]}))
+        if len(ids) == 1
+        else _each_copy(connection, ids, locate_sql)
+    )
     found: dict[uuid.UUID, dict[str, Stored]] = {}
-    for start in range(0, len(ids), CHUNK):
-        part = ids[start : start + CHUNK]
-        if len(part) == 1:
-            rows: Iterable[Any] = _LOCATE_ONE.rows(connection, {"one": part[0]})
-        else:
-            given = table_of(connection, {"id": (sa.Uuid, part)})
-            rows = connection.execute(locate_sql(sa.select(given.c.id)))
-        for row in rows:
-            copy = _stored(row)
-            found.setdefault(copy.dataset_id, {}).setdefault(copy.component, copy)
+    for copy in each:
+        found.setdefault(copy.dataset_id, {}).setdefault(copy.component, copy)
     return {key: list(copies.values()) for key, copies in found.items()}
 
 
@@ -352,10 +373,8 @@ def components(connection: sa.Connection, one: uuid.UUID) -> set[str]:
 def all_copies(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[int, list[Stored]]:
     """Find all readable copies of the files of datasets, by file; the nearest first."""
     found: dict[int, list[Stored]] = {}
-    for start in range(0, len(ids), CHUNK):
-        given = table_of(connection, {"id": (sa.Uuid, ids[start : start + CHUNK])})
-        for row in connection.execute(locate_sql(sa.select(given.c.id))):
-            found.setdefault(row.id, []).append(_stored(row))
+    for copy in _each_copy(connection, ids, locate_sql):
+        found.setdefault(copy.file_id, []).append(copy)
     return found
 
 
@@ -463,13 +482,7 @@ def begin_deletion(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> list[
     list of Stored
         What is to be removed from storage, then forgotten by `end_deletion`.
     """
-    copies: list[Stored] = []
-    for start in range(0, len(ids), CHUNK):
-        given = rows_of(
-            connection, [{"id": i} for i in ids[start : start + CHUNK]], {"id": sa.Uuid}
-        )
-        rows = connection.execute(copies_sql(sa.select(given.c.id)))
-        copies += [_stored(row) for row in rows]
+    copies = list(_each_copy(connection, ids, copies_sql))
     given = rows_of(connection, [{"k": c.file_id} for c in copies], {"k": sa.BigInteger})
     connection.execute(
         sa.update(replica)

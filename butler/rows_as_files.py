@@ -20,7 +20,6 @@ from butler.errors import ExchangeError
 from butler.storage_classes import get_storage_class
 
 if TYPE_CHECKING:
-    import uuid
     from collections.abc import Iterator, Mapping, Sequence
 
     from backbone.files import Stored
@@ -34,16 +33,16 @@ __all__ = ["as_files"]
 def as_files(
     database: Database,
     refs: Sequence[DatasetRef],
-    copies: Mapping[uuid.UUID, Sequence[Stored]],
+    copies: Mapping[int, list[Stored]],
     folder: Path,
     transfer: str | None,
-) -> Iterator[dict[uuid.UUID, list[Stored]]]:
-    """Give copies all of which are files.
+) -> Iterator[list[list[Stored]]]:
+    """Give the copies of each file of datasets, all of which are files.
 
     Parameters
     ----------
     copies : mapping
-        By dataset; what lies in a table is read, and replaced by a file.
+        By file, the nearest first; what lies in a table is read, and replaced by a file.
     folder : Path
         Where the temporary folder is made, if one is needed.
     transfer : str or None
@@ -54,28 +53,28 @@ def as_files(
     ExchangeError
         With ``symlink``, if something lies in a table.
     """
-    named = {ref.id: ref for ref in refs}
     if not any(copy.endpoint.in_tables for each in copies.values() for copy in each):
-        yield {key: list(each) for key, each in copies.items()}
+        yield list(copies.values())
         return
     if transfer == "symlink":
         raise ExchangeError(
             "Some datasets lie in tables of the database, where no symbolic link leads; export "
             "them with transfer='copy'."
         )
+    named = {ref.id: ref for ref in refs}
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".skyspine-", dir=folder) as temporary:
-        made: dict[uuid.UUID, list[Stored]] = {}
-        for key, each in copies.items():
+        made: list[list[Stored]] = []
+        for each in copies.values():
             kept = [copy for copy in each if not copy.endpoint.in_tables]
             if transfer not in (None, "direct"):
                 kept += [
-                    _written(database, named[key], copy, Path(temporary))
+                    _written(database, named[copy.dataset_id], copy, Path(temporary))
                     for copy in each
                     if copy.endpoint.in_tables
                 ]
             if kept:
-                made[key] = kept
+                made.append(kept)
         yield made
 
 

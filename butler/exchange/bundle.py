@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import lzma
+import os
 import stat
 import zipfile
 import zlib
@@ -288,8 +289,11 @@ class Files(Archive):
     def size(self, name: str) -> int | None:
         if not name.startswith("/"):
             return self._archive.size(f"{FILES}/{name}")
-        place = Path(name)
-        return place.stat().st_size if place.is_file() else None
+        try:
+            status = os.stat(name)  # noqa: PTH116 (thousands at once)
+        except OSError:
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def place(self, name: str) -> Path | None:
         return Path(name) if name.startswith("/") else self._archive.place(f"{FILES}/{name}")

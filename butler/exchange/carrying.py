@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backbone import fetching, files
@@ -13,10 +15,8 @@ from butler.errors import ExchangeError, MissingFile
 from butler.rows_as_files import as_files
 
 if TYPE_CHECKING:
-    import uuid
     import zipfile
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from backbone.files import Stored
     from butler.exchange.sources import Source
@@ -78,15 +78,11 @@ def each_file(
     with ExitStack() as stack:
         for source in sources:
             root, database = source.place.root, source.place.registry.database
-            by_dataset: dict[uuid.UUID, list[Stored]] = {}
-            for copies in files.copies_of_whole(source.connection, list(left)).values():
-                by_dataset.setdefault(copies[0].dataset_id, []).extend(copies)
-            mine = [left.pop(key) for key in by_dataset]
-            made = stack.enter_context(as_files(database, mine, by_dataset, folder, transfer))
-            by_file: dict[int, list[Stored]] = {}
-            for copy in (copy for of_one in made.values() for copy in of_one):
-                by_file.setdefault(copy.file_id, []).append(copy)
-            for copies in by_file.values():
+            there = files.copies_of_whole(source.connection, list(left))
+            keys = dict.fromkeys(of_one[0].dataset_id for of_one in there.values())
+            mine = [left.pop(key) for key in keys]
+            made = stack.enter_context(as_files(database, mine, there, folder, transfer))
+            for copies in made:
                 shared = owner.setdefault(copies[0].path, root) != root
                 held.append(Held(copies, root, root != sources[0].place.root, shared))
         yield held
@@ -145,8 +141,10 @@ def left_there(held: Held) -> tuple[str, str]:
             f"{held.first.shown(held.root)} lies behind a URL and has no path on this disk; "
             "export copies of the files (transfer='copy')."
         )
-    place = near.place(held.root).absolute()
-    return str(place), near.checksum or checksum(place)
+    place = near.endpoint.located(near.path, str(held.root))
+    if not os.path.isabs(place):  # noqa: PTH117 (thousands at once)
+        place = str(Path(place).absolute())
+    return place, near.checksum or checksum(place)
 
 
 def _is_whole(source: Path, copy: Stored) -> None:

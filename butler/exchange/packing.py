@@ -21,7 +21,7 @@ from butler.exchange.carrying import carry, each_file, into_zip, left_there
 from butler.exchange.columnar import to_parquet
 from butler.exchange.exporting import Exported
 from registry import deploy, portable
-from registry.database import canonical_json
+from registry.database import canonical_json, many_objects
 from registry.portable.tables import ELEMENTS
 
 if TYPE_CHECKING:
@@ -51,8 +51,11 @@ def pack(
     ids = [ref.id for ref in refs]
     with contextlib.ExitStack() as stack:
         found = stack.enter_context(sources.opened(butler, refs))
-        taken, notes = sources.take(found, ids, also=also, everything=everything, history=history)
-        each = stack.enter_context(each_file(found, refs, target.parent, transfer))
+        with many_objects():
+            taken, notes = sources.take(
+                found, ids, also=also, everything=everything, history=history
+            )
+            each = stack.enter_context(each_file(found, refs, target.parent, transfer))
         made = Exported(target, datasets=len(ids), quanta=len(taken.rows["quantum"]))
         made.files = len({held.first.dataset_id for held in each})
         _pack(butler, target, taken, each, transfer, progress)

@@ -23,6 +23,7 @@ from butler.exchange.columnar import check_references, from_parquet
 from butler.exchange.importing import Imported, endpoint_of, remove, tried
 from butler.storage_classes import get_storage_class
 from registry import portable
+from registry.database import many_objects
 from registry.errors import SkyspineError
 from registry.portable.tables import ELEMENTS
 
@@ -68,14 +69,11 @@ def unpack(
     archive = bundle.open_archive(path)
     try:
         manifest = bundle.read_manifest(archive)
-        rows = _rows(archive, manifest)
         base: Archive = bundle.Files(archive) if directory is None else Beside(directory)
-        content = _Content(
-            rows,
-            portable.refs_of(rows),
-            endpoints.DIRECT if transfer == "direct" else target.name,
-            keep,
-        )
+        where = endpoints.DIRECT if transfer == "direct" else target.name
+        with many_objects():
+            rows = _rows(archive, manifest)
+            content = _Content(rows, portable.refs_of(rows), where, keep)
         if dry_run:
             return _tried(butler, content, transfer)
         staged: list[StagedFile] = []
@@ -167,6 +165,7 @@ def _wanted(content: _Content, row: Row, base: Archive, transfer: str) -> Wanted
     return Wanted(source, path, content.refs[identity].id, size, digest)
 
 
+@many_objects()
 def _record(connection: sa.Connection, content: _Content) -> Imported:
     """Write it all."""
     incoming = portable.compare(connection, content.rows)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry import belongings
 from registry.portable.tables import ELEMENTS, TABLES
-from registry.portable.taking import Row, packed, rows_among
+from registry.portable.taking import Row, columns_among, columns_of_records, packed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,13 +130,12 @@ def _here(connection: sa.Connection, name: str, given: Sequence[Row]) -> dict[An
         columns = belongings.key_columns(name)
         places = portable.positions(tuple(columns.values()))
         keys = {d: [row[p] for row in given] for d, p in zip(columns, places, strict=True)}
-        order = list(portable.columns)
         found = belongings.records_with(connection, name, keys)
-        here = packed(name, (tuple(record[c] for c in order) for record in found))
+        here = packed(name, columns_of_records(name, found))
     else:
         first = portable.key[0]
         (place,) = portable.positions((first,))
-        here = packed(name, rows_among(connection, name, first, (row[place] for row in given)))
+        here = packed(name, columns_among(connection, name, first, (r[place] for r in given)))
     return {key(row): row for row in here}
 
 

@@ -11,6 +11,7 @@ import datetime as dt
 import json
 import uuid
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -21,7 +22,7 @@ from registry.collections import check, get_collection, link_children
 from registry.database import CHUNK, analyze, in_written_order, insert_rows, table_of
 from registry.datasets import insert_data_ids, insert_datasets
 from registry.errors import CollectionTypeError, Conflict
-from registry.identity import DIMENSIONS, DatasetRef, DatasetType
+from registry.identity import DIMENSIONS, DatasetRef, DatasetType, uuids_of
 from registry.portable.tables import ELEMENTS, TABLES
 from registry.portable.taking import Row, data_ids_of
 from registry.schema.collections import collection, tagged
@@ -288,9 +289,10 @@ def refs_of(rows: Mapping[str, Sequence[Row]]) -> dict[str, DatasetRef]:
         by_kind.setdefault(row[kind], []).append(row)
     made: dict[str, DatasetRef] = {}
     for name, members in by_kind.items():
-        for row, data_id in zip(members, _data_ids(kinds[name], members), strict=True):
-            key = row[identity]
-            made[key] = DatasetRef(uuid.UUID(hex=key), kinds[name], data_id, row[run])
+        ids, runs = ([row[place] for row in members] for place in (identity, run))
+        found = _data_ids(kinds[name], members)
+        refs = map(DatasetRef, uuids_of(ids), repeat(kinds[name]), found, runs)
+        made.update(zip(ids, refs, strict=True))
     return made
 
 

@@ -58,7 +58,7 @@ class Portable:
     key : tuple of str
         Columns by which a row is the same in two registries.
     statement : sqlalchemy.Select
-        Reads all of it, with these columns.
+        Reads all of it, with these columns; UUIDs as the text that the database has for them.
     places : mapping
         The column of the statement that gives each column, for conditions on it.
     refers : mapping
@@ -180,9 +180,11 @@ def _portable(
                 places[dimension] = keys.c[dimension]
         else:
             columns[name], places[name] = _column(column), column
-    statement = sa.select(*(place.label(name) for name, place in places.items())).select_from(
-        source
+    read = (
+        (sa.type_coerce(place, sa.String) if columns[name].kind == "uuid" else place).label(name)
+        for name, place in places.items()
     )
+    statement = sa.select(*read).select_from(source)
     refers = {
         names: target
         for names, target in _REFERS.items()

@@ -17,9 +17,9 @@ import sqlalchemy as sa
 
 from registry import belongings
 from registry.carried import carried_among
-from registry.database import CHUNK, canonical_json, table_of
+from registry.database import CHUNK, canonical_json, table_of, whole_columns
 from registry.errors import InvalidDataId, UnknownCollection
-from registry.identity import DIMENSIONS, DataId
+from registry.identity import DIMENSIONS, DataId, with_dashes
 from registry.portable.tables import ELEMENTS, TABLES
 from registry.provenance.graphs import reached_sql
 from registry.schema import provenance as history
@@ -53,17 +53,25 @@ class Taken:
     history: int = 0
 
 
-def packed(name: str, rows: Iterable[Sequence[Any]]) -> list[Row]:
-    """Turn rows as the database gives them into those of an export, sorted by their key."""
+def packed(name: str, columns: Sequence[Sequence[Any]]) -> list[Row]:
+    """Turn columns as the database gives them into rows of an export, sorted by their key."""
     portable = TABLES[name]
-    convert: dict[str, Any] = {"uuid": str, "json": canonical_json, "flag": bool, "bytes": bytes}
-    kinds = [c.kind for c in portable.columns.values()]
-    columns = [list(values) for values in zip(*rows, strict=True)]
-    for n, kind in enumerate(kinds):
-        if columns and kind in convert:
-            make = convert[kind]
-            columns[n] = [None if v is None else make(v) for v in columns[n]]
-    return sorted(zip(*columns, strict=True), key=itemgetter(*portable.positions(portable.key)))
+    convert: dict[str, Any] = {"json": canonical_json, "flag": bool, "bytes": bytes}
+    made: list[Sequence[Any]] = []
+    for column, values in zip(portable.columns.values(), columns, strict=True):
+        if column.kind == "uuid":
+            made.append(with_dashes([str(v) for v in values]))
+        elif column.kind in convert:
+            make = convert[column.kind]
+            made.append([None if v is None else make(v) for v in values])
+        else:
+            made.append(values)
+    return sorted(zip(*made, strict=True), key=itemgetter(*portable.positions(portable.key)))
+
+
+def columns_of_records(name: str, records: Sequence[Mapping[str, Any]]) -> list[Sequence[Any]]:
+    """Give dimension records by column of an export."""
+    return [[record[column] for record in records] for column in TABLES[name].columns]
 
 
 def take(
@@ -150,7 +158,7 @@ def _column(taken: Taken, name: str, column: str) -> list[Any]:
 
 def _all(connection: sa.Connection, taken: Taken, *names: str) -> None:
     for name in names:
-        taken.rows[name] = packed(name, connection.execute(TABLES[name].statement))
+        taken.rows[name] = packed(name, whole_columns(connection, TABLES[name].statement))
 
 
 def _among(
@@ -162,12 +170,12 @@ def _among(
     *conditions: Any,
 ) -> None:
     """Take the rows of a table whose column has one of some values."""
-    taken.rows[name] = packed(name, rows_among(connection, name, column, values, *conditions))
+    taken.rows[name] = packed(name, columns_among(connection, name, column, values, *conditions))
 
 
-def rows_among(
+def columns_among(
     connection: sa.Connection, name: str, column: str, values: Iterable[Any], *conditions: Any
-) -> list[Any]:
+) -> list[Sequence[Any]]:
     """Read the rows of a table whose column has one of some values, as the database gives them.
 
     UUIDs are given as text.
@@ -175,16 +183,16 @@ def rows_among(
     portable = TABLES[name]
     asked = list(dict.fromkeys(values))
     place = portable.places[column]
-    text = portable.columns[column].kind in ("text", "uuid")
-    kind = (sa.Uuid if portable.columns[column].kind == "uuid" else sa.String) if text else None
-    found: list[Any] = []
+    kind = {"text": sa.String, "uuid": sa.Uuid}.get(portable.columns[column].kind, sa.BigInteger)
+    found: list[Sequence[Any]] = [()] * len(portable.columns)
     for start in range(0, len(asked), CHUNK):
         part = asked[start : start + CHUNK]
         if kind is sa.Uuid:
             part = [v.replace("-", "") for v in part]
-        given = table_of(connection, {"k": (kind or sa.BigInteger, part)})
+        given = table_of(connection, {"k": (kind, part)})
         statement = portable.statement.where(place.in_(sa.select(given.c.k)), *conditions)
-        found += connection.execute(statement).all()
+        more = whole_columns(connection, statement)
+        found = [[*c, *m] for c, m in zip(found, more, strict=True)] if start else more
     return found
 
 
@@ -193,7 +201,7 @@ def _history(
 ) -> None:
     """Take the quanta above datasets, or all of them."""
     if everything:
-        found = list(connection.execute(TABLES["quantum"].statement))
+        found = whole_columns(connection, TABLES["quantum"].statement)
     else:
         reached: set[uuid.UUID] = set()
         for start in range(0, len(ids), CHUNK):
@@ -203,7 +211,7 @@ def _history(
                 above, above.c.dataset_id == history.quantum_output.c.dataset_id
             )
             reached.update(connection.execute(makers.distinct()).scalars())
-        found = rows_among(connection, "quantum", "id", [i.hex for i in reached])
+        found = columns_among(connection, "quantum", "id", [i.hex for i in reached])
     quanta = packed("quantum", found)
     (state,) = TABLES["quantum"].positions(("state",))
     ended = [row for row in quanta if row[state] not in ("running", "away")]
@@ -263,7 +271,9 @@ def _collections(
     new = [name for name in below if name not in names]
     while new:  # once for each level of chains in chains
         names |= dict.fromkeys(new)
-        rows = packed("collection_chain", rows_among(connection, "collection_chain", "parent", new))
+        rows = packed(
+            "collection_chain", columns_among(connection, "collection_chain", "parent", new)
+        )
         taken.rows["collection_chain"] += rows
         new = list(dict.fromkeys(row[child] for row in rows if row[child] not in names))
     taken.rows["collection_chain"].sort(key=itemgetter(0, 1))
@@ -289,15 +299,16 @@ def _records(connection: sa.Connection, taken: Taken, *, everything: bool) -> No
         else belongings.records_among(connection, columns)
     )
     for name in ELEMENTS:
-        read = itemgetter(*TABLES[name].columns)
-        taken.rows[name] = packed(name, map(read, found.get(name, ())))
+        taken.rows[name] = packed(name, columns_of_records(name, found.get(name, ())))
     if not everything:
         visits = zip(
             _column(taken, "visit", "instrument"), _column(taken, "visit", "id"), strict=True
         )
         cameras = _column(taken, "instrument", "name")
         carried = carried_among(connection, columns, cameras, visits)
-        taken.rows["carried_record"] = packed("carried_record", carried)
+        if carried:
+            by_column = list(zip(*carried, strict=True))
+            taken.rows["carried_record"] = packed("carried_record", by_column)
     extra = {name for text in set(columns["extra"]) if text for name in json.loads(text)}
     if not everything:
         _among(connection, taken, "data_id_key", "name", sorted(extra))
