@@ -29,6 +29,7 @@ from registry.database import (
     rows_of,
     table_of,
     utc_now,
+    whole_columns,
 )
 from registry.dimensions import missing_records
 from registry.errors import (
@@ -530,9 +531,7 @@ def get_refs(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.U
     places: dict[str, list[tuple[str, int | None]]] = {}
     places_of_all = {d: n for n, d in enumerate(DIMENSIONS)}
     for start in range(0, len(ids), CHUNK):
-        given = rows_of(
-            connection, [{"id": i} for i in ids[start : start + CHUNK]], {"id": sa.Uuid}
-        )
+        given = table_of(connection, {"id": (sa.Uuid, ids[start : start + CHUNK])})
         statement = (
             sa.select(
                 given.c.n,
@@ -558,7 +557,7 @@ def get_refs(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.U
             is_calibration,
             extra,
             *values,
-        ) in connection.execute(in_written_order(statement)):
+        ) in zip(*whole_columns(connection, in_written_order(statement)), strict=True):
             kind = kinds.get(name)
             if kind is None:
                 keys = tuple(dimensions.split(",")) if dimensions else ()

@@ -82,9 +82,10 @@ def each_file(
             keys = dict.fromkeys(of_one[0].dataset_id for of_one in there.values())
             mine = [left.pop(key) for key in keys]
             made = stack.enter_context(as_files(database, mine, there, folder, transfer))
+            foreign = root != sources[0].place.root
             for copies in made:
-                shared = owner.setdefault(copies[0].path, root) != root
-                held.append(Held(copies, root, root != sources[0].place.root, shared))
+                shared = owner.setdefault(copies[0].path, root) is not root
+                held.append(Held(copies, root, foreign, shared))
         yield held
 
 

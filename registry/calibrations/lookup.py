@@ -388,16 +388,17 @@ def _certified(
     connection: sa.Connection, kind: DatasetType, ids: Sequence[int]
 ) -> dict[int, tuple[DatasetRef, int, int]]:
     """Look up certified ranges: the calibration, and begin and end of its validity."""
-    statement = _ranges_sql(kind).where(calibration.c.id.in_(sa.bindparam("ids", expanding=True)))
-    key, begin, end, id_, *more = statement.selected_columns
-    statement = statement.with_only_columns(
-        key, begin, end, sa.type_coerce(id_, sa.String), *more, maintain_column_froms=True
-    )
+    key, begin, end, id_, *more = _ranges_sql(kind).selected_columns
+    columns = (key, begin, end, sa.type_coerce(id_, sa.String), *more)
     found: dict[int, tuple[DatasetRef, int, int]] = {}
     for start in range(0, len(ids), CHUNK):
-        keys, begins, ends, texts, runs, *values = whole_columns(
-            connection, statement, {"ids": ids[start : start + CHUNK]}
+        given = table_of(connection, {"k": (sa.BigInteger, ids[start : start + CHUNK])})
+        statement = (
+            _ranges_sql(kind)
+            .join(given, given.c.k == calibration.c.id)
+            .with_only_columns(*columns, maintain_column_froms=True)
         )
+        keys, begins, ends, texts, runs, *values = whole_columns(connection, statement)
         refs = refs_of(kind, texts, runs, values)
         found.update(zip(keys, zip(refs, begins, ends, strict=True), strict=True))
     return found

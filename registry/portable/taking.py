@@ -7,8 +7,8 @@ software, and what those had read, back to the first.  Rows are those of `regist
 
 from __future__ import annotations
 
+import itertools
 import json
-import uuid
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,8 @@ from registry.schema import provenance as history
 from registry.schema.collections import collection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    import uuid
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["Row", "Taken", "data_ids_of", "datasets_behind", "packed", "take", "take_history"]
 
@@ -110,11 +111,13 @@ def take(
     made_from = [i for i in dict.fromkeys(behind) if i not in wanted]
     if with_history:
         _history(connection, [*asked, *made_from], taken, everything=everything)
-    whose = {str(i): i.hex for i in (*asked, *made_from)}
+    hexed = [i.hex for i in (*asked, *made_from)]
+    whose = dict(zip(with_dashes(hexed), hexed, strict=True))
     read = [i for i in _column(taken, "quantum_input", "dataset_id") if i not in whose]
     all_ids = [*whose.values(), *dict.fromkeys(read)]
     _among(connection, taken, "dataset", "id", all_ids)
-    taken.history = sum(uuid.UUID(i) not in wanted for i in _column(taken, "dataset", "id"))
+    texts = set(itertools.islice(whose, len(asked)))
+    taken.history = sum(i not in texts for i in _column(taken, "dataset", "id"))
     _outputs(connection, taken, all_ids)
     _collections(connection, taken, asked, also)
     kinds = dict.fromkeys(_column(taken, "dataset", "dataset_type"))
