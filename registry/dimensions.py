@@ -154,35 +154,42 @@ def insert_dimension_records(
 def _records(table: sa.Table, rows: Any) -> list[dict[str, Any]]:
     if hasattr(rows, "to_dict") and hasattr(rows, "columns"):
         rows = rows.to_dict("records")
+    rows = list(rows)
     names = [c.name for c in table.columns]
-    defaults = dict.fromkeys(names) | _DEFAULTS.get(table.name, {})
-    kinds = {c.name: _kind_of_value(c) for c in table.columns}
-    needed = [c for c in table.columns if not c.nullable]
-    size: dict[type, Any] = {str: len, int: abs}
-    records = []
-    for row in rows:
-        record = dict(defaults)
-        for name, value in row.items():
-            if name not in defaults:
-                raise UnknownColumn(name, names, element=table.name)
-            python, limit = kinds[name]
-            if type(value) is not python or value in _NOT_FINITE or value != value:  # noqa: PLR0124 (NaN)
-                value = _stored(value)
-                if value is None:
-                    continue
-            elif not limit or size[python](value) <= limit:
-                record[name] = value
-                continue
-            record[name] = _fitting(table.c[name], kinds[name], value)
-        for column in needed:
-            if record[column.name] is None:
-                given = {k: v for k, v in record.items() if v is not None}
-                raise InvalidDataId(
-                    f"A record of {table.name} needs a value for {column.name} "
-                    f"({column.comment}); got {given}."
-                )
-        records.append(record)
+    given = set().union(*rows)
+    if not given <= set(names):
+        unknown = next(name for row in rows for name in row if name not in names)
+        raise UnknownColumn(unknown, names, element=table.name)
+    columns = {}
+    for column in table.columns:
+        default = _DEFAULTS.get(table.name, {}).get(column.name)
+        columns[column.name] = (
+            _values(column, [row.get(column.name) for row in rows], default)
+            if column.name in given
+            else [default] * len(rows)
+        )
+    records = [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    for column in table.columns:
+        if not column.nullable and None in columns[column.name]:
+            record = next(r for r in records if r[column.name] is None)
+            known = {k: v for k, v in record.items() if v is not None}
+            raise InvalidDataId(
+                f"A record of {table.name} needs a value for {column.name} "
+                f"({column.comment}); got {known}."
+            )
     return records
+
+
+def _values(column: sa.Column[Any], values: list[Any], default: Any) -> list[Any]:
+    """Check the values of a column, together where they are plainly of its type."""
+    python, limit = _kind_of_value(column)
+    if set(map(type, values)) == {python} and python is not object:
+        size: Any = {str: len, int: abs}.get(python)
+        fits = limit == 0 or max(map(size, values)) <= limit
+        if fits and (python is not float or all(map(math.isfinite, values))):
+            return values
+    stored = map(_stored, values)
+    return [default if v is None else _fitting(column, (python, limit), v) for v in stored]
 
 
 class UnknownColumn(UnknownName):
@@ -195,7 +202,6 @@ class UnknownColumn(UnknownName):
         super().__init__(name, known)
 
 
-_NOT_FINITE = (math.inf, -math.inf)
 _LARGEST = 2**1023
 _WORDS = {int: "an integer", str: "a text", float: "a number", bool: "true or false"}
 

@@ -1,22 +1,24 @@
 """How do very many rows come into a table?
 
-As batches of Arrow, a bounded number of which is in memory, by the fastest way of each database:
-COPY on PostgreSQL, prepared statements on the others.
+As whole columns, or as batches of Arrow, a bounded number of which is in memory; by the fastest way
+of each database: COPY on PostgreSQL, prepared statements on the others.
 """
 
 from __future__ import annotations
 
 import io
+import re
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pyarrow as pa
-    import sqlalchemy as sa
 
-__all__ = ["load_batches", "send_stream"]
+__all__ = ["load_batches", "load_columns", "send_stream"]
 
 _SENT = "skyspine_sent"
 """Execution option of a statement: what COPY reads."""
@@ -37,18 +39,81 @@ def load_batches(
     first = next(each, None)
     if first is None:
         return
-    preparer = connection.dialect.identifier_preparer
-    names = first.schema.names
-    into = f"{preparer.format_table(table)} ({', '.join(map(preparer.quote, names))})"
+    into = _into(connection, table, first.schema.names)
     whole = chain([first], each)
     if connection.dialect.name == "postgresql":
         options = {_SENT: _Stream(whole)}
         statement = f"COPY {into} FROM STDIN (FORMAT csv)"
         connection.exec_driver_sql(statement, execution_options=options)
         return
-    statement = f"INSERT INTO {into} VALUES ({', '.join('?' * len(names))})"  # noqa: S608 (ours)
     for batch in whole:
-        connection.exec_driver_sql(statement, _tuples(batch))
+        _insert(connection, into, _tuples(batch))
+
+
+def load_columns(
+    connection: sa.Connection, table: sa.Table, columns: Mapping[str, Sequence[Any]]
+) -> None:
+    """Insert rows that are here already.
+
+    Parameters
+    ----------
+    columns : mapping
+        By name, values as the type of the column takes them; all of one length.
+
+    Raises
+    ------
+    ValueError
+        If PostgreSQL cannot take a text, since it has a zero byte.
+    """
+    dialect = connection.dialect
+    into = _into(connection, table, list(columns))
+    bound = []
+    for name, values in columns.items():
+        kind = table.c[name].type
+        plain = isinstance(kind, sa.LargeBinary)  # which a driver would wrap
+        bind = None if plain else kind.dialect_impl(dialect).bind_processor(dialect)
+        bound.append(values if bind is None else list(map(bind, values)))
+    if dialect.name == "postgresql":
+        rows = zip(*map(_copied, bound), strict=True)
+        text = io.BytesIO("".join(["\t".join(row) + "\n" for row in rows]).encode())
+        connection.exec_driver_sql(f"COPY {into} FROM STDIN", execution_options={_SENT: text})
+    else:
+        _insert(connection, into, list(zip(*bound, strict=True)))
+
+
+def _into(connection: sa.Connection, table: sa.Table, names: Sequence[str]) -> str:
+    preparer = connection.dialect.identifier_preparer
+    return f"{preparer.format_table(table)} ({', '.join(map(preparer.quote, names))})"
+
+
+def _insert(connection: sa.Connection, into: str, rows: list[tuple[Any, ...]]) -> None:
+    statement = f"INSERT INTO {into} VALUES ({', '.join('?' * len(rows[0]))})"  # noqa: S608 (ours)
+    connection.exec_driver_sql(statement, rows)
+
+
+_SPECIAL = re.compile(r"[\\\t\n\r\0]")
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+
+def _copied(values: Sequence[Any]) -> Sequence[str]:
+    """Write a column as COPY reads it."""
+    kinds = set(map(type, values))
+    if kinds <= {int, float}:
+        return list(map(str, values))
+    if kinds == {str} and not _SPECIAL.search("".join(values)):
+        return values
+    return list(map(_copied_one, values))
+
+
+def _copied_one(value: Any) -> str:
+    if value is None:
+        return r"\N"
+    if isinstance(value, bytes):
+        return rf"\\x{value.hex()}"
+    text = str(value)
+    if "\0" in text:
+        raise ValueError("A text has a NUL.")
+    return text.translate(_ESCAPES)
 
 
 def send_stream(cursor: Any, statement: str, _parameters: Any, context: Any) -> bool | None:

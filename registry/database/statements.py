@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
+from registry.database.loading import load_columns
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -82,8 +84,15 @@ def insert_rows(
     """
     if not items:
         return
+    if len(items) >= _MANY and not skip_existing:
+        load_columns(connection, table, {c: [item[c] for item in items] for c in items[0]})
+        return
     statement = _insert(table, connection.dialect.name, skip_existing)
     connection.execute(statement, list(items) if len(items) > 1 else items[0])
+
+
+_MANY = 1_000
+"""From this many rows on, the driver takes them without what SQLAlchemy does for each."""
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 import uuid
@@ -12,9 +13,10 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry.database import rows_of
-from registry.errors import UnstorableValue
+from registry.database import insert_rows, rows_of
+from registry.errors import Conflict, UnstorableValue
 from registry.identity import uuid7s
+from registry.schema.types import UtcDateTime
 
 if TYPE_CHECKING:
     from registry import Registry
@@ -59,3 +61,53 @@ def test_other_values_arrive_as_they_are(registry: Registry) -> None:
 def test_what_is_no_number_is_refused(registry: Registry, value: float) -> None:
     with pytest.raises(UnstorableValue, match="no numbers that a database takes"):
         there_and_back(registry, sa.Double, [1.0, value])
+
+
+def test_rows_by_the_thousand_arrive_as_they_are(registry: Registry) -> None:
+    many = sa.Table(
+        "many",
+        sa.MetaData(),
+        sa.Column("n", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("words", sa.Text),
+        sa.Column("packed", sa.LargeBinary),
+        sa.Column("key", sa.Uuid),
+        sa.Column("document", sa.JSON),
+        sa.Column("yes", sa.Boolean),
+        sa.Column("number", sa.Double),
+        sa.Column("at", UtcDateTime),
+        prefixes=["TEMPORARY"],
+    )
+    noon = dt.datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=dt.UTC)
+    words = ["plain", "", "a\tb\nc\rd", "\\N", "\\", "\\x41", "'\"`;--", "NULL", "é☉𝛼 ", None]
+    n_rows = 1_200
+    rows: list[dict[str, Any]] = [
+        {
+            "n": 2**63 - 1 - n,
+            "words": words[n % len(words)],
+            "packed": None if n % 7 == 0 else bytes([n % 256, 0, 9, 10, 92]),
+            "key": None if n % 5 == 0 else uuid.UUID(int=n << 90 | n),
+            "document": {"a": [n, None, '\\ \t "'], "b": n % 2 == 0},
+            "yes": [True, False, None][n % 3],
+            "number": [0.1, -1e300, 5e-324, 1 / 3, None][n % 5],
+            "at": noon + dt.timedelta(microseconds=n),
+        }
+        for n in range(n_rows)
+    ]
+    with registry.begin() as connection:
+        many.create(connection)
+        insert_rows(connection, many, rows)
+        found = connection.execute(sa.select(many).order_by(many.c.n.desc())).mappings()
+        assert [dict(row) for row in found] == rows
+        many.drop(connection)
+
+
+def test_rows_by_the_thousand_are_all_or_none(filled: Registry) -> None:
+    rows = [{"name": f"map{n}", "definition": {}} for n in range(1_000)]
+    with pytest.raises(UnstorableValue, match="surrogate"):
+        filled.insert_dimension_records("skymap", [*rows, {"name": "\ud800", "definition": {}}])
+    with pytest.raises(Conflict, match="same name"):
+        filled.insert_dimension_records("skymap", [*rows, rows[7]])
+    assert filled.query_dimension_records("skymap", where="skymap GLOB 'map*'") == []
+    assert filled.insert_dimension_records("skymap", rows) == len(rows)
+    stored = filled.query_dimension_records("skymap", where="skymap GLOB 'map*'")
+    assert {row["name"] for row in stored} == {row["name"] for row in rows}
