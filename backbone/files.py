@@ -468,7 +468,11 @@ def stored(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> set[uuid.UUID
             found.update(row[0] for row in _WHOLE_ONE.rows(connection, {"one": part[0]}))
         else:
             given = table_of(connection, {"id": (sa.Uuid, part)})
-            found.update(connection.execute(_whole_sql(sa.select(given.c.id))).scalars())
+            asked = _whole_sql(sa.select(given.c.id))
+            (column,) = asked.selected_columns
+            text = sa.type_coerce(column, sa.String)
+            (texts,) = whole_columns(connection, asked.with_only_columns(text))
+            found.update(uuids_of(texts))
     return found
 
 

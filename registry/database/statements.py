@@ -73,7 +73,7 @@ def insert_rows(
     *,
     skip_existing: bool = False,
 ) -> None:
-    """Insert many rows by one prepared statement, optionally leaving out those whose key exists.
+    """Insert many rows at once, optionally leaving out those whose key exists.
 
     Parameters
     ----------
