@@ -8,6 +8,7 @@ variant is configured is in `workflow.variants`, and recorded in `registry.prove
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import operator
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,11 @@ import sqlalchemy as sa
 
 from registry.conditions import conditions_on
 from registry.database import analyze_grown
-from registry.expressions import NoRegion
+from registry.expressions import NoRegion, UnrelatedDimension, parse
+from registry.expressions.nodes import Name, walk
 from registry.identity import DIMENSIONS
 from registry.joining import NeedsConnection
-from registry.names import names_of_data_ids
+from registry.names import dimensions_of, names_of_data_ids
 from registry.schema.identity import data_id
 from registry.schema.provenance import quantum, quantum_variant
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["assign", "check_selection", "combinations"]
 
+_MEET = frozenset({"instrument", "exposure", "visit", "skymap", "tract", "patch"})
+"""Dimensions that meet each other: an exposure belongs to a visit, and both touch patches."""
 _BITS = 62
 """So many expressions are told in one number."""
 _CASES = 1000
@@ -39,19 +43,34 @@ _CASES = 1000
 def check_selection(dimensions: Sequence[str], where: str) -> None:
     """Refuse an expression that no data ID of some dimensions could be asked.
 
-    What depends on the sky, or on keys that a camera declares, is known to a registry only.
+    It may be about what the data ID determines, and about what an observation and a part of the sky
+    have in common; a whole exposure has no detector. What depends on the sky, or on keys that a
+    camera declares, is compared by a registry only.
 
     Raises
     ------
     ExpressionError
-        If it has a mistake, or nothing relates it to the dimensions.
+        If it has a mistake, or is about something else.
     """
-    if not set(dimensions) <= set(DIMENSIONS):
-        return
-    try:
-        conditions_on(names_of_data_ids(data_id, data_id, dimensions), where)
-    except (NoRegion, NeedsConnection):
-        return
+    rows = names_of_data_ids(data_id, data_id, dimensions)
+    if set(dimensions) <= set(DIMENSIONS):
+        with contextlib.suppress(NoRegion, NeedsConnection):
+            conditions_on(rows, where)
+    expression = parse(where)
+    for node in walk(expression.root):
+        about = dimensions_of(node.name) if isinstance(node, Name) else ()
+        beyond = [d for d in about if not rows.reaches(d)]
+        if (
+            isinstance(node, Name)
+            and beyond
+            and not (_MEET & set(dimensions) and {*beyond} <= _MEET)
+        ):
+            raise UnrelatedDimension(
+                f"The data ID of a quantum has {', '.join(dimensions) or 'no keys'}, and no "
+                f"'{beyond[0]}' that could choose a configuration.",
+                node.start,
+                node.end,
+            ).locate(where)
 
 
 def combinations(

@@ -21,7 +21,7 @@ from registry import Timespan
 from workflow.cli import root
 from workflow.config_values import leaf_values, value_text
 from workflow.demo.answers import compare_with_known
-from workflow.overrides import Override
+from workflow.overrides import Override, parse_override
 from workflow.pipeline import Pipeline
 from workflow.runner import RunReport, run_pipeline
 from workflow.shipped import shipped_pipeline
@@ -91,6 +91,32 @@ def test_ohp_nights(processed: tuple[Butler, RunReport], test_data: Path) -> Non
     which_products_used_the_bias_of_the_19th(butler)
     how_a_combined_spectrum_was_made(butler)
     what_a_flat_is_needed_for(butler)
+    fewer_flats_in_one_night(butler)
+
+
+def fewer_flats_in_one_night(butler: Butler) -> None:
+    """Leave out the first four flats of one night, and the first two of the other, as before."""
+    label, override = parse_override("combineFlat[day_obs = 20220922]:skip_first=4")
+    pipeline = Pipeline.from_yaml(
+        f"{shipped_pipeline('ohp-t152')}#combineFlat", overrides={label: [override]}
+    )
+    report = run_pipeline(butler.root, pipeline, inputs=[RAW, f"{OUT}/calib"], output="OHP/fewer")
+    assert dict(report.states) == {("combineFlat", "done"): 2}
+    good = "exposure.observation_type = 'flat' AND exposure.quality = 'good'"
+    for night, skipped in ((20220920, 2), (20220922, 4)):
+        n_raw = len(butler.query_datasets("raw", where=f"{good} AND day_obs = {night}"))
+        after, before = (
+            butler.get(ref)
+            for c in ("OHP/fewer", OUT)
+            for ref in butler.query_datasets("flat", where=f"day_obs = {night}", collections=c)
+        )
+        assert before.meta["NCOMBINE"] == n_raw - 2
+        assert after.meta["NCOMBINE"] == n_raw - skipped
+        assert np.array_equal(before.data, after.data) == (skipped == 2)
+    found = butler.registry.provenance.find_config_values("skip_first", "4")
+    assert [(u.run, u.task_label, u.selection, u.origin) for u in found] == [
+        (report.run, label, "day_obs = 20220922", override.origin)
+    ]
 
 
 def spectra(butler: Butler, folder: Path) -> None:

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from butler import Butler
 from butler.graphs import bring_home, export_graph
-from registry import plans
+from registry import cookbook, plans
 from registry.errors import DefinitionConflict
-from registry.schema.provenance import config_value, quantum, quantum_variant, task, task_variant
+from registry.schema.provenance import quantum_variant, task, task_variant
 from tests.workflow import planned, test_runner
 from workflow.cli import main
 from workflow.errors import ConfigurationError, PipelineError, UnknownField
@@ -143,19 +143,17 @@ def said(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[object, st
     return ended.value.code, told.out, told.err
 
 
-def test_one_statement_finds_the_quanta_that_ran_with_a_value(root: Path) -> None:
+def test_a_named_question_tells_the_data_ids_of_a_value(root: Path) -> None:
     run(root)
-    own = sa.func.coalesce(quantum_variant.c.task_id, task.c.id)
-    asked = (
-        sa.select(config_value.c.value, sa.func.count())
-        .join_from(quantum, task, task.c.id == quantum.c.task_id)
-        .outerjoin(quantum_variant, quantum_variant.c.quantum_id == quantum.c.id)
-        .join(of := task.alias("of"), of.c.id == own)
-        .join(config_value, config_value.c.config_id == of.c.config_id)
-        .where(config_value.c.path == "factor")
-        .group_by(config_value.c.value)
-    )
-    assert sorted(rows(root, asked)) == [("2.0", 2), ("3.0", 2)]
+    with Butler(root) as butler, butler.registry.read() as connection:
+        for path, value, wanted in (
+            ("factor", "2.0", {(1, 1): None, (2, 1): LATE}),
+            ("factor", "3.0", {(1, 2): SECOND, (2, 2): BOTH}),
+            ("add.offset", "100.0", {(2, 1): LATE, (2, 2): BOTH}),
+        ):
+            told = cookbook.run(connection, "quanta_with_a_value", path=path, value=value)
+            found = zip(told["exposure"], told["detector"], told["selection"], strict=True)
+            assert {(e, d): s for e, d, s in found} == wanted
     summary = "SELECT task_label, n_quanta, n_done FROM run_summary"
     assert rows(root, sa.text(summary)) == [("scale", 4, 4)]
 
@@ -287,6 +285,9 @@ def test_what_many_expressions_say_together_is_found_for_all_quanta_at_once(root
         ("{where: 'detector = :two', factor: 2}", PipelineError, "no parameter 'two'"),
         ("{dataId: {detector: 'S3'}, factor: 2}", PipelineError, "'detector' is a number"),
         ("{dataId: {detector: {a: 1}}, factor: 2}", PipelineError, "no value of a data ID"),
+        ("{where: 'patch.cell_x > day_obs', factor: 2, largest: x}", ConfigurationError, "largest"),
+        ("{where: 'skymap = 3', factor: 2}", PipelineError, "Nothing relates 'skymap'"),
+        ("{dataId: {healpix: 3}, factor: 2}", PipelineError, "no 'healpix' that could choose"),
         ("{dataId: {tract: 1}, factr: 2}", UnknownField, "Did you mean 'factor'"),
         ("{where: 'detector = 2', factor: x}", ConfigurationError, "scale:factor"),
         ("{where: 'detector = 2', factor: 0}", ConfigurationError, "cannot both be 0"),
