@@ -131,6 +131,18 @@ def test_uuids_of_one_process_sort_as_made() -> None:
     assert before <= made[0].int >> 80 <= after
 
 
+def test_a_clock_that_jumps_makes_no_identity_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put back by an hour, and forward by a day, in mid-way."""
+    monkeypatch.setattr("registry.identity._last_uuid", [0, 0])  # others do not see the jump
+    made = [uuid7() for _ in range(100)]
+    for jump_s in (-3600, 86_400, -90_000):
+        jump_ns, now = jump_s * 1_000_000_000, time.time_ns
+        monkeypatch.setattr(time, "time_ns", lambda now=now, jump=jump_ns: now() + jump)
+        made += [uuid7() for _ in range(5_000)]
+    assert made == sorted(made)
+    assert len(set(made)) == len(made)
+
+
 RANGES = st.tuples(
     st.one_of(st.none(), st.integers(-20, 0)), st.one_of(st.none(), st.integers(1, 20))
 )
