@@ -37,8 +37,9 @@ def with_footprints(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     What a row gives for these columns itself is kept.
     """
     told = describe([row["region"] for row in rows])
+    given = [c for c in COLUMNS if any(row.get(c) is not None for row in rows)]
     return [
-        {**row, **{k: v for k, v in more.items() if row.get(k) is None}}
+        {**row, **more, **{c: row[c] for c in given if row.get(c) is not None}}
         for row, more in zip(rows, told, strict=True)
     ]
 
