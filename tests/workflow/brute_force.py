@@ -23,7 +23,7 @@ from workflow.errors import NoWorkFound
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from workflow.pipeline import PipelineTask
 
@@ -212,7 +212,9 @@ def _grouped(
             for full in many:
                 if set(wanted) <= set(full):
                     inputs = members.setdefault(full.subset(wanted), {})
-                    inputs.setdefault(name, []).append(ref)
+                    listed = inputs.setdefault(name, [])
+                    if ref not in listed:  # an exposure of several visits has several
+                        listed.append(ref)
                 else:
                     partial.append((name, ref, full))
     indexes: dict[tuple[str, ...], dict[DataId, list[DataId]]] = {}
@@ -254,12 +256,9 @@ def _quantum(
     records: Mapping[Any, Mapping[str, Any]],
     problem: str,
 ) -> Quantum:
-    def moment(ref: DatasetRef) -> tuple[int, str]:
-        record = records.get((ref.data_id.get("instrument"), ref.data_id.get("exposure")))
-        return (int(record["begin_tai_ns"]) if record else 0, ref.data_id.key)
-
     ordered = {
-        name: tuple(sorted(dict.fromkeys(refs), key=moment)) for name, refs in grouped.items()
+        name: tuple(_in_order_of_time(records, dict.fromkeys(refs)))
+        for name, refs in grouped.items()
     }
     facts = {
         name: tuple(
@@ -356,10 +355,22 @@ def _with_prerequisites(
             problem = quantum.problem
             if len(refs) < wanted.minimum and not problem:
                 problem = f"no {wanted.dataset_type}"
+            records = _exposures_of(connection, [r.data_id for r in refs])
+            refs = _in_order_of_time(records, refs)
             found = {**quantum.inputs, **({name: tuple(refs)} if refs else {})}
             quantum = replace(quantum, inputs=found, problem=problem)
         result.append(quantum)
     return result
+
+
+def _in_order_of_time(
+    records: Mapping[Any, Mapping[str, Any]], refs: Iterable[DatasetRef]
+) -> list[DatasetRef]:
+    def moment(ref: DatasetRef) -> tuple[int, str]:
+        record = records.get((ref.data_id.get("instrument"), ref.data_id.get("exposure")))
+        return (int(record["begin_tai_ns"]) if record else 0, ref.data_id.key)
+
+    return sorted(refs, key=moment)
 
 
 def _told(connection: sa.Connection, quantum: Quantum) -> Mapping[str, Any]:
