@@ -349,6 +349,13 @@ class Policy:
         """Find the table that is declared for a dataset type, else for its storage class."""
         tables = row_tables.tables_of(self._butler.row_tables, kind, storage_class)
         table = tables.get(part)
+        if table is None and not part:
+            apart = [p for p, one in get_storage_class(storage_class).parts.items() if one.rows]
+            if apart:
+                raise PolicyError(
+                    f"Of datasets of '{kind}' ({storage_class}) only parts lie in tables: "
+                    f"{', '.join(apart)}. Declare tables for these, and name a storage for files."
+                )
         if table is None:
             what = f"The {part} of datasets" if part else "Datasets"
             raise PolicyError(

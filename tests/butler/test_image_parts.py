@@ -254,6 +254,8 @@ def test_what_cannot_lie_apart_is_told(butler: Butler) -> None:
         wrong = Exposure(frame(), summary=summary)
         with pytest.raises(CannotWrite, match=message):
             butler.put(wrong, "calexp", instrument="Cam", healpix=1)
+    with pytest.raises(PolicyError, match=r"only parts lie in tables: header, wcs, summary\."):
+        put(butler, endpoint="tables")
     assert not list(butler.root.rglob("calexp_*"))
     for settings, message in (
         ({"mask.endpoint": "tables"}, "made of pixels, and lies in no table"),
