@@ -247,12 +247,19 @@ class Questions:
         """List data IDs; see `registry.data_ids.query_data_ids`.
 
         Datasets are looked for in the collections of this Butler by default.  As a table, a stream
-        or counts: `table_of_data_ids`, `count_data_ids`, ``butler.registry.stream_data_ids``.
+        or counts: `table_of_data_ids`, `stream_data_ids`, `count_data_ids`.
         """
         options = self._with_collections(options)
         if not self._has_inputs:
             return self.registry.query_data_ids(dimensions, **options)
         return gathering.query_data_ids(self.places, dimensions, **options)
+
+    def stream_data_ids(self, dimensions: Sequence[str], **options: Any) -> Iterator[DataId]:
+        """Find data IDs and give them while they come; see `registry.data_ids.stream_data_ids`."""
+        options = self._with_collections(options)
+        if not self._has_inputs:
+            return self.registry.stream_data_ids(dimensions, **options)
+        return gathering.stream_data_ids(self.places, dimensions, **options)
 
     def table_of_data_ids(self, dimensions: Sequence[str], **options: Any) -> pa.Table:
         """List data IDs as a table of Arrow; see `registry.data_ids.table_of_data_ids`."""
@@ -278,13 +285,20 @@ class Questions:
     def query_dimension_records(self, element: str, **options: Any) -> list[dict[str, Any]]:
         """List dimension records; see `registry.records.query_dimension_records`.
 
-        As a table, a stream or counts: `table_of_dimension_records`, `count_dimension_records`,
-        ``butler.registry.stream_dimension_records``.
+        As a table, a stream or counts: `table_of_dimension_records`, `stream_dimension_records`,
+        `count_dimension_records`.
         """
         options = self._translated(options)
         if not self._has_inputs:
             return self.registry.query_dimension_records(element, **options)
-        return searching.query_dimension_records(self.places, element, **options)
+        return gathering.query_dimension_records(self.places, element, **options)
+
+    def stream_dimension_records(self, element: str, **options: Any) -> Iterator[dict[str, Any]]:
+        """Give records while they come; see `registry.records.stream_dimension_records`."""
+        options = self._translated(options)
+        if not self._has_inputs:
+            return self.registry.stream_dimension_records(element, **options)
+        return gathering.stream_dimension_records(self.places, element, **options)
 
     def table_of_dimension_records(self, element: str, **options: Any) -> pa.Table:
         """List records as a table of Arrow; see `registry.records.table_of_dimension_records`."""

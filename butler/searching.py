@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from registry import collections, pages
 from registry.answering import STREAMED
-from registry.dimensions import element_table
 from registry.errors import (
     DefinitionConflict,
-    InvalidDataId,
     MissingDataset,
     UnknownCollection,
     UnknownDatasetType,
 )
-from registry.identity import DIMENSIONS, DataId, DatasetRef
+from registry.identity import DataId, DatasetRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -42,9 +40,9 @@ __all__ = [
     "counted",
     "dataset_type",
     "explain_no_datasets",
+    "in_order",
     "names_in",
     "query_datasets",
-    "query_dimension_records",
     "show_query",
     "shown",
     "sorted_by",
@@ -221,18 +219,25 @@ def _page(
     merged: Iterator[tuple[DatasetRef, tuple[Any, ...]]] = itertools.chain.from_iterable(streams)
     if order_by:
         downs = [name.startswith("-") for name in order_by]
-        merged = heapq.merge(
-            *streams,
-            key=lambda row: [
-                (value is None, _Down(value) if down else value)
-                for value, down in zip(row[1], downs, strict=False)
-            ],
-        )
+        merged = in_order(streams, downs, lambda row: row[1])
     with contextlib.ExitStack() as stack:
         for stream in streams:
             stack.enter_context(contextlib.closing(stream))
         for ref, values in itertools.islice(merged, count):
             yield ref, values[len(order_by) :]
+
+
+def in_order(
+    streams: Iterable[Iterable[T]], downs: Sequence[bool], values: Callable[[T], Sequence[Any]]
+) -> Iterator[T]:
+    """Merge what comes in order, by the first of its values; what has none comes last."""
+    return heapq.merge(
+        *streams,
+        key=lambda item: [
+            (value is None, _Down(value) if down else value)
+            for value, down in zip(values(item), downs, strict=False)
+        ],
+    )
 
 
 class _Down:
@@ -447,50 +452,3 @@ def explain_no_datasets(
     return "\n".join(told) or (
         f"No repository has both the dataset type '{name}' and one of {', '.join(searched)}."
     )
-
-
-def query_dimension_records(
-    places: Sequence[Place],
-    element: str,
-    *,
-    order_by: Sequence[str] = (),
-    limit: int | None = None,
-    after: Mapping[str, Any] | None = None,
-    **options: Any,
-) -> list[dict[str, Any]]:
-    """List dimension records, each once: as the first repository that has it tells it.
-
-    Options as for `registry.records.query_dimension_records`.
-    """
-    table = element_table(element)
-    keys = [c.name for c in table.primary_key]
-    dimensions = {element if k in ("id", "name") else k for k in keys}
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for place in places:
-        if found and dimensions <= set(options.get("data_id") or ()):
-            break  # there is only one such record
-        for row in place.registry.query_dimension_records(element, **options):
-            found.setdefault(tuple(row[k] for k in keys), row)
-    rows = list(found.values())
-    ordering = [(_column(element, name.lstrip("-")), name.startswith("-")) for name in order_by]
-    for key, down in reversed([*ordering, *((k, False) for k in keys)]):
-        rows = sorted_by(rows, lambda r, key=key: _value(r, key), down=down)  # type: ignore[misc]
-    if after is not None:
-        last = tuple(after.get(k) for k in keys)
-        if last not in found:
-            raise InvalidDataId(f"There is no record {dict(after)!r} that a page could come after.")
-        rows = rows[rows.index(found[last]) + 1 :]
-    return rows if limit is None else rows[: checked(limit)]
-
-
-def _column(element: str, name: str) -> str:
-    """Name the column of a record that an order is by: a field, or the dimension that it is of."""
-    columns = element_table(element).c
-    field = name.partition(".")[2] or name
-    if field in columns:
-        return field
-    return ("id" if "id" in columns else "name") if field in DIMENSIONS else field
-
-
-def _value(record: Mapping[str, Any], field: str) -> Any:
-    return record[field] if field in record else (record.get("extra") or {}).get(field)

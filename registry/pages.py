@@ -1,8 +1,9 @@
 """How do datasets of one registry come in an order that another registry's can be merged with?
 
 In batches, with the values that they are ordered by, texts by code points on every database; from
-some place in that order on; and without those that an earlier registry gives.  The question itself
-is `registry.finding`; who merges is `butler.searching`.
+some place in that order on; and without those that an earlier registry gives.  Data IDs and
+dimension records come so too.  The questions themselves are `registry.finding`,
+`registry.data_ids` and `registry.records`; who merges is `butler.searching` and `butler.gathering`.
 """
 
 from __future__ import annotations
@@ -13,19 +14,32 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry import collections as coll
-from registry.answering import STREAMED, beyond, sorted_by
+from registry.answering import STREAMED, beyond, sorted_by, streamed
+from registry.data_ids import query_data_ids_sql
 from registry.database import rows_of
+from registry.dimensions import element_table
 from registry.expressions.constructs import CodePointOrder
 from registry.finding import query_datasets_sql, refs_of_rows
+from registry.records import query_dimension_records_sql
 from registry.schema.identity import data_id
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from registry.identity import DatasetRef, DatasetType
 
-__all__ = ["Ordered", "Past", "batches", "given_among", "values_of"]
+__all__ = [
+    "Ordered",
+    "Past",
+    "batches",
+    "data_ids_in_order",
+    "given_among",
+    "record_batches",
+    "records_among",
+    "values_of",
+    "values_of_record",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +80,13 @@ class Ordered:
         """Give what the answer is sorted by, and whether it descends."""
         columns = [found.c[f"also{n}"] for n in range(len(self.order_by))]
         return [
-            (CodePointOrder(c) if isinstance(c.type, sa.String) else c, name.startswith("-"))
+            (_sortable(c), name.startswith("-"))
             for c, name in zip(columns, self.order_by, strict=True)
         ]
+
+
+def _sortable(column: Any) -> Any:
+    return CodePointOrder(column) if isinstance(column.type, sa.String) else column
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +175,118 @@ def given_among(
         )
         places.update(connection.execute(instead).scalars())
     return {refs[n].id for n in places}
+
+
+def data_ids_in_order(
+    connection: sa.Connection,
+    dimensions: Sequence[str],
+    order: Sequence[tuple[str, bool]],
+    past: Sequence[Any] | None = None,
+    limit: int | None = None,
+    **options: Any,
+) -> Iterator[tuple[Any, ...]]:
+    """Give the values of data IDs in order while they come, each data ID once.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        In a transaction (see `registry.database.Database.stream`), and for nothing else meanwhile.
+    order : sequence of (str, bool)
+        All keys of the data IDs, each once, and whether it descends.
+    past : sequence, optional
+        Values of these keys after which the answer begins.
+    limit : int, optional
+        So many at most.
+    **options
+        Of `registry.data_ids.query_data_ids`, but for the order and the page.
+    """
+    question = query_data_ids_sql(connection, dimensions, **options)
+    found = question.order_by(None).subquery("found")
+    keys = [(_sortable(found.c[name]), down) for name, down in order]
+    statement = sorted_by(sa.select(*(found.c[d] for d in dimensions)), keys)
+    if past is not None:
+        columns, downs = [key for key, _ in keys], [down for _, down in keys]
+        statement = statement.where(beyond(columns, downs, past, sa.false()))
+    for row in streamed(connection, statement if limit is None else statement.limit(limit)):
+        yield tuple(row)
+
+
+def _records(
+    connection: sa.Connection, element: str, order_by: Sequence[str], options: Mapping[str, Any]
+) -> tuple[sa.Subquery, list[Any], list[bool]]:
+    """Select records with what they are sorted by, at last their key, and whether it descends."""
+    names = [name.lstrip("-") for name in order_by]
+    question = query_dimension_records_sql(connection, element, also=names, **options)
+    found = question.order_by(None).subquery("found")
+    ends = [found.c[c.name] for c in element_table(element).primary_key]
+    columns = [*(found.c[f"also{n}"] for n in range(len(names))), *ends]
+    downs = [*(name.startswith("-") for name in order_by), *(False for _ in ends)]
+    return found, columns, downs
+
+
+def values_of_record(
+    connection: sa.Connection,
+    element: str,
+    order_by: Sequence[str],
+    key: Sequence[Any],
+    options: Mapping[str, Any],
+) -> tuple[Any, ...] | None:
+    """Give the values that a record is ordered by, its key last; None when it is not found."""
+    found, columns, _ = _records(connection, element, order_by, options)
+    same = [c == value for c, value in zip(columns[len(order_by) :], key, strict=True)]
+    row = connection.execute(sa.select(*columns).select_from(found).where(*same)).first()
+    return None if row is None else tuple(row)
+
+
+def record_batches(
+    connection: sa.Connection,
+    element: str,
+    order_by: Sequence[str],
+    past: Sequence[Any] | None,
+    size: int,
+    options: Mapping[str, Any],
+) -> Generator[list[tuple[tuple[Any, ...], dict[str, Any]]]]:
+    """Give records in order while they come, each after the values that it is ordered by.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        In a transaction (see `registry.database.Database.stream`), and for nothing else meanwhile.
+    past : sequence, optional
+        Values after which the answer begins, as `values_of_record` gives them.
+    size : int
+        Records of a batch, which are held at a time.
+    options : mapping
+        ``where``, ``bind`` and ``data_id`` of `registry.records.query_dimension_records`.
+    """
+    found, columns, downs = _records(connection, element, order_by, options)
+    keys = [_sortable(column) for column in columns]
+    names = [c.name for c in element_table(element).c]
+    statement = sa.select(*columns, *(found.c[name] for name in names)).select_from(found)
+    statement = sorted_by(statement, zip(keys, downs, strict=True))
+    if past is not None:
+        statement = statement.where(beyond(keys, downs, past, sa.false()))
+    rows = connection.execution_options(yield_per=size).execute(statement)
+    n = len(columns)
+    for part in rows.partitions(size):
+        yield [(tuple(row[:n]), dict(zip(names, row[n:], strict=True))) for row in part]
+
+
+def records_among(
+    connection: sa.Connection,
+    element: str,
+    keys: Sequence[Sequence[Any]],
+    options: Mapping[str, Any],
+) -> set[tuple[Any, ...]]:
+    """Tell the keys among some that records of the answer have."""
+    if not keys:
+        return set()
+    found, columns, _ = _records(connection, element, (), options)
+    types = {
+        f"k{n}": sa.String if isinstance(c.type, sa.String) else sa.BigInteger
+        for n, c in enumerate(columns)
+    }
+    given = rows_of(connection, [dict(zip(types, key, strict=True)) for key in keys], types)
+    same = sa.and_(*(given.c[k] == c for k, c in zip(types, columns, strict=True)))
+    places = connection.execute(sa.select(given.c.n).join_from(given, found, same)).scalars()
+    return {tuple(keys[n]) for n in places}

@@ -246,6 +246,126 @@ def test_data_ids_and_records_of_all(three: Three) -> None:
             butler.query_dimension_records("exposure", after={"instrument": "Cam", "id": 77})
 
 
+def test_pages_and_streams_of_data_ids_give_what_all_are(three: Three) -> None:
+    """Cameras and detectors that some of three repositories share, against a list made by hand."""
+    chance = random.Random(5)
+    cameras = ["Cam", "cam", "Ca", "Zam", "\u00c7am", "cam-2", "_cam"]
+    everywhere = [(camera, detector) for camera in cameras for detector in range(3)]
+    told: set[tuple[str, int]] = set()
+    for name in ("me", "first", "second"):
+        with Butler(three.folder / name, writeable=True) as butler:
+            chosen = sorted(chance.sample(everywhere, 9))
+            known = {r["name"] for r in butler.query_dimension_records("instrument")}
+            butler.registry.insert_dimension_records(
+                "instrument",
+                [{"name": c, "detector_max": 9} for c in {c for c, _ in chosen} - known],
+            )
+            there = {(r["instrument"], r["id"]) for r in butler.query_dimension_records("detector")}
+            butler.registry.insert_dimension_records(
+                "detector",
+                [
+                    {"instrument": c, "id": d, "full_name": f"{c}{d}"}
+                    for c, d in chosen
+                    if (c, d) not in there
+                ],
+            )
+            told |= there | set(chosen)
+    orders: dict[tuple[str, ...], Any] = {
+        (): lambda key: key,
+        ("-detector",): lambda key: (-key[1], key[0]),
+        ("detector", "-instrument"): lambda key: (key[1], [-ord(c) for c in key[0]] + [0]),
+    }
+    with three.open() as butler:
+        for order_by, key in orders.items():
+            asked: dict[str, Any] = {"order_by": order_by}
+            every = butler.query_data_ids(["instrument", "detector"], **asked)
+            assert [(d["instrument"], d["detector"]) for d in every] == sorted(told, key=key)
+            stream = butler.stream_data_ids(["instrument", "detector"], **asked)
+            assert next(stream) == every[0]
+            assert list(stream) == every[1:]
+            assert next(butler.stream_data_ids(["instrument", "detector"], **asked)) == every[0]
+            pages: list[Any] = []
+            while page := butler.query_data_ids(
+                ["instrument", "detector"], limit=4, after=pages[-1] if pages else None, **asked
+            ):
+                assert len(page) <= 4
+                pages += page
+            assert pages == every
+        named = butler.query_data_ids(["detector"], data_id={"instrument": "cam-2"})
+        assert [d["detector"] for d in named] == sorted(d for c, d in told if c == "cam-2")
+        assert butler.query_data_ids(["detector"], limit=0) == []
+        for after in ({"instrument": "Cam", "detector": 77}, {"instrument": "Cam"}):
+            with pytest.raises(InvalidDataId, match="that a page could come after"):
+                butler.query_data_ids(["instrument", "detector"], after=after)
+        with pytest.raises(ValueError, match="at least 0"):
+            butler.query_data_ids(["detector"], limit=-1)
+
+
+def test_pages_and_streams_of_records_give_what_the_first_repository_tells(
+    three: Three, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Detectors that three repositories share and tell differently, against a list by hand."""
+    monkeypatch.setattr("butler.gathering.STREAMED", 3)
+    chance = random.Random(11)
+    rafts = [None, "R1", "r1", "R\u00e92"]
+    told: dict[int, tuple[str | None, str]] = {}
+    for name in ("me", "first", "second"):
+        with Butler(three.folder / name, writeable=True) as butler:
+            if not butler.registry.query_dimension_records("instrument"):
+                camera = {"name": "Cam", "detector_max": 99}
+                butler.registry.insert_dimension_records("instrument", [camera])
+            known = butler.registry.query_dimension_records("detector")
+            rows = [
+                {
+                    "instrument": "Cam",
+                    "id": n,
+                    "raft": chance.choice(rafts),
+                }
+                for n in chance.sample(range(10, 30), 12)
+            ]
+            rows = [{**row, "full_name": f"{name}{row['id']}"} for row in rows]
+            butler.registry.insert_dimension_records("detector", rows)
+            for row in [*known, *rows]:
+                told.setdefault(row["id"], (row["raft"], row["full_name"]))
+
+    def up(n: int) -> tuple[bool, list[int], int]:
+        raft = told[n][0]
+        return raft is None, [ord(c) for c in raft or ""], n
+
+    def down(n: int) -> tuple[bool, list[int], int]:
+        raft = told[n][0]
+        return raft is None, [-ord(c) for c in raft or ""] + [0], n
+
+    orders: dict[tuple[str, ...], Any] = {
+        (): None,
+        ("detector.raft",): up,
+        ("-detector.raft",): down,
+    }
+    with three.open() as butler:
+        for order_by, key in orders.items():
+            asked: dict[str, Any] = {"order_by": order_by}
+            every = butler.query_dimension_records("detector", **asked)
+            assert [r["id"] for r in every] == sorted(told, key=key)
+            assert {r["id"]: (r["raft"], r["full_name"]) for r in every} == told
+            assert list(butler.stream_dimension_records("detector", **asked)) == every
+            assert next(butler.stream_dimension_records("detector", **asked)) == every[0]
+            pages: list[Any] = []
+            while page := butler.query_dimension_records(
+                "detector", limit=4, after=pages[-1] if pages else None, **asked
+            ):
+                pages += page
+            assert pages == every
+            table = butler.table_of_dimension_records("detector", limit=7, after=every[1], **asked)
+            assert table["full_name"].to_pylist() == [r["full_name"] for r in every[2:9]]
+        some = butler.query_dimension_records("detector", where="detector.raft = 'R1'", limit=2)
+        later = butler.query_dimension_records("detector", where="detector.raft = 'R1'")
+        assert some == later[:2]
+        none = butler.table_of_dimension_records("detector", limit=0)
+        assert none.schema.field("id").type == "int64"
+        ids = butler.table_of_data_ids(["detector"], limit=0)
+        assert ids.schema.field("detector").type == "int64"
+
+
 def test_tables_counts_and_sql_of_all(three: Three) -> None:
     with Butler(three.folder / "second", writeable=True) as second:
         late = observatory.exposure(9, 20220921, "science", physical_filter="SDSS r")
