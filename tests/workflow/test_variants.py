@@ -79,7 +79,7 @@ def selections(root: Path) -> dict[tuple[object, object], str | None]:
 
 
 def test_each_quantum_has_the_configuration_of_its_data_id(root: Path) -> None:
-    report = run(root, jobs=2)
+    report = run(root)
     assert dict(report.states) == {("scale", "done"): 4}
     assert report.selected == {("scale", SECOND): 2, ("scale", LATE): 2}
     assert made(root) == MADE
