@@ -385,7 +385,7 @@ def _brought(
             raise ChangedFile(f"{source} is gone, or not of the {copy.size} bytes recorded of it.")
     else:
         one = StagedFile(butler.root, copy.path)
-        one.abandon(settled=False)
+        one.rename_apart()  # two may bring the same graph home
         staged.append(one)
         one.copy(source, copy.size, copy.checksum)
     return _recorded(copy)

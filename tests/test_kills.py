@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from tests.databases import Databases
 
-ON_DISKS, AT_S3 = 2, 2
+ON_DISKS, AT_S3 = 2, 1
+"""Moments of each verb; of two, one is told by what it does, and one by the time."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,14 @@ def assert_stands(nursery: Nursery, world: World, moments: int) -> None:
     seed = time.time_ns() % 1_000_000
     print(f"seed {seed}")  # noqa: T201 (shown when it fails)
     with world:
-        tried = [one for verb in VERBS for one in kill(nursery, world, verb, moments, seed)]
+        drawn = [
+            (verb, seed + n, (seed + n) % 2 if moments == 1 else 0) for n, verb in enumerate(VERBS)
+        ]
+        tried = [
+            one
+            for verb, dice, passed in drawn
+            for one in kill(nursery, world, verb, passed + moments, dice, passed)
+        ]
     assert [one for one in tried if one.faults] == []
     assert len(tried) == moments * len(VERBS)
     assert sum(one.killed for one in tried) > len(tried) // 2
