@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from butler.searching import asked, checked, counted, in_order, shown, sorted_by
 from registry import explaining, pages
-from registry.answering import STREAMED, arrow_type
+from registry.answering import STREAMED, arrow_type, sort_names
 from registry.database import canonical_json
 from registry.dimensions import element_table
 from registry.errors import InvalidDataId
@@ -135,7 +135,7 @@ def _page(
 
 def _order(dimensions: Sequence[str], order_by: Sequence[str]) -> list[tuple[str, bool]]:
     """Give all keys of data IDs in the order in which these are sorted, and which descend."""
-    names = [(name.lstrip("-"), name.startswith("-")) for name in order_by]
+    names = sort_names(order_by)
     further = [name for name, _ in names if name not in dimensions]
     if further:
         raise InvalidDataId(
@@ -319,7 +319,7 @@ def stream_dimension_records(
                     rows = [row for row in rows if row[0][len(order_by) :] not in taken]
                 yield from rows
 
-    downs = [*(name.startswith("-") for name in order_by), *(False for _ in table.primary_key)]
+    downs = [*(down for _, down in sort_names(order_by)), *(False for _ in table.primary_key)]
     with contextlib.ExitStack() as stack:
         streams = [stack.enter_context(contextlib.closing(stream(n))) for n in range(len(places))]
         merged = in_order(streams, downs, itemgetter(0))
@@ -350,7 +350,7 @@ def table_of_dimension_records(
         types = [(c.name, arrow_type(c)) for c in element_table(element).c]
         return pa.Table.from_pylist(listed, schema=pa.schema(types))
     keys = [c.name for c in element_table(element).primary_key]
-    names = [name.lstrip("-") for name in order_by]
+    names = [name for name, _ in sort_names(order_by)]
     wanted = list(dict.fromkeys([*columns, *names]))
     tables = [
         place.registry.table_of_dimension_records(element, columns=wanted, **options)

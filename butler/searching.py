@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from registry import collections, pages
-from registry.answering import STREAMED
+from registry.answering import STREAMED, sort_names
 from registry.errors import (
     DefinitionConflict,
     MissingDataset,
@@ -151,7 +151,7 @@ def _table(
     """Find all datasets in all repositories, with the columns asked for and those of the order."""
     import pyarrow as pa
 
-    keys = [name.lstrip("-") for name in order_by]
+    keys = [name for name, _ in sort_names(order_by)]
     wanted = list(dict.fromkeys([*columns, *keys]))
     given: dict[str, Any] = {**options, "find_first": find_first, "columns": wanted}
     tables = []
@@ -218,7 +218,7 @@ def _page(
     streams = [_given_here(parts, questions, n, past[n], size) for n in range(len(parts))]
     merged: Iterator[tuple[DatasetRef, tuple[Any, ...]]] = itertools.chain.from_iterable(streams)
     if order_by:
-        downs = [name.startswith("-") for name in order_by]
+        downs = [down for _, down in sort_names(order_by)]
         merged = in_order(streams, downs, lambda row: row[1])
     with contextlib.ExitStack() as stack:
         for stream in streams:

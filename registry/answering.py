@@ -27,6 +27,7 @@ __all__ = [
     "dataframe",
     "limited",
     "ordering",
+    "sort_names",
     "sorted_by",
     "streamed",
 ]
@@ -35,9 +36,22 @@ STREAMED = 5_000
 """Rows that a stream holds at a time."""
 
 
+def sort_names(order_by: Sequence[str]) -> list[tuple[str, bool]]:
+    """Give each name to sort by, and whether it descends: ``-`` before the name.
+
+    Raises
+    ------
+    TypeError
+        If it is one text, whose letters would be taken for names.
+    """
+    if isinstance(order_by, str):
+        raise TypeError(f"order_by={order_by!r} is no list of names: write [{order_by!r}].")
+    return [(name.lstrip("-"), name.startswith("-")) for name in order_by]
+
+
 def ordering(names: Names, order_by: Sequence[str]) -> list[tuple[Any, bool]]:
-    """Give the column of each name to sort by, and whether it descends: ``-`` before the name."""
-    return [(names.column(o.lstrip("-")), o.startswith("-")) for o in order_by]
+    """Give the column of each name to sort by, and whether it descends."""
+    return [(names.column(name), down) for name, down in sort_names(order_by)]
 
 
 def sorted_by(statement: sa.Select[Any], keys: Iterable[tuple[Any, bool]]) -> sa.Select[Any]:

@@ -19,6 +19,7 @@ from registry.answering import (
     counted,
     limited,
     ordering,
+    sort_names,
     sorted_by,
     streamed,
 )
@@ -75,7 +76,7 @@ def query_data_ids_sql(
     kinds = [get_dataset_type(connection, name) for name in _listed(datasets)]
     absent = [get_dataset_type(connection, name) for name in _listed(without)]
     searched = coll.flatten(connection, collections) if kinds or absent else []
-    sorted_names = [o.lstrip("-") for o in order_by]
+    sorted_names = [name for name, _ in sort_names(order_by)]
     about = dimensions_in(where, bind, [*sorted_names, *also, *(data_id or {})])
     about |= {d for kind in kinds for d in kind.dimensions if d in DIMENSIONS}
     narrow = narrowing_by(where, bind, data_id)

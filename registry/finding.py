@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry import collections as coll
-from registry.answering import beyond, counted, limited, ordering, sorted_by, streamed
+from registry.answering import beyond, counted, limited, ordering, sort_names, sorted_by, streamed
 from registry.conditions import conditions_on
 from registry.database import many_objects, whole_columns
 from registry.errors import MissingDataset
@@ -95,7 +95,11 @@ def query_datasets_sql(
         "ingest_date": dataset.c.ingest_date_tai_ns,
     }
     names = names_of_data_ids(base, i, kind.dimensions, fields, connection)
-    used = [*mentioned(parse(where), bind or {}), *(o.lstrip("-") for o in order_by), *also]
+    used = [
+        *mentioned(parse(where), bind or {}),
+        *(name for name, _ in sort_names(order_by)),
+        *also,
+    ]
     names.rows = row_names(connection, kind, dataset.c.id, used)
     conditions = [
         *members.conditions,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry import collections as coll
-from registry.answering import STREAMED, beyond, sorted_by, streamed
+from registry.answering import STREAMED, beyond, sort_names, sorted_by, streamed
 from registry.data_ids import query_data_ids_sql
 from registry.database import rows_of
 from registry.dimensions import element_table
@@ -215,12 +215,13 @@ def _records(
     connection: sa.Connection, element: str, order_by: Sequence[str], options: Mapping[str, Any]
 ) -> tuple[sa.Subquery, list[Any], list[bool]]:
     """Select records with what they are sorted by, at last their key, and whether it descends."""
-    names = [name.lstrip("-") for name in order_by]
+    sorting = sort_names(order_by)
+    names = [name for name, _ in sorting]
     question = query_dimension_records_sql(connection, element, also=names, **options)
     found = question.order_by(None).subquery("found")
     ends = [found.c[c.name] for c in element_table(element).primary_key]
     columns = [*(found.c[f"also{n}"] for n in range(len(names))), *ends]
-    downs = [*(name.startswith("-") for name in order_by), *(False for _ in ends)]
+    downs = [*(down for _, down in sorting), *(False for _ in ends)]
     return found, columns, downs
 
 

@@ -84,6 +84,16 @@ def test_pages_are_the_whole_in_order(filled: Registry, collections: str) -> Non
         assert paged == whole
 
 
+def test_one_text_is_no_list_of_names_to_sort_by(filled: Registry) -> None:
+    for ask in (
+        lambda: filled.query_datasets("image", "old", order_by="-exposure"),
+        lambda: filled.query_data_ids(["exposure"], order_by="-exposure"),
+        lambda: filled.query_dimension_records("exposure", order_by="-exposure"),
+    ):
+        with pytest.raises(TypeError, match=r"is no list of names: write \['-exposure'\]"):
+            ask()
+
+
 def test_what_has_no_value_comes_last(filled: Registry) -> None:
     times = {r["id"]: r["exposure_time"] for r in filled.query_dimension_records("exposure")}
     for order_by, sign in (("exposure.exposure_time", 1), ("-exposure.exposure_time", -1)):

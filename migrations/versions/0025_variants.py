@@ -1,6 +1,6 @@
 """Some quanta of a task may have a configuration of their own, chosen by their data IDs.
 
-Revision: 0028, after 0024.
+Revision: 0025, after 0024.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from sqlalchemy.dialects import mysql
 
 from registry import deploy
 
-revision = "0028"
+revision = "0025"
 down_revision = "0024"
 branch_labels = None
 depends_on = None
@@ -76,7 +76,7 @@ def upgrade() -> None:
         if_not_exists=True,
     )
     op.create_index("ix_quantum_variant_task", "quantum_variant", ["task_id"], if_not_exists=True)
-    deploy.create_view("run_summary", "0028")
+    deploy.create_view("run_summary", "0025")
 
 
 def downgrade() -> None:
