@@ -484,16 +484,3 @@ def test_a_missing_copy_is_told(butler: Butler) -> None:
     execute(butler, "UPDATE endpoint SET state = 'offline' WHERE name = 'tables'")
     with pytest.raises((MissingDataset, NoGoodCopy)):
         butler.get(ref)
-
-
-def test_a_conversion_leaves_rows_where_they_are_and_says_so(butler: Butler) -> None:
-    ref = butler.put(frame(), "source")
-    assert butler.convert([ref]).unchanged == 1
-    done = butler.convert([ref], format="parquet")
-    assert [why for _, why in done.failed] == [
-        "it lies in a table; only files are converted to files"
-    ]
-    as_file = butler.put(frame(), "source", run="u/file", format="parquet")
-    [(_, why)] = butler.convert([as_file]).failed
-    assert why == "it would lie in a table; only files are converted to files"
-    assert butler.get(ref).equals(butler.get(as_file))
