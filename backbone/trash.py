@@ -173,17 +173,16 @@ def _remove(connection: sa.Connection, items: Sequence[Trashed], repository: Pat
     held = {(row.id, row.batch) for row in connection.execute(lock_rows(asked, connection))}
     # a key alone does not tell: SQLite gives the highest one again when its row is gone
     ours = [item for item in items if (item.id, item.batch) in held]
-    keys = [item.id for item in ours]
-    # one inside the other: joined, SQLite reads all copies at the endpoint for each file
-    there = sa.exists().where(
-        replica.c.file_id == file.c.id, replica.c.endpoint_id == trash.c.endpoint_id
+    # from the paths on, which are few: asked together with the endpoint, databases begin with that
+    given = table_of(connection, {"p": (sa.String, [item.path for item in ours])})
+    used = (
+        sa.select(replica.c.endpoint_id, file.c.path)
+        .join_from(given, file, file.c.path == given.c.p)
+        .join(replica, replica.c.file_id == file.c.id)
     )
-    used = sa.select(trash.c.id).where(
-        trash.c.id.in_(keys), sa.exists().where(file.c.path == trash.c.path, there)
-    )
-    live = set(connection.execute(used).scalars())
+    live = {(row.endpoint_id, row.path) for row in connection.execute(used)}
     for item in ours:
-        if item.id not in live:
+        if (item.endpoint.id, item.path) not in live:
             item.endpoint.remove(item.path, repository)
-    connection.execute(sa.delete(trash).where(trash.c.id.in_(keys)))
+    connection.execute(sa.delete(trash).where(trash.c.id.in_([item.id for item in ours])))
     return len(ours)
