@@ -203,6 +203,26 @@ def test_the_debugger_opens_where_a_quantum_failed(
         ran(butler, "BreakTask", jobs=2, on_error=print)
 
 
+def test_the_command_ends_after_a_failure_and_tells_where_the_profile_is(
+    butler: Butler, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, profile = tmp_path / "one.yaml", tmp_path / "run.prof"
+    file.write_text(
+        f"description: one\ntasks:\n  one:\n    class: {TASKS}.BreakTask\n    config: {{at: 1}}\n"
+    )
+    words = ["-p", str(file), "-i", faults.INPUT, "-o", "out", "--fail-fast"]
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(butler.root), *words, "--profile", str(profile)])
+    assert ended.value.code == 1
+    told = capsys.readouterr()
+    assert f"python -m pstats {profile}" in told.out + told.err
+    assert [f for _, _, f in vars(pstats.Stats(str(profile)))["stats"]].count("run") == 1
+    with butler.registry.read() as connection:
+        states = list(connection.execute(sa.select(quantum.c.state)).scalars())
+    assert states.count("failed") == 1
+    assert states.count("ready") == 5
+
+
 def test_a_line_a_minute_tells_how_a_run_gets_on() -> None:
     now = [0.0]
     tally = Tally(lambda: now[0])
