@@ -69,7 +69,7 @@ class Ordered:
     def found(self, connection: sa.Connection, **more: Any) -> sa.Subquery | None:
         """Select the datasets, with the values of the order and the columns as ``also0``, ..."""
         searched = coll.flatten(connection, self.collections)
-        names = [*(name.lstrip("-") for name in self.order_by), *self.columns]
+        names = [*(name for name, _ in sort_names(self.order_by)), *self.columns]
         options = {**self.options, **more}
         statement = query_datasets_sql(
             self.kind, searched, also=names, connection=connection, **options
@@ -79,10 +79,8 @@ class Ordered:
     def keys(self, found: sa.Subquery) -> list[tuple[Any, bool]]:
         """Give what the answer is sorted by, and whether it descends."""
         columns = [found.c[f"also{n}"] for n in range(len(self.order_by))]
-        return [
-            (_sortable(c), name.startswith("-"))
-            for c, name in zip(columns, self.order_by, strict=True)
-        ]
+        sorting = sort_names(self.order_by)
+        return [(_sortable(c), down) for c, (_, down) in zip(columns, sorting, strict=True)]
 
 
 def _sortable(column: Any) -> Any:

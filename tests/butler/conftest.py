@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 
 from butler import Butler
+from tests.butler.three import Three
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.databases import Databases
 
 
 @pytest.fixture
@@ -34,3 +38,11 @@ def butler(repository: Path) -> Iterator[Butler]:
 def night_frames(test_data: Path) -> Path:
     """Folder of the frames of OHP-T152."""
     return test_data / "ohp-t152-longslit-2022"
+
+
+@pytest.fixture
+def three(tmp_path: Path, engines: list[Databases]) -> Iterator[Three]:
+    """A repository and two that it reads, on three kinds of databases."""
+    with contextlib.ExitStack() as stack:
+        urls = [stack.enter_context(maker.migrated()) for maker in engines]
+        yield Three(tmp_path, urls)

@@ -20,7 +20,7 @@ from registry.identity import DatasetRef, uuid7
 from registry.schema.dimensions import exposure
 from registry.schema.files import file as file_table
 from tests.backbone import storage_servers
-from tests.butler.test_inputs import NOTE, fill, frame
+from tests.butler.three import NOTE, fill, frame
 from tests.registry.provenance_graphs import Task, make
 
 if TYPE_CHECKING:
