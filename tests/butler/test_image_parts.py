@@ -11,12 +11,16 @@ from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.wcs import WCS
 
+from backbone import endpoints
 from backbone.audit import check
+from backbone.errors import EndpointAway
+from backbone.remote import remote
 from butler import Butler
 from butler.errors import CannotWrite, MissingComponent, MissingFile, PolicyError
 from butler.exposure import Exposure
 from registry.errors import MissingDataset
 from registry.expressions import ExpressionError
+from tests.backbone import storage_servers
 from tests.butler.declared import install
 from tests.nursery import Moments, Nursery, moments_to_die
 
@@ -134,6 +138,39 @@ def test_what_is_put_in_parts_is_one_object(butler: Butler) -> None:
     assert butler.get("calexp.wcs", ref.data_id, parameters={"bbox": (2, 1, 5, 4)}).wcs.compare(
         box.wcs.wcs
     )
+
+
+def test_a_part_lies_at_s3_or_all_of_it(butler: Butler, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in storage_servers.KEYS.items():
+        monkeypatch.setenv(name, value)
+    with storage_servers.s3() as served:
+        butler.registry.database.transact(endpoints.register, "far", served.root)
+        butler.policy.set(storage_class="Exposure", **{"mask.endpoint": "far"})
+        one, other = put(butler, 0), put(butler, 1, endpoint="far")
+        assert in_files(butler) == {"image", "stddev"}
+        at_s3 = remote("far", served.root)
+        assert sorted(path.split("_")[3] for path in at_s3.list()) == [
+            "image",
+            "mask",
+            "mask",
+            "stddev",
+        ]
+        for ref in (one, other):
+            back = butler.get(ref)
+            np.testing.assert_array_equal(back.data, frame().data)
+            np.testing.assert_array_equal(back.mask, frame().mask)
+            assert back.summary["n_stars"] == butler.get(ref, component="summary")["n_stars"] == 12
+            assert butler.get(ref, component="mask").sum() == 3
+        assert butler.convert([one, other], endpoint="root").n_files == 4
+        assert len(list(butler.root.rglob("calexp_*.fits*"))) == 6
+        assert butler.get(other, component="mask").sum() == 3
+        butler.empty_trash()
+        assert not at_s3.list()
+        again = put(butler, 2, endpoint="far")
+        served.stop()
+        with pytest.raises(EndpointAway):
+            butler.get(again)
+        assert butler.get(again, component="summary")["n_stars"] == 12
 
 
 def test_each_part_is_read_alone_and_a_lost_one_is_missed(butler: Butler, tmp_path: Path) -> None:
