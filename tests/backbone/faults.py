@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -31,8 +32,8 @@ def ingests(root: str, run: str, paths: list[str], last: int) -> int:
     return len(taken.errors)
 
 
-def writes(root: str, name: str, n: int) -> None:
-    """Register collections, each in a transaction that takes a while."""
+def writes(root: str, name: str, n: int, start: str) -> None:
+    """Register collections, each in a transaction that takes a while, when a pipe is opened."""
     with Butler(root, writeable=True) as butler:
 
         def slowly(connection: sa.Connection, k: int) -> None:
@@ -40,8 +41,10 @@ def writes(root: str, name: str, n: int) -> None:
             for _ in range(40):
                 collections.query(connection, name)
 
-        for k in range(n):
-            butler.registry.database.transact(slowly, k)
+        print("ready", flush=True)  # noqa: T201
+        with Path(start).open():
+            for k in range(n):
+                butler.registry.database.transact(slowly, k)
 
 
 def removes(root: str, run: str, last: int) -> None:

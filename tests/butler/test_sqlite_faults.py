@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sqlite3
@@ -124,20 +125,28 @@ def test_a_file_that_is_no_database_is_told(butler: Butler, file: Path) -> None:
 
 
 def test_no_writer_waits_until_all_others_have_ended(tmp_path: Path, nursery: Nursery) -> None:
+    start = tmp_path / "start"
+    os.mkfifo(start)
     with Butler.create(tmp_path / "repo") as butler:
-        children = [
-            nursery.start("tests.backbone.faults:writes", str(butler.root), str(n), N_WRITES)
-            for n in range(N_WRITERS)
-        ]
-        assert [list(child) for child in children] == [[]] * N_WRITERS
+        writes = ("tests.backbone.faults:writes", str(butler.root))
+        children = [nursery.start(*writes, str(n), N_WRITES, str(start)) for n in range(N_WRITERS)]
+        said = [iter(child) for child in children]
+        assert [next(each) for each in said] == ["ready"] * N_WRITERS
+        with start.open("r+b", buffering=0):  # which waits for nobody
+            assert [list(each) for each in said] == [[]] * N_WRITERS
         assert [child.wait() for child in children] == [0] * N_WRITERS
         made = butler.registry.to_dataframe("SELECT name FROM collection ORDER BY id")
     order = [name.partition("/")[0] for name in made["name"]]
     assert len(order) == N_WRITERS * N_WRITES
+    in_vain = []
     for writer in set(order):
         turns = [n for n, name in enumerate(order) if name == writer]
-        in_vain = max(later - turn - 1 for turn, later in zip([-1, *turns], turns, strict=False))
-        assert in_vain < (N_WRITERS - 1) * N_WRITES * 2 // 3
+        in_vain.append(
+            max(later - turn - 1 for turn, later in zip([-1, *turns], turns, strict=False))
+        )
+    *_, second, longest = sorted(in_vain)  # without turns they are 40 and 60 of the others' writes
+    assert longest < (N_WRITERS - 1) * N_WRITES
+    assert second < (N_WRITERS - 2) * N_WRITES
 
 
 def test_a_writer_that_waits_says_for_whom(
