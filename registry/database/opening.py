@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from registry.database.answers import take_whole
 from registry.database.loading import send_stream
+from registry.database.pooled import answers, begin_in_pool, is_pooled, look_for_pool
 from registry.database.prepared import Preparing, threshold_of
 from registry.database.statements import STALE, canonical_json
 from registry.database.waiting import SAY_AFTER, say, writer_of
@@ -117,7 +118,8 @@ def open_engine(url: str | sa.URL, *, writeable: bool = True) -> sa.Engine:
         if not may_write(parsed):
             options["poolclass"] = sa.NullPool
     else:
-        threshold = threshold_of(parsed)
+        threshold = threshold_of(parsed) if backend == "postgresql" else None
+        preparing = None if threshold is None else Preparing(threshold)
         parsed = parsed.difference_update_query(["timeout", "prepare_threshold"])  # ours
     if backend == "postgresql":
         options["executemany_mode"] = "values_plus_batch"
@@ -141,18 +143,18 @@ def open_engine(url: str | sa.URL, *, writeable: bool = True) -> sa.Engine:
     else:
         _ask_whether_alive(engine)
         if backend == "postgresql":
-            _set_up_postgresql(engine)
+            _set_up_postgresql(engine, preparing, writeable=writeable)
         else:
             sa.event.listen(engine, "connect", _walk_to_the_end)
             sa.event.listen(engine, "engine_connect", _isolate)
             sa.event.listen(engine, "before_execute", _require_characters)
             sa.event.listen(engine, "before_cursor_execute", _require_more_characters)
-    if not writeable:
+    if not writeable and backend != "postgresql":
         sa.event.listen(engine, "connect", _refuse_changes(backend))
     sa.event.listen(engine, "do_execute", take_whole)
     sa.event.listen(engine, "do_execute", send_stream)
-    if backend == "postgresql" and threshold is not None:
-        _prepare(engine, Preparing(threshold))
+    if backend == "postgresql" and preparing is not None:
+        sa.event.listen(engine, "do_execute", preparing.do_execute)
     for rolled_back in ("rollback", "rollback_savepoint"):
         sa.event.listen(engine, rolled_back, _forget_remembered)
     return engine
@@ -202,14 +204,14 @@ def _ask_whether_alive(engine: sa.Engine) -> None:
         if idle < _IDLE_SECONDS:
             return
         try:
-            alive = engine.dialect.do_ping(connection)
+            alive = answers(connection) if is_pooled(record) else engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
             raise sa.exc.DisconnectionError(str(error)) from error
         if not alive:
             raise sa.exc.DisconnectionError("the server does not answer")
 
 
-def _set_up_postgresql(engine: sa.Engine) -> None:
+def _set_up_postgresql(engine: sa.Engine, preparing: Preparing | None, *, writeable: bool) -> None:
     """Prepare connections, and switch them between questions and verbs.
 
     Statements run as they are planned: compiled first, a walk of 1 ms takes 130 ms, since the
@@ -219,19 +221,29 @@ def _set_up_postgresql(engine: sa.Engine) -> None:
     """
 
     @sa.event.listens_for(engine, "connect")
-    def connected(connection: Any, _record: Any) -> None:
+    def connected(connection: Any, record: Any) -> None:
+        if look_for_pool(connection, record, writeable=writeable):
+            return
         cursor = connection.cursor()
         cursor.execute("SET jit = off; SET default_transaction_isolation = 'read committed'")
+        if not writeable:
+            cursor.execute("SET default_transaction_read_only = on")
         cursor.close()
         connection.commit()  # or a rollback would undo it
+        if preparing is not None:
+            preparing.admit(connection)
+            record.info[PREPARING] = preparing
 
     @sa.event.listens_for(engine, "engine_connect")
     def taken(connection: sa.Connection) -> None:
-        if connection.get_execution_options().get("questions") == ALONE:
+        alone = connection.get_execution_options().get("questions") == ALONE
+        if alone and not is_pooled(connection):
             _driver(connection).autocommit = True
 
     @sa.event.listens_for(engine, "begin")
     def begun(connection: sa.Connection) -> None:
+        if is_pooled(connection):
+            begin_in_pool(_driver(connection), connection.info)
         if connection.get_execution_options().get("questions") == TOGETHER:
             with _driver(connection).cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -240,15 +252,6 @@ def _set_up_postgresql(engine: sa.Engine) -> None:
     def put_back(connection: Any, _record: Any) -> None:
         if connection is not None and not connection.closed:
             connection.autocommit = False
-
-
-def _prepare(engine: sa.Engine, preparing: Preparing) -> None:
-    """Have what is executed again and again prepared, by SQLAlchemy and where it is passed by."""
-    sa.event.listen(engine, "do_execute", preparing.do_execute)
-
-    @sa.event.listens_for(engine, "connect")
-    def connected(_connection: Any, record: Any) -> None:
-        record.info[PREPARING] = preparing
 
 
 def _driver(connection: sa.Connection) -> Any:
@@ -273,10 +276,8 @@ def _walk_to_the_end(connection: Any, _record: Any) -> None:
 
 def _refuse_changes(backend: str) -> Callable[[Any, Any], None]:
     """Give what makes a new connection one for questions only."""
-    statement = {
-        "sqlite": "PRAGMA query_only = ON",
-        "postgresql": "SET default_transaction_read_only = on",
-    }.get(backend, "SET SESSION TRANSACTION READ ONLY")
+    sqlite = backend == "sqlite"
+    statement = "PRAGMA query_only = ON" if sqlite else "SET SESSION TRANSACTION READ ONLY"
 
     def connected(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()

@@ -84,8 +84,7 @@ def threshold_of(url: sa.URL) -> int | None:
         return int(given)
     raise RegistryError(
         f"prepare_threshold={given} in the URL of a database is no number of executions, after "
-        "which a statement is prepared; nor 'none', which is for a server behind a pool that gives "
-        "each transaction another connection."
+        "which a statement is prepared; nor 'none', with which none ever is."
     )
 
 
@@ -107,13 +106,17 @@ class Preparing:
         self._numbers = itertools.count(1)
         self._of: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
 
+    def admit(self, connection: Any) -> None:
+        """Prepare statements on a connection of psycopg2; on no other is anything prepared."""
+        self._of[connection] = _Known()
+
     def do_execute(self, cursor: Any, statement: str, given: Any, _context: Any) -> bool | None:
         """Execute a statement by its name, if it has one; else leave it to SQLAlchemy."""
         if cursor.name is not None or not isinstance(given, dict):
             return None
         known = self._of.get(cursor.connection)
         if known is None:
-            known = self._of[cursor.connection] = _Known()
+            return None
         key = (statement, *map(type, given.values()))
         call = known.calls.get(key)
         if call is None:
