@@ -1,8 +1,8 @@
 """How is a file's checksum had without reading the file a second time?
 
-`HashedStream` stands between who writes a file and the file: large pieces are hashed by a thread of
-its own while the system takes them.  Who goes back in the file and writes there again (zip
-archives do) costs one reading of the file at the end.
+`HashedStream` stands between who writes a file and the file: what is written is hashed by a thread
+of its own, while the system takes it and the writer makes the next piece.  Who goes back in the
+file and writes there again (zip archives do) costs one reading of the file at the end.
 """
 
 from __future__ import annotations
@@ -10,19 +10,24 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import queue
 import threading
+from collections import deque
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from typing_extensions import Buffer
 
-__all__ = ["HashedStream"]
+__all__ = ["KEPT", "HashedStream"]
 
-_LARGE = 1 << 18
-"""Bytes from which on a piece is worth a hand-over to another thread."""
+KEPT = 3
+"""Pieces that may still be hashed when `HashedStream.write_kept` returns."""
+_LARGE = 1 << 16
+"""Bytes from which on pieces are worth a hand-over to another thread."""
+_MOST = 1 << 22
+"""Bytes that may wait for that thread, if they are of more than one piece."""
 
 
 class HashedStream(io.RawIOBase):
@@ -48,6 +53,8 @@ class HashedStream(io.RawIOBase):
         self._hash = hashlib.sha256()
         self._hashed = 0
         self._in_order = True
+        self._small: list[bytes] = []
+        self._small_size = 0
         self._worker: _Worker | None = None
 
     def writable(self) -> bool:
@@ -88,28 +95,33 @@ class HashedStream(io.RawIOBase):
             The disk is full, or refuses.
         """
         view = memoryview(data).cast("B")
-        if view.nbytes < _LARGE or not self._follows():
-            self._wait()
-            self._note(view)
-        else:
-            self._hand_over(view)
+        if self._follows():
+            if view.nbytes < _LARGE:
+                self._collect(data if isinstance(data, bytes) else bytes(view))
+            else:
+                self._hand_over(view)
         self._put(view)
-        self._wait()
+        if not isinstance(data, bytes):
+            self._wait(0)
         return view.nbytes
 
     def write_kept(self, data: Buffer) -> None:
-        """Write data that the caller does not change before the stream is closed.
+        """Write data that the caller does not change before `KEPT` further pieces are written.
 
-        The caller may prepare the next piece while this one is hashed.
+        The caller may prepare these in other buffers while this one is hashed.
         """
         view = memoryview(data).cast("B")
-        if self._follows():
-            self._hand_over(view)
+        if view.nbytes < _LARGE or not self._follows():
+            self.write(view)
+            return
+        self._hand_over(view)
         self._put(view)
+        self._wait(KEPT)
 
     def size_and_checksum(self) -> tuple[int, str]:
         """Give the size [byte] and the SHA-256 of what was written, as they are recorded."""
-        self._wait()
+        self._give_small()
+        self._wait(0)
         size = os.fstat(self._file.fileno()).st_size
         if not self._in_order or size != self._hashed:
             self._file.seek(0)
@@ -132,20 +144,37 @@ class HashedStream(io.RawIOBase):
         self._in_order = self._in_order and self._file.tell() == self._hashed
         return self._in_order
 
-    def _note(self, view: memoryview) -> None:
-        if self._follows():
-            self._hash.update(view)
-            self._hashed += view.nbytes
+    def _collect(self, piece: bytes) -> None:
+        """Keep a small piece until there are enough for a hand-over."""
+        self._small.append(piece)
+        self._small_size += len(piece)
+        self._hashed += len(piece)
+        if self._small_size >= _LARGE:
+            self._give_small()
+
+    def _give_small(self) -> None:
+        if not self._small:
+            return
+        pieces, size = self._small, self._small_size
+        self._small, self._small_size = [], 0
+        if self._worker is None and size < _LARGE:  # a file that is worth no thread
+            self._hash.update(b"".join(pieces))
+            return
+        self._give(pieces, size)
 
     def _hand_over(self, view: memoryview) -> None:
-        if self._worker is None:
-            self._worker = _Worker(self._hash.update)
-        self._worker.do(view)
+        self._give_small()
+        self._give([view], view.nbytes)
         self._hashed += view.nbytes
 
-    def _wait(self) -> None:
+    def _give(self, pieces: Sequence[Buffer], size: int) -> None:
+        if self._worker is None:
+            self._worker = _Worker(self._hash.update)
+        self._worker.do(pieces, size)
+
+    def _wait(self, left: int) -> None:
         if self._worker is not None:
-            self._worker.wait()
+            self._worker.wait(left)
 
     def _put(self, view: memoryview) -> None:
         while view:
@@ -155,23 +184,41 @@ class HashedStream(io.RawIOBase):
 class _Worker:
     """A thread that does one thing to each of the pieces that it is given, in their order."""
 
-    def __init__(self, action: Callable[[memoryview], object]) -> None:
+    def __init__(self, action: Callable[[Buffer], object]) -> None:
         self._action = action
-        self._pieces: queue.Queue[memoryview | None] = queue.Queue(maxsize=8)
+        self._given: SimpleQueue[Sequence[Buffer] | None] = SimpleQueue()
+        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._sizes: deque[int] = deque()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def do(self, piece: memoryview) -> None:
-        self._pieces.put(piece)
+    def do(self, pieces: Sequence[Buffer], size: int) -> None:
+        while self._sizes and sum(self._sizes) + size > _MOST:
+            self._wait_for_one()
+        self._sizes.append(size)
+        self._given.put(pieces)
 
-    def wait(self) -> None:
-        self._pieces.join()
+    def wait(self, left: int) -> None:
+        """Wait until no more than so many hand-overs are left."""
+        while len(self._sizes) > left:
+            self._wait_for_one()
 
     def stop(self) -> None:
-        self._pieces.put(None)
+        self._given.put(None)
         self._thread.join()
 
+    def _wait_for_one(self) -> None:
+        failed = self._done.get()
+        self._sizes.popleft()
+        if failed is not None:
+            raise failed
+
     def _run(self) -> None:
-        while (piece := self._pieces.get()) is not None:
-            self._action(piece)
-            self._pieces.task_done()
+        while (pieces := self._given.get()) is not None:
+            try:
+                for piece in pieces:
+                    self._action(piece)
+            except BaseException as error:  # noqa: BLE001 (raised where it is waited for)
+                self._done.put(error)
+            else:
+                self._done.put(None)

@@ -13,17 +13,17 @@ import gzip
 import io
 import lzma
 import warnings
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from butler.formatters.fits_pixels import read_pixels
+from butler.formatters.fits_pixels import read_pixels, read_plain
 from butler.formatters.fits_rows import check_vectors
-from butler.formatters.fits_scan import Extent, extents
+from butler.formatters.fits_scan import Extent, PlainImage, extents, plain_image
 from butler.formatters.limits import require_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
     from astropy.io.fits import HDUList, Header
@@ -40,20 +40,49 @@ _UNPACKERS: dict[bytes, Callable[[BinaryIO], Any]] = {
 _PIECE = 1 << 24
 
 
-@dataclass(frozen=True, slots=True)
 class FitsFile:
-    """An open FITS file.
+    """An open FITS file; astropy parses its headers when `hdus` is first asked for.
 
     Parameters
     ----------
-    hdus : `astropy.io.fits.HDUList`
-        Valid as long as the file is open; arrays taken from it stay valid.
     stream : binary file
-        What they are read from: not compressed as a whole.
+        What is read from: not compressed as a whole.
+    extents : sequence of Extent
+        Its HDUs, or the first of them.
+    options : mapping
+        For `astropy.io.fits.open`.
     """
 
-    hdus: HDUList
-    stream: BinaryIO
+    def __init__(
+        self, stream: BinaryIO, extents: Sequence[Extent], options: Mapping[str, bool]
+    ) -> None:
+        self.stream = stream
+        self._extents = extents
+        self._options = options
+
+    @cached_property
+    def hdus(self) -> HDUList:
+        """Valid as long as the file is open; arrays taken from it stay valid."""
+        from astropy.io import fits
+
+        self.stream.seek(0)
+        return fits.open(self.stream, memmap=False, lazy_load_hdus=True, **self._options)
+
+    @property
+    def plain_image(self) -> PlainImage | None:
+        """The first image, if its pixels can be read as they lie: with `plain_pixels`."""
+        return plain_image(self._extents)
+
+    def plain_pixels(
+        self, image: PlainImage, cut: tuple[slice, slice] | None = None
+    ) -> npt.NDArray[Any]:
+        """Read pixels as they lie; see `butler.formatters.fits_pixels.read_plain`."""
+        return read_plain(image, self.stream, cut)
+
+    def close(self) -> None:
+        """Let the HDUs go; a file that came open stays so."""
+        if "hdus" in self.__dict__:
+            self.hdus.close(closed=False)
 
     @property
     def primary(self) -> Header:
@@ -130,20 +159,19 @@ def open_fits(source: Source, *, whole: bool, **options: bool) -> Iterator[FitsF
             warnings.simplefilter("ignore", AstropyWarning)
             unpack = _UNPACKERS.get(packed.read(2))
             packed.seek(0)
-            stream = packed if unpack is None else _unpacked(unpack(packed), whole=whole)
+            found: list[Extent] = []
             if unpack is None:
-                _check(stream, whole=whole)
-            stream.seek(0)
-            hdus = fits.open(stream, memmap=False, lazy_load_hdus=True, **options)
-            try:
-                yield FitsFile(hdus, stream)
-            finally:
-                hdus.close(closed=False)  # a file that came open stays so
+                stream = packed
+                _check(stream, found, whole=whole)
+            else:
+                stream = _unpacked(unpack(packed), found, whole=whole)
+            with closing(FitsFile(stream, found, options)) as file:
+                yield file
     except fits.VerifyError as error:
         raise ValueError(str(error)) from error
 
 
-def _check(stream: BinaryIO, *, whole: bool) -> None:
+def _check(stream: BinaryIO, found: list[Extent], *, whole: bool) -> None:
     """Follow the headers through a file that can seek; compare where it must end with its size.
 
     The padding after the last HDU may be missing: some instruments do not write it.
@@ -153,16 +181,14 @@ def _check(stream: BinaryIO, *, whole: bool) -> None:
 
     def skip(extent: Extent) -> None:
         if whole and extent.data_at + extent.size > size:
-            raise ValueError(_cut_short(n_hdus - 1, extent, size))
+            raise ValueError(_cut_short(len(found) - 1, extent, size))
         stream.seek(extent.end)
 
-    n_hdus, expected = 0, None
     for extent in extents(stream, skip):
-        expected = extent.counts.get("SKYHDUS") if n_hdus == 0 else expected
-        n_hdus += 1
+        found.append(extent)
         if not whole and extent.end >= size:
             return
-    _check_number(n_hdus, expected)
+    _check_number(found)
 
 
 def _cut_short(index: int, extent: Extent, size: int) -> str:
@@ -172,12 +198,15 @@ def _cut_short(index: int, extent: Extent, size: int) -> str:
     )
 
 
-def _check_number(found: int, expected: int | None) -> None:
-    if expected is not None and expected > found:
-        raise ValueError(f"it is truncated: it has {found} HDUs and was written with {expected}")
+def _check_number(found: Sequence[Extent]) -> None:
+    expected = found[0].counts.get("SKYHDUS", 0)
+    if expected > len(found):
+        raise ValueError(
+            f"it is truncated: it has {len(found)} HDUs and was written with {expected}"
+        )
 
 
-def _unpacked(packed: BinaryIO, *, whole: bool) -> BinaryIO:
+def _unpacked(packed: BinaryIO, found: list[Extent], *, whole: bool) -> BinaryIO:
     """Unpack as much as the headers announce, and not a byte more.
 
     Without ``whole``, nothing but the primary header if it is that of an image.
@@ -190,16 +219,13 @@ def _unpacked(packed: BinaryIO, *, whole: bool) -> BinaryIO:
         while (left := extent.end - content.tell()) and reader.read(min(_PIECE, left)):
             pass
         if content.tell() < extent.data_at + extent.size:
-            raise ValueError(_cut_short(n_hdus - 1, extent, content.tell()))
+            raise ValueError(_cut_short(len(found) - 1, extent, content.tell()))
 
-    n_hdus, expected = 0, None
     for extent in extents(cast("BinaryIO", reader), skip):
-        if n_hdus == 0:
-            expected = extent.counts.get("SKYHDUS")
-            if not whole and extent.counts["NAXIS"]:
-                return content
-        n_hdus += 1
-    _check_number(n_hdus, expected)
+        found.append(extent)
+        if len(found) == 1 and not whole and extent.counts["NAXIS"]:
+            return content
+    _check_number(found)
     return content
 
 

@@ -140,12 +140,15 @@ class FitsImageFormatter(Formatter):
         path = source.name
         part = {"data": "image", "metadata": "header"}.get(component or "", component)
         with open_fits(source, whole=part not in {"wcs", "header"}) as file:
-            image = _image_hdu_of(file.hdus)
+            plain = file.plain_image if part == "image" else None
+            image = plain or _image_hdu_of(file.hdus)
             cut = (
                 selected_box(parameters["bbox"], image.shape, path)
                 if "bbox" in parameters
                 else None
             )
+            if plain is not None:
+                return file.plain_pixels(plain, cut)
             if part == "image":
                 return file.pixels(image, cut)
             if part == "header":

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from butler.formatters.fits_scan import padded
+from backbone.hashing import KEPT
+from butler.formatters.fits_scan import PlainImage, flipped_bit, padded
 from butler.formatters.fits_tiles import read_tiles
-from butler.formatters.raw_array import PIECE, read_array, read_box
+from butler.formatters.raw_array import read_array, read_box
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["read_pixels", "sign_bit", "write_pixels"]
+__all__ = ["read_pixels", "read_plain", "sign_bit", "write_pixels"]
 
 _STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+PIECE = 1 << 19
+"""Bytes that are written at a time: swapped, written and hashed in the processor's cache."""
 _SCALING = ("BZERO", "BSCALE", "BLANK")
 
 
@@ -48,24 +51,33 @@ def read_pixels(
     MemoryError
         Unpacked it would not fit into memory.
     """
-    import numpy as np
     from astropy.io.fits import CompImageHDU
 
     if isinstance(hdu, CompImageHDU):
         return _native(read_tiles(hdu, stream, cut))
-    flip = _flipped_bit(hdu.header)
+    bitpix = hdu.header["BITPIX"]
+    flip = flipped_bit(bitpix, {key: hdu.header[key] for key in _SCALING if key in hdu.header})
     if flip is None:
         return _native(hdu.data if cut is None else hdu.section[(..., *cut)])
-    data_at = hdu.fileinfo()["datLoc"]
-    stored = np.dtype(_STORED[hdu.header["BITPIX"]])
+    plain = PlainImage(hdu.fileinfo()["datLoc"], bitpix, hdu.shape, flip)
+    return read_plain(plain, stream, cut)
+
+
+def read_plain(
+    image: PlainImage, stream: BinaryIO, cut: tuple[slice, slice] | None = None
+) -> npt.NDArray[Any]:
+    """Read pixels that lie as they are; see `read_pixels`."""
+    import numpy as np
+
+    stored = np.dtype(_STORED[image.bitpix])
     if cut is None:
-        pixels = read_array(stream, data_at, stored, hdu.shape)
+        pixels = read_array(stream, image.data_at, stored, image.shape)
     else:
-        pixels = read_box(stream, data_at, stored, hdu.shape, cut)
-    if flip:
+        pixels = read_box(stream, image.data_at, stored, image.shape, cut)
+    if image.flip:
         kind = {"u": "i", "i": "u"}[stored.kind]
         pixels = pixels.view(f"u{stored.itemsize}")
-        pixels ^= pixels.dtype.type(flip)
+        pixels ^= pixels.dtype.type(image.flip)
         pixels = pixels.view(f"{kind}{stored.itemsize}")
     return pixels
 
@@ -82,13 +94,16 @@ def write_pixels(pixels: npt.NDArray[Any], stream: Any) -> None:
     """
     import numpy as np
 
-    # A HashedStream hashes pieces that nobody changes while the next one is made ready.
+    # A HashedStream hashes a piece while the next ones are made ready in other buffers.
     put = getattr(stream, "write_kept", stream.write)
     flip = sign_bit(pixels.dtype)
-    big = pixels.dtype.newbyteorder(">")
     flat = pixels.reshape(-1)
-    for start in range(0, flat.size, PIECE):
-        piece = np.array(flat[start : start + PIECE], big)
+    size = max(1, min(PIECE // pixels.dtype.itemsize, flat.size))
+    buffers = np.empty((KEPT + 1, size), pixels.dtype.newbyteorder(">"))
+    for count, start in enumerate(range(0, flat.size, size)):
+        values = flat[start : start + size]
+        piece = buffers[count % len(buffers), : values.size]
+        piece[:] = values
         if flip:
             bits = piece.view(f">u{piece.itemsize}")
             bits ^= bits.dtype.type(flip)
@@ -101,19 +116,6 @@ def sign_bit(kind: Any) -> int:
     if kind.str[1:] in {"u2", "u4", "u8", "i1"}:
         return 1 << (8 * int(kind.itemsize) - 1)
     return 0
-
-
-def _flipped_bit(header: Any) -> int | None:
-    """Give the bit that differs between values and what lies in the file; None for arithmetic."""
-    if not any(key in header for key in _SCALING):
-        return 0
-    bitpix, zero = header["BITPIX"], header.get("BZERO", 0)
-    if header.get("BSCALE", 1) != 1 or "BLANK" in header or bitpix < 0:
-        return None
-    if zero == 0:
-        return 0
-    convention = -128 if bitpix == 8 else 1 << (bitpix - 1)
-    return 1 << (bitpix - 1) if zero == convention else None
 
 
 def _native(pixels: Any) -> npt.NDArray[Any]:

@@ -2,26 +2,28 @@
 
 Reads the few cards of each header that give the size of what follows, and nothing else, so that a
 header that lies is found before any library believes it.  FITS standard 4.0, section 4.4.1.
+Pixels that lie as they are in memory are found with no more than that: `plain_image`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import BinaryIO
 
-__all__ = ["BLOCK", "Extent", "extents", "padded"]
+__all__ = ["BLOCK", "Extent", "PlainImage", "extents", "flipped_bit", "padded", "plain_image"]
 
 BLOCK = 2880
 _CARD = 80
 _LONGEST = 1 << 24
 """Headers that are longer [byte] are none."""
 _WIDTHS = {8: 1, 16: 2, 32: 4, 64: 8, -32: 4, -64: 8}
+_SCALING = re.compile(rb"(BZERO|BSCALE|BLANK) *= *([^/]*)")
 _COUNTS = re.compile(rb"(BITPIX|NAXIS\d{0,3}|PCOUNT|GCOUNT|TFIELDS|SKYHDUS) *= *([^/]*)")
 
 
@@ -37,17 +39,92 @@ class Extent:
         Of its data, without the padding [byte].
     counts : mapping of str to int
         The structural cards: BITPIX, NAXIS1, ...
+    header : bytes
+        As it lies.
     """
 
     header_at: int
     data_at: int
     size: int
     counts: dict[str, int]
+    header: bytes = field(repr=False)
 
     @property
     def end(self) -> int:
         """Where the next HDU must begin [byte]."""
         return self.data_at + padded(self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainImage:
+    """Pixels that lie in a file as they are in memory, in the order of FITS.
+
+    Parameters
+    ----------
+    data_at : int
+        Where they begin [byte].
+    bitpix : int
+        Their type: bits of an integer, or with a minus of a float.
+    shape : tuple of int
+        In the order of C.
+    flip : int
+        Bit that differs between integers and what lies in the file.
+    """
+
+    data_at: int
+    bitpix: int
+    shape: tuple[int, ...]
+    flip: int
+
+
+def plain_image(found: Iterable[Extent]) -> PlainImage | None:
+    """Find the first image of a file, if it can be read as it lies; None for what needs more."""
+    for extent in found:
+        header, counts = extent.header, extent.counts
+        if header.startswith(b"XTENSION= 'BINTABLE'") and b"ZIMAGE" not in header:
+            continue
+        if not header.startswith((b"SIMPLE  =", b"XTENSION= 'IMAGE   '")) or b"GROUPS" in header:
+            return None
+        if counts["NAXIS"] == 0:
+            continue
+        shape = tuple(counts[f"NAXIS{n}"] for n in range(counts["NAXIS"], 0, -1))
+        flip = _flipped_bit_in(header, counts["BITPIX"])
+        alone = counts.get("PCOUNT", 0) == 0 and counts.get("GCOUNT", 1) == 1
+        if flip is None or 0 in shape or not alone:
+            return None
+        return PlainImage(extent.data_at, counts["BITPIX"], shape, flip)
+    return None
+
+
+def flipped_bit(bitpix: int, scaling: Mapping[str, float]) -> int | None:
+    """Give the bit that differs between values and what lies in the file; None for arithmetic.
+
+    Parameters
+    ----------
+    scaling : mapping
+        What the header says of ``BZERO``, ``BSCALE`` and ``BLANK``.
+    """
+    if not scaling:
+        return 0
+    if scaling.get("BSCALE", 1) != 1 or "BLANK" in scaling or bitpix < 0:
+        return None
+    zero = scaling.get("BZERO", 0)
+    if zero == 0:
+        return 0
+    convention = -128 if bitpix == 8 else 1 << (bitpix - 1)
+    return 1 << (bitpix - 1) if zero == convention else None
+
+
+def _flipped_bit_in(header: bytes, bitpix: int) -> int | None:
+    scaling: dict[str, float] = {}
+    for at in range(0, len(header), _CARD):
+        found = _SCALING.match(header, at, at + _CARD)
+        if found is not None:
+            try:
+                scaling.setdefault(found[1].decode(), float(found[2]))
+            except ValueError:  # an exponent of Fortran, or no number
+                return None
+    return flipped_bit(bitpix, scaling)
 
 
 def padded(size: int) -> int:
@@ -78,7 +155,7 @@ def extents(stream: BinaryIO, skip: Callable[[Extent], None]) -> Iterator[Extent
     at, index = 0, 0
     while header := _header(stream, index):
         counts = _counts(header, index)
-        found = Extent(at, at + len(header), _size(header, counts, index), counts)
+        found = Extent(at, at + len(header), _size(header, counts, index), counts, header)
         yield found
         skip(found)
         at, index = found.end, index + 1
