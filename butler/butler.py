@@ -22,6 +22,7 @@ from butler import (
     reading,
     removal,
     replicas,
+    retrieving,
     skymaps,
     visits,
 )
@@ -42,6 +43,7 @@ from registry.registry import Registry
 
 if TYPE_CHECKING:
     import os
+    import uuid
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
@@ -267,6 +269,33 @@ class Butler(Writing):
         raise MissingDataset(
             ref.dataset_type.name, ref.data_id, [ref.run], nearest=removal.why_unreadable(self, ref)
         )
+
+    def get_uri(
+        self,
+        dataset_type_or_ref: str | DatasetType | DatasetRef,
+        data_id: Mapping[str, Any] | None = None,
+        /,
+        *,
+        component: str | None = None,
+        collections: str | Sequence[str] | None = None,
+        **keys: Any,
+    ) -> str:
+        """Tell where the file of a dataset lies; see `butler.retrieving.get_uri`.
+
+        Parameters are those of `get`.
+        """
+        ref = self._resolved(dataset_type_or_ref, data_id, collections, keys)
+        return retrieving.get_uri(self._each_place(), ref, component)
+
+    def get_uris(self, refs: Iterable[DatasetRef]) -> dict[uuid.UUID, dict[str, str]]:
+        """Tell where all files of datasets lie; see `butler.retrieving.get_uris`."""
+        return retrieving.get_uris(self._each_place(), [ref.id for ref in refs])
+
+    def retrieve_artifacts(
+        self, refs: Sequence[DatasetRef], folder: str | os.PathLike[str], **options: Any
+    ) -> retrieving.Retrieved:
+        """Bring the files of datasets into a folder; see `butler.retrieving.retrieve`."""
+        return retrieving.retrieve(self, refs, folder, **options)
 
     def cache_info(self) -> dict[str, CacheInfo]:
         """Tell what the caches hold, and what came of them; by ``files`` and ``objects``.

@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("exchange", "Write datasets and what belongs to them to a file."),
     "import": ("exchange", "Take in an export of lsst-daf-butler or of another repository."),
     "transfer": ("transferring", "Take datasets of another repository, with their history."),
+    "retrieve-artifacts": ("retrieving", "Bring the files of datasets into a folder."),
     "remove-runs": ("transferring", "Remove runs, after telling what depends on them."),
     "run": ("running", "Run a pipeline on processes of this machine."),
     "graph": ("graphs", "Take quanta away in a file, execute them there, bring them home."),

@@ -105,3 +105,64 @@ def test_a_run_is_removed_after_what_depends_on_it_was_told(
     with Butler(site) as butler:
         assert list(butler.root.rglob("summary_*")) == []
         assert [c.name for c in butler.collections.query()] == ["all", "raw"]
+
+
+def test_datasets_of_several_types_are_listed_together(
+    capsys: pytest.CaptureFixture[str], site: str
+) -> None:
+    with Butler(site, writeable=True) as butler:
+        butler.register_dataset_type("note", ("instrument",), "StructuredDataDict")
+        butler.put({"n": 1}, "note", instrument="Cam", run="made")
+    status, said, _ = skyspine(capsys, "query-datasets", site, "-i", "made", "--count")
+    assert [line.split() for line in said.splitlines()[2:]] == [["note", "1"], ["summary", "3"]]
+    asked = ("query-datasets", site, "s*", "note", "-i", "made", "--format", "json")
+    status, said, _ = skyspine(capsys, *asked)
+    rows = json.loads(said)
+    assert [(r["dataset_type"], r["healpix"]) for r in rows] == [
+        ("summary", 0), ("summary", 1), ("summary", 2), ("note", None),
+    ]  # fmt: skip
+    status, said, _ = skyspine(capsys, *asked, "--limit", "2")
+    assert [row["id"] for row in json.loads(said)] == [row["id"] for row in rows[:2]]
+    status, said, _ = skyspine(capsys, *asked, "--by", "run", "--all")
+    counted = {(r["dataset_type"], r["run"]): r["n"] for r in json.loads(said)}
+    assert counted == {("summary", "made"): 3, ("note", "made"): 1}
+    status, said, told = skyspine(capsys, *asked, "--where", "healpix = 7")
+    assert (status, json.loads(said)) == (0, [])
+    assert "passes over: note." in told
+    assert "No dataset of 2 types is in made" in told
+    status, _, told = skyspine(capsys, "query-datasets", site, "note*", "--where", "healpix = 7")
+    assert (status, "Nothing relates 'healpix' to instrument" in told) == (1, True)
+    status, said, _ = skyspine(capsys, "query-datasets", site, "s*", "note", "--sql")
+    assert (status, "-- note\n" in said, "-- summary\n" in said) == (0, True, True)
+    status, _, told = skyspine(capsys, "query-datasets", site, "sumary*")
+    assert (status, "Did you mean 'summary'" in told) == (1, True)
+    status, _, told = skyspine(capsys, "query-datasets", site, "s*", "n*", "--after", rows[0]["id"])
+    assert (status, "--after is for datasets of one type" in told) == (2, True)
+
+
+def test_files_are_found_and_brought(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, site: str
+) -> None:
+    asked = ("query-datasets", site, "summary", "-i", "made", "--uri", "--format", "json")
+    status, said, _ = skyspine(capsys, *asked)
+    uris = [row["uri"] for row in json.loads(said)]
+    assert (status, len(set(uris)), "component" in said) == (0, 3, False)
+    out = str(tmp_path / "out")
+    bring = ("retrieve-artifacts", site, out, "summary", "-i", "made")
+    status, said, _ = skyspine(capsys, *bring, "--dry-run")
+    assert (status, said) == (0, f"Would bring 3 files of 3 datasets into {out}.\n")
+    assert not (tmp_path / "out").exists()
+    status, said, _ = skyspine(capsys, *bring, "--flat")
+    assert (status, said.startswith("3 files (")) == (0, True)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {u.rpartition("/")[2] for u in uris}
+    status, said, _ = skyspine(capsys, *bring, "--flat")
+    assert "3 were there already." in said
+    status, _, told = skyspine(capsys, *bring, "--where", "healpix = 7")
+    assert (status, "Nothing was found, and nothing came. There are" in told) == (1, True)
+    with Butler(site, writeable=True) as butler:
+        butler.prune(butler.query_datasets("summary", collections="made", where="healpix = 1"))
+    status, said, told = skyspine(capsys, *bring)
+    assert (status, said.startswith("2 files")) == (1, True)
+    assert "is stored of 1 datasets" in told
+    status, said, _ = skyspine(capsys, *asked)
+    assert sorted(row["uri"] is None for row in json.loads(said)) == [False, False, True]

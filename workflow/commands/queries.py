@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
+import uuid
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import pyarrow as pa
+
+    from butler import Butler
 
 
 def tell(why: str) -> None:
@@ -121,33 +126,172 @@ def _answer(
 
 @click.command()
 @click.argument("repo")
-@click.argument("dataset_type")
+@click.argument("dataset_types", nargs=-1)
 @_COLLECTIONS
 @click.option("--all", "every", is_flag=True, help="Not only the first of each data ID.")
+@click.option("--uri", is_flag=True, help="Show where the files lie, one in each line.")
 @_asked(
     click.option("--after", type=click.UUID, help="The page after this dataset, in the same order.")
 )
 def query_datasets(
-    repo: str, dataset_type: str, collections: str, every: bool, **given: Any
+    repo: str,
+    dataset_types: tuple[str, ...],
+    collections: str,
+    every: bool,
+    uri: bool,
+    **given: Any,
 ) -> None:
-    """Find datasets of DATASET_TYPE."""
+    """Find datasets of DATASET_TYPES: names or globs; of all types without one.
+
+    \b
+    skyspine query-datasets REPO raw --where "day_obs = 20250310" --order-by -exposure
+    skyspine query-datasets REPO -i u/me/run --count
+    skyspine query-datasets REPO "cal*" -i u/me/run --uri
+    """  # noqa: D301 (click wants the control character)
     from butler import Butler
 
     within = _split(collections)
     with Butler(repo) as butler:
-        found = _answer(
-            given,
-            {"find_first": not every},
-            table=partial(butler.table_of_datasets, dataset_type, collections=within),
-            count=partial(butler.count_datasets, dataset_type, collections=within),
-            sql=partial(butler.show_query, dataset_type, collections=within),
-            why=lambda: butler.explain_no_datasets(
-                dataset_type, collections=within, where=given["where"]
-            ),
-        )
-    if found is not None:
-        found = found.rename_columns(["id", *found.column_names[1:]])
-        show(found.to_pylist(), given["style"], found.column_names)
+        kinds = _kinds_meant(butler, dataset_types)
+        if kinds is not None:
+            found = _of_each(butler, kinds, within, given, find_first=not every)
+        else:
+            (kind,) = dataset_types
+            table = _answer(
+                given,
+                {"find_first": not every},
+                table=partial(butler.table_of_datasets, kind, collections=within),
+                count=partial(butler.count_datasets, kind, collections=within),
+                sql=partial(butler.show_query, kind, collections=within),
+                why=lambda: butler.explain_no_datasets(
+                    kind, collections=within, where=given["where"]
+                ),
+            )
+            found = None if table is None else _Found.of(table)
+        if found is None:
+            return
+        if uri:
+            found = _with_uris(butler, found)
+    show(found.rows, given["style"], found.names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Datasets that are to be shown, the identity of each under ``id``."""
+
+    rows: list[dict[str, Any]]
+    names: list[str]
+
+    @classmethod
+    def of(cls, table: pa.Table) -> _Found:
+        table = table.rename_columns(["id", *table.column_names[1:]])
+        return cls(table.to_pylist(), table.column_names)
+
+
+def _kinds_meant(butler: Butler, given: tuple[str, ...]) -> list[str] | None:
+    """Give the names of the dataset types that are meant; None when it is one by its name."""
+    if len(given) == 1 and not set("*?[") & set(given[0]):
+        return None
+    known = sorted({k.name for p in butler.places for k in p.registry.dataset_types()})
+    meant: dict[str, None] = {}
+    for pattern in given or ("*",):
+        fitting = fnmatch.filter(known, pattern)
+        if not fitting and given:
+            from registry.errors import did_you_mean
+
+            raise click.ClickException(
+                f"No dataset type fits '{pattern}'.{did_you_mean(pattern, known)} `skyspine "
+                "query-dataset-types REPO` lists them."
+            )
+        meant |= dict.fromkeys(fitting)
+    return list(meant)
+
+
+def _of_each(
+    butler: Butler,
+    kinds: list[str],
+    within: list[str],
+    given: Mapping[str, Any],
+    *,
+    find_first: bool,
+) -> _Found | None:
+    """Ask for datasets of several types; show what is asked for instead, and give None."""
+    for option in ("explain", "after", "order_by"):
+        if given[option]:
+            raise click.UsageError(
+                f"--{option.replace('_', '-')} is for datasets of one type; name one."
+            )
+    asked: dict[str, Any] = {
+        "collections": within,
+        "where": given["where"],
+        "find_first": find_first,
+    }
+    columns, by = _split(given["columns"]), _split(given["by"])
+
+    def listed(kind: str, left: int | None) -> list[dict[str, Any]]:
+        if given["sql"]:
+            more = columns or by
+            statement, plan = butler.show_query(kind, limit=left, also=more, **asked)
+            click.echo(f"-- {kind}\n{statement};\n\n{plan}\n")
+            return []
+        if given["count"] or by:
+            return [row for row in butler.count_datasets(kind, by=by, **asked) if row["n"]]
+        return _Found.of(butler.table_of_datasets(kind, limit=left, columns=columns, **asked)).rows
+
+    rows = _rows_of_each(kinds, given["limit"], listed)
+    if given["sql"]:
+        return None
+    if given["count"] or by:
+        show(rows, given["style"], ("dataset_type", *by, "n"))
+        return None
+    if not rows:
+        tell(f"No dataset of {len(kinds)} types is in {', '.join(within)} and as asked for.")
+    names = list(dict.fromkeys(["dataset_type", "id", "run", *(n for row in rows for n in row)]))
+    return _Found([{name: row.get(name) for name in names} for row in rows], names)
+
+
+def _rows_of_each(
+    kinds: list[str],
+    limit: int | None,
+    listed: Callable[[str, int | None], list[dict[str, Any]]],
+) -> list[dict[str, Any]]:
+    """Ask type by type, and pass over those to which a condition does not apply."""
+    from registry.expressions import UnrelatedDimension
+
+    rows: list[dict[str, Any]] = []
+    passed_over: dict[str, UnrelatedDimension] = {}
+    for kind in kinds:
+        left = None if limit is None else limit - len(rows)
+        if left is not None and left <= 0:
+            break
+        try:
+            found = listed(kind, left)
+        except UnrelatedDimension as error:
+            passed_over[kind] = error
+            continue
+        rows += [{"dataset_type": kind} | row for row in found]
+    if kinds and len(passed_over) == len(kinds):
+        raise passed_over[kinds[0]]
+    if passed_over:
+        tell(f"The condition does not apply to, and passes over: {', '.join(passed_over)}.")
+    return rows[:limit]
+
+
+def _with_uris(butler: Butler, found: _Found) -> _Found:
+    """Show where files lie: a dataset has as many lines as files, and one when it has none."""
+    from butler import retrieving
+
+    ids = [uuid.UUID(str(row["id"])) for row in found.rows]
+    uris = retrieving.get_uris(butler.places, ids)
+    rows = [
+        row | {"component": component, "uri": uri}
+        for row, key in zip(found.rows, ids, strict=True)
+        for component, uri in sorted(uris.get(key, {"": None}).items())
+    ]
+    names = [*found.names, "component", "uri"]
+    if not any(row["component"] for row in rows):
+        names.remove("component")
+    return _Found([{name: row[name] for name in names} for row in rows], names)
 
 
 @click.command()

@@ -12,9 +12,25 @@ from workflow.commands.tables import format_option, show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from butler import Butler
+    from registry.identity import DatasetRef
     from registry.removing import Removal
 
 MODES = ("auto", "copy", "link", "hardlink", "symlink", "direct")
+
+
+def datasets_of(
+    butler: Butler, kinds: Sequence[str], collections: str, where: str, *, find_first: bool
+) -> list[DatasetRef]:
+    """Find datasets of some types, in collections whose names are comma separated."""
+    within = split(collections)
+    return [
+        ref
+        for kind in kinds
+        for ref in butler.query_datasets(
+            kind, collections=within, where=where, find_first=find_first
+        )
+    ]
 
 
 @click.command()
@@ -55,13 +71,7 @@ def transfer(
     from workflow.commands.progress import counting
 
     with Butler(repo, writeable=not dry_run) as butler, Butler(other) as there:
-        refs = [
-            ref
-            for kind in dataset_types
-            for ref in there.query_datasets(
-                kind, collections=split(collections), where=where, find_first=not all_of_them
-            )
-        ]
+        refs = datasets_of(there, dataset_types, collections, where, find_first=not all_of_them)
         if not refs:
             raise click.ClickException(
                 f"No {', '.join(dataset_types)} was found in {collections} of {other}; nothing was "
