@@ -27,7 +27,8 @@ from registry.schema.plans import planned_output
 from registry.schema.provenance import quantum
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import uuid
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from backbone.endpoints import Endpoint
@@ -127,11 +128,8 @@ def check(
             .where(endpoint.c.state == "online")
         ).all()
         thrown = trash.listed(connection)
-        places = {
-            contents.endpoint.id: _Storage(contents.endpoint)
-            for contents in endpoints.listed(connection)
-            if contents.state == "online"
-        }
+        all_places = endpoints.every(connection)
+        places = {there.id: _Storage(there) for there in all_places if there.online}
         running = connection.execute(
             sa.select(quantum.c.id, quantum.c.host, quantum.c.pid, quantum.c.started_at).where(
                 quantum.c.state == "running"
@@ -153,7 +151,7 @@ def check(
             report.n_copies += len(there.rows)
         elif there.where.is_remote:
             try:
-                _check_far(how, there)
+                _check_far(how, there, all_places)
             except BackboneError as error:
                 report.findings.append(Finding("unreachable", f"{there.where.name}: {error}"))
                 continue
@@ -251,7 +249,9 @@ def _check_strays(how: _How, near: Sequence[_Storage]) -> None:
         )
     }
     roots = [there.where.locate("", repository) for there in near if _is_ours(how, there)]
-    strays = [stray for root in _outermost(roots) for stray in _strays(root, known)]
+    ours = how.database.ask(repositories.identity)
+    own = {root.resolve() for root in roots}
+    strays = [stray for root in _outermost(roots) for stray in _strays(root, known, own, ours)]
     how.report.n_files = len(strays) + sum(
         any(place.is_relative_to(root) for root in roots) for place in known
     )
@@ -279,8 +279,7 @@ def _is_ours(how: _How, there: _Storage) -> bool:
     """Tell whether files below an endpoint that nothing refers to are this repository's."""
     if not there.where.owned or there.where.name == endpoints.ROOT:
         return there.where.owned
-    with how.database.read() as connection:
-        ours = repositories.identity(connection)
+    ours = how.database.ask(repositories.identity)
     try:
         return owners.belongs(there.where.locate("", how.repository)) == ours
     except BackboneError as error:
@@ -295,7 +294,7 @@ def _outermost(roots: Sequence[Path]) -> list[Path]:
     return [next(root for root in roots if root.resolve() == one) for one in outer]
 
 
-def _check_far(how: _How, there: _Storage) -> None:
+def _check_far(how: _How, there: _Storage, places: Iterable[Endpoint]) -> None:
     """Compare what is recorded at an endpoint with what is there; see `remote_audit.compare`."""
     where, remote = there.where, there.where.remote()
     used = [row for row in there.rows if row.state != "deleting"]
@@ -314,10 +313,13 @@ def _check_far(how: _How, there: _Storage) -> None:
     how.empty(there, remote.url)
     if not where.owned:  # what else lies there is not ours
         return
+    inner = tuple(filter(None, (endpoints.below(where, other) for other in places)))
     old = [
         path
         for path, age in found.strays
-        if age >= how.grace and MADE_HERE.fullmatch(path.rpartition("/")[2])
+        if age >= how.grace
+        and MADE_HERE.fullmatch(path.rpartition("/")[2])
+        and not path.startswith(inner)  # which is looked at by itself
     ]
     recorded = _paths_at(how.database, where.name) if old else set()
     for path in old:
@@ -383,17 +385,23 @@ def _made_away(database: Database) -> set[str]:
         return {key.hex[-12:] for key in connection.execute(asked).scalars()}
 
 
-def _strays(root: Path, known: set[Path]) -> list[tuple[Path, float]]:
+def _strays(
+    root: Path, known: set[Path], own: set[Path], repository: uuid.UUID
+) -> list[tuple[Path, float]]:
     """List the files below a folder that a Butler has named and no row knows, with their age [s].
 
     Anything else below it (the database, notes, raw frames that were ingested where they lie
-    or not at all) belongs to somebody else. Age counts from the last change of the name, since a
-    hard link is as old as its source.
+    or not at all) belongs to somebody else, and so does all of a folder of another repository. Age
+    counts from the last change of the name, since a hard link is as old as its source.
     """
     found = []
-    for folder, _, names in os.walk(root):
+    for folder, below, names in os.walk(root):
+        here = type(root)(folder)
+        if owners.is_others(here, names, repository) and here.resolve() not in own:
+            below.clear()
+            continue
         for name in names:
-            place = type(root)(folder, name)
+            place = here / name
             if place in known or not MADE_HERE.fullmatch(name):
                 continue
             age = _age(place)

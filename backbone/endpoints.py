@@ -37,6 +37,8 @@ __all__ = [
     "Endpoint",
     "add",
     "any_remote",
+    "below",
+    "every",
     "key_of",
     "listed",
     "named",
@@ -178,8 +180,9 @@ def register(connection: sa.Connection, name: str, root: str, *, owned: bool = T
         raise EndpointConflict(f"{root} is no folder here; make it first, or give a URL.")
     else:
         root = str(Path(root).absolute())
-        if owned:
-            owners.claim(Path(root), repositories.identity(connection))
+    _require_apart(connection, name, root, owned=owned)
+    if owned and not is_url(root):
+        owners.claim(Path(root), repositories.identity(connection))
     add(connection, name, root, owned=owned)
     found = named(connection, name)
     if (found.root, found.owned) != (root, owned):
@@ -188,6 +191,32 @@ def register(connection: sa.Connection, name: str, root: str, *, owned: bool = T
             f"{'' if found.owned else ', only read'}; take another name."
         )
     return found
+
+
+def _require_apart(connection: sa.Connection, name: str, root: str, *, owned: bool) -> None:
+    """Refuse a second name of one storage: a copy there would be the same file as the first."""
+    place = _resolved(root)
+    for other in every(connection):
+        if other.name == name or other.root in ("", ".", IN_TABLES) or not (owned or other.owned):
+            continue
+        if _resolved(other.root) == place:
+            raise EndpointConflict(
+                f"{shown(root)} is the endpoint '{other.name}' already ({shown(other.root)}): a "
+                "second copy there would be the first one. Use that, or take another place."
+            )
+
+
+def below(outer: Endpoint, inner: Endpoint) -> str:
+    """Give the path of a URL below another one, with a slash at its end; empty when it is not."""
+    above, under = (_resolved(e.root).partition("?")[0] + "/" for e in (outer, inner))
+    return under.removeprefix(above) if under.startswith(above) else ""
+
+
+def _resolved(root: str) -> str:
+    if not is_url(root):
+        return os.path.realpath(root)
+    place, mark, options = root.partition("?")
+    return f"{place.rstrip('/')}{mark}{options}"
 
 
 _ENDPOINTS = sa.select(
@@ -208,6 +237,14 @@ def named(connection: sa.Connection, name: str) -> Endpoint:
         raise unknown(name, rows)
     row = rows[name]
     return Endpoint(row.id, row.name, row.root, bool(row.owned), row.state == "online")
+
+
+def every(connection: sa.Connection) -> list[Endpoint]:
+    """List the endpoints."""
+    return [
+        Endpoint(row.id, row.name, row.root, bool(row.owned), row.state == "online")
+        for row in connection.execute(_ENDPOINTS.order_by(endpoint.c.id))
+    ]
 
 
 def switch(connection: sa.Connection, name: str, *, online: bool) -> int:

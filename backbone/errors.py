@@ -8,6 +8,7 @@
         ├── EndpointConflict (ValueError)        another endpoint of this name, or no usable root
         ├── StorageFull (OSError)                no room for a file; nothing was changed
         ├── ChangedFile (ValueError)             a file is gone, or not what was recorded of it
+        ├── UnreadableFile (OSError)             a file is there, and cannot be read
         ├── EndpointAway (ConnectionError)       an endpoint does not answer, or not in time
         ├── EndpointRefuses (PermissionError)    it answers, and does not let us
         ├── InTransaction (RuntimeError)         files cannot go within a transaction
@@ -30,6 +31,7 @@ __all__ = [
     "NotOnDisk",
     "StorageFull",
     "UnknownEndpoint",
+    "UnreadableFile",
 ]
 
 
@@ -61,6 +63,12 @@ class ChangedFile(BackboneError, ValueError):
     """A file is gone, or not what was recorded of it."""
 
     code = "changed-file"
+
+
+class UnreadableFile(BackboneError, OSError):
+    """A file is there, and cannot be read."""
+
+    code = "unreadable-file"
 
 
 class EndpointAway(BackboneError, ConnectionError):

@@ -99,8 +99,7 @@ def _brought(copy: Stored, repository: Path, to: StagedFile, transfer: str) -> s
     source = copy.place(repository)
     if transfer in ("auto", "copy"):
         return to.copy(source, copy.size, copy.checksum)
-    to.take(source, transfer)
-    size, digest = to.size_and_checksum()
+    size, digest = to.take(source, transfer)
     if (size, copy.checksum or digest) != (copy.size, digest):
         to.abandon(settled=False)
         raise ChangedFile(f"{source} is not what was recorded of it.")

@@ -1,7 +1,8 @@
 """Whose folder is it, when several repositories know it?
 
 Only one repository makes and removes files below a further folder.  Its identity lies there in a
-small file, so that no other takes these files for its own leftovers.
+small file, so that no other takes these files for its own leftovers.  A folder with the settings of
+a repository is that one's, with all that lies below.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING
 from backbone.errors import EndpointConflict
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
-__all__ = ["OWNER", "belongs", "claim"]
+__all__ = ["OWNER", "SETTINGS", "belongs", "claim", "is_others"]
 
 OWNER = ".skyspine-owner"
 """Name of the file."""
+SETTINGS = "skyspine.yaml"
+"""Name of the file that makes a folder a repository."""
 
 
 def belongs(folder: Path) -> uuid.UUID | None:
@@ -41,6 +45,24 @@ def belongs(folder: Path) -> uuid.UUID | None:
         ) from None
 
 
+def is_others(folder: Path, names: Collection[str], repository: uuid.UUID) -> bool:
+    """Tell whether a folder below one's own belongs to another repository.
+
+    Parameters
+    ----------
+    names : collection of str
+        The files in it.
+    repository : uuid.UUID
+        Identity of one's own.
+    """
+    if SETTINGS in names:
+        return True
+    try:
+        return OWNER in names and belongs(folder) != repository
+    except (EndpointConflict, OSError):  # nobody can tell, so that nothing is removed there
+        return True
+
+
 def claim(folder: Path, repository: uuid.UUID) -> None:
     """Take a folder for a repository; the same may do so again.
 
@@ -49,6 +71,11 @@ def claim(folder: Path, repository: uuid.UUID) -> None:
     EndpointConflict
         If it is another one's, or nothing can be written there.
     """
+    if (folder / SETTINGS).exists():
+        raise EndpointConflict(
+            f"{folder} is the folder of a repository, whose own files lie there; make a folder of "
+            "its own for the endpoint, or register another repository's with --read-only."
+        )
     owner = belongs(folder)
     if owner is None:
         try:

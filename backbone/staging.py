@@ -8,23 +8,33 @@ without a file; `backbone.audit` finds and removes it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import re
 import secrets
-import shutil
 import stat
 from typing import IO, TYPE_CHECKING
 
-from backbone.errors import ChangedFile, StorageFull
+from backbone.errors import BackboneError, ChangedFile, StorageFull, UnreadableFile
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Iterable, Sequence
+    from io import FileIO
     from pathlib import Path
 
-__all__ = ["PART", "StagedFile", "checksum", "gone", "safe_name", "settle", "transfer_modes"]
+__all__ = [
+    "PART",
+    "StagedFile",
+    "checksum",
+    "gone",
+    "measured",
+    "safe_name",
+    "settle",
+    "transfer_modes",
+]
 
 PART = ".part"
 """Ending of the temporary names."""
@@ -32,6 +42,9 @@ _BLOCK = 2**20
 
 _PIECE = 1 << 20
 """How much of a file is copied at a time [byte]."""
+
+_NO_LINKS = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP)
+"""Answers to a link between two disks, or where none can be."""
 
 transfer_modes = ("auto", "copy", "move", "link", "hardlink", "symlink", "direct")
 """How a file that exists may be taken in; ``auto`` is ``copy``."""
@@ -44,6 +57,24 @@ def checksum(path: str | Path) -> str:
     """Compute the SHA-256 of a file, as it is recorded."""
     with open(path, "rb") as stream:  # noqa: PTH123 (thousands at once)
         return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def measured(path: Path) -> tuple[int, str]:
+    """Measure a file: its size [byte] and its checksum.
+
+    Raises
+    ------
+    ChangedFile, UnreadableFile
+        If it is gone, cannot be read, or was changed meanwhile.
+    """
+    hashed, size = hashlib.sha256(), 0
+    with _opened(path) as stream:
+        before = os.fstat(stream.fileno())
+        while part := _read(stream, path):
+            hashed.update(part)
+            size += len(part)
+        _require_unchanged(path, before, os.fstat(stream.fileno()))
+    return size, f"sha256:{hashed.hexdigest()}"
 
 
 def safe_name(text: str, length: int = 120) -> str:
@@ -252,14 +283,29 @@ class StagedFile:
         self._adopted = True
         return True
 
-    def take(self, source: Path, transfer: str) -> None:
-        """Bring an existing file to the temporary name.
+    def take(self, source: Path, transfer: str) -> tuple[int, str]:
+        """Bring an existing file to the temporary name, and measure it.
 
         Parameters
         ----------
         transfer : str
-            ``copy``, ``move``, ``link`` (hard, else symbolic), ``hardlink`` or ``symlink``.
+            ``auto``, ``copy``, ``move`` (all of which copy), ``link`` (hard, else symbolic),
+            ``hardlink`` or ``symlink``.
+
+        Returns
+        -------
+        tuple
+            Size [byte] and checksum.
+
+        Raises
+        ------
+        ChangedFile, UnreadableFile
+            If the file is gone, cannot be read, or was changed meanwhile.
+        StorageFull
+            If it cannot be written.
         """
+        if transfer in ("auto", "copy", "move"):
+            return self._copied(source)
         self._linked = transfer in ("hardlink", "link")
         try:
             if transfer in ("hardlink", "link"):
@@ -271,11 +317,20 @@ class StagedFile:
                     self.temporary.symlink_to(source.resolve())
             elif transfer == "symlink":
                 self.temporary.symlink_to(source.resolve())
-            else:
-                shutil.copyfile(source, self.temporary)
         except OSError as error:
             self.abandon()
+            if error.errno in _NO_LINKS:
+                raise StorageFull(
+                    f"{source} cannot be linked to {self.final.parent}: "
+                    f"{error.strerror}. Take it with transfer='link' (a symbolic link where a hard "
+                    "one cannot be) or 'copy'."
+                ) from error
             raise _refused(self.final, error) from error
+        try:
+            return measured(self.temporary)
+        except BackboneError:
+            self.abandon()
+            raise
 
     def copy(self, source: Path, size: int, digest: str | None) -> str:
         """Copy a file to the temporary name, and see that it is what was recorded of it.
@@ -299,20 +354,12 @@ class StagedFile:
         StorageFull
             If it cannot be written.
         """
-        hashed = hashlib.sha256()
-        copied = 0
         try:
-            with source.open("rb", buffering=0) as there, self.temporary.open("wb", 0) as here:
-                while part := there.read(_PIECE):
-                    hashed.update(part)
-                    here.write(part)
-                    copied += len(part)
-        except FileNotFoundError as error:
+            copied, found = self._copied(source)
+        except ChangedFile as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
             raise ChangedFile(f"{source} is gone, though it is recorded.") from error
-        except OSError as error:
-            self.abandon()
-            raise _refused(self.final, error) from error
-        found = f"sha256:{hashed.hexdigest()}"
         if copied != size or (digest is not None and digest != found):
             self.abandon()
             raise ChangedFile(
@@ -321,6 +368,25 @@ class StagedFile:
                 "repository tells what else has changed."
             )
         return found
+
+    def _copied(self, source: Path) -> tuple[int, str]:
+        """Copy a file to the temporary name; give what came there."""
+        hashed = hashlib.sha256()
+        copied = 0
+        try:
+            with _opened(source) as there, self.temporary.open("wb", 0) as here:
+                before = os.fstat(there.fileno())
+                while part := _read(there, source):
+                    hashed.update(part)
+                    copied += _written(here, part)
+                _require_unchanged(source, before, os.fstat(there.fileno()))
+        except BackboneError:
+            self.abandon()
+            raise
+        except OSError as error:
+            self.abandon()
+            raise _refused(self.final, error) from error
+        return copied, f"sha256:{hashed.hexdigest()}"
 
     def send(self, size: int, *, fsync: bool = False) -> None:  # noqa: ARG002
         """Bring the file that was written to its storage; here it lies there already.
@@ -377,10 +443,6 @@ class StagedFile:
                 self.temporary.unlink()
         self.release()
 
-    def size_and_checksum(self) -> tuple[int, str]:
-        """Measure the file under its temporary name."""
-        return self.temporary.stat().st_size, checksum(self.temporary)
-
 
 def settle(staged: Sequence[StagedFile]) -> None:
     """Give files their names inside the transaction that records them.
@@ -425,6 +487,38 @@ def _flush(path: Path) -> None:
         raise _refused(path, error) from error
     finally:
         os.close(opened)
+
+
+def _opened(path: Path) -> FileIO:
+    try:
+        return open(path, "rb", buffering=0)  # noqa: PTH123 (thousands at once)
+    except OSError as error:
+        raise _unread(path, error) from error
+
+
+def _read(stream: FileIO, path: Path) -> bytes:
+    try:
+        return stream.read(_PIECE)
+    except OSError as error:
+        raise _unread(path, error) from error
+
+
+def _unread(path: Path, error: OSError) -> BackboneError:
+    if isinstance(error, FileNotFoundError):
+        return ChangedFile(f"{path} is gone; nothing was taken of it.")
+    return UnreadableFile(
+        f"{path} cannot be read: {error.strerror or error}. Nothing was taken of it; see to its "
+        "permissions and its disk, and repeat."
+    )
+
+
+def _require_unchanged(path: Path, before: os.stat_result, after: os.stat_result) -> None:
+    """Refuse a file that somebody wrote to while it was read."""
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise ChangedFile(
+            f"{path} was changed while it was read ({before.st_size} bytes before, "
+            f"{after.st_size} after); nothing was taken of it. Repeat when nobody writes to it."
+        )
 
 
 def _written(stream: IO[bytes], piece: bytes) -> int:

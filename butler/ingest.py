@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from backbone import endpoints, fetching, files
 from backbone.errors import EndpointAway, EndpointRefuses
+from backbone.held import held
 from backbone.sending import stage_for_dataset
-from backbone.staging import checksum, settle, transfer_modes
+from backbone.staging import measured, settle, transfer_modes
 from butler import cameras
 from butler.errors import IngestError, NoRun
 from butler.formatters import get_formatter
@@ -57,6 +58,7 @@ __all__ = [
     "batch_size",
     "found_files",
     "ingest_raws",
+    "kept_files",
     "take",
     "target_of",
 ]
@@ -194,6 +196,28 @@ def target_of(butler: Butler, endpoint: str, transfer: str) -> Endpoint:
     return target
 
 
+def kept_files(
+    butler: Butler, paths: Sequence[Path], transfer: str
+) -> dict[str | Path, IngestError]:
+    """Find files that datasets of this repository would lose, or take along when they go."""
+    if transfer not in ("move", "direct", "symlink"):
+        return {}
+    found = butler.registry.database.ask(held, butler.root, paths, owned=transfer != "move")
+    what = (
+        "which would lose it"
+        if transfer == "move"
+        else "and is removed with it, though the new one needs it"
+    )
+    return {
+        path: IngestError(
+            f"{path} is the file of a dataset of this repository, {what}; take it with "
+            "transfer='copy'.",
+            path=path,
+        )
+        for path in found
+    }
+
+
 def batch_size(target: Endpoint) -> int:
     """Tell how many files are registered in one transaction: fewer where they go to a server."""
     return min(BATCH, FAR_BATCH) if target.is_remote else BATCH
@@ -265,6 +289,8 @@ def take(
 ) -> None:
     """Stage and register a batch; when the endpoint goes away, what has come there until then."""
     batch = _without_present(butler, batch, result)
+    theirs = [path for item in batch for path in item.observation.paths]
+    kept = kept_files(butler, theirs, transfer)
     staged: list[StagedFile] = []
     away: list[SkyspineError] = []
 
@@ -272,6 +298,9 @@ def take(
         if away:
             return away[0]
         try:
+            for path in item.observation.paths:
+                if path in kept:
+                    raise kept[path]
             _stage(butler, item, transfer, target)
         except SkyspineError as error:
             for file in item.staged:
@@ -407,12 +436,7 @@ def _stage(butler: Butler, item: Item, transfer: str, target: Endpoint) -> None:
     for component, source in components.items():
         if transfer == "direct":
             place = str(source.resolve())
-            try:
-                size, digest = source.stat().st_size, checksum(source)
-            except OSError as error:
-                raise IngestError(
-                    f"{source} cannot be read: {error.strerror or error}.", path=source
-                ) from error
+            size, digest = measured(source)
             item.new.append(
                 files.NewFile(item.ref.id, component, place, size, digest, formatter.name)
             )
@@ -428,8 +452,7 @@ def _stage(butler: Butler, item: Item, transfer: str, target: Endpoint) -> None:
         name = f"{stem}_{component}" if component else stem
         staged = stage_for_dataset(target, butler.root, name, item.ref.id, ending or source.suffix)
         item.staged.append(staged)
-        staged.take(source, "copy" if transfer in ("auto", "move") else transfer)
-        size, digest = staged.size_and_checksum()
+        size, digest = staged.take(source, transfer)
         staged.send(size, fsync=how.fsync)
         item.new.append(
             files.NewFile(item.ref.id, component, staged.path, size, digest, formatter.name)

@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backbone import endpoints, files
+from backbone import endpoints, files, owners
 from backbone.sending import stage_for_dataset
-from backbone.staging import checksum, settle, transfer_modes
+from backbone.staging import measured, settle, transfer_modes
 from butler.errors import IngestError, NoRun
 from butler.formatters import get_formatter
-from butler.ingest import Ingested
+from butler.ingest import Ingested, kept_files
 from butler.storage_classes import get_storage_class
 from registry import datasets
 from registry.collections import Collection, ensure
-from registry.database import many_objects
+from registry.database import file_of, many_objects
 from registry.errors import did_you_mean
 from registry.identity import DatasetRef, uuid7s
 
@@ -149,6 +149,9 @@ def ingest_files(
             batch = _described(butler, listed[start : start + step], run, known)
             batch = _without_present(butler, batch, run, result)
             _require_there(batch)
+            kept = kept_files(butler, [item.path for item in batch], transfer)
+            for error in kept.values():
+                raise error
             for item in batch:
                 if stays:
                     _measure(butler, item, where, checksums, in_place=transfer == "in_place")
@@ -263,9 +266,10 @@ def _require_there(batch: Sequence[_Item]) -> None:
     lost = [item.path for item in batch if not os.path.isfile(item.path)]  # noqa: PTH113 (thousands at once)
     if lost:
         more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+        what = "is a folder or a device, and no file" if os.path.exists(lost[0]) else "is not there"  # noqa: PTH110
         raise IngestError(
-            f"There is no file {', '.join(map(str, lost[:3]))}{more}; nothing of this batch of "
-            f"{len(batch)} was taken.",
+            f"There is no file {', '.join(map(str, lost[:3]))}{more}: the first {what}; nothing of "
+            f"this batch of {len(batch)} was taken.",
             path=lost[0],
         )
 
@@ -284,15 +288,46 @@ def _measure(
                 "files; take it with transfer='copy' or 'direct'.",
                 path=item.path,
             )
+        if _keeps(butler, place, root):
+            raise IngestError(
+                f"{item.path} belongs to a repository itself, or to another one that lies below "
+                f"{root}; what is taken in place is removed with its dataset. Take it with "
+                "transfer='copy'.",
+                path=item.path,
+            )
         item.recorded = os.path.relpath(place, root).replace(os.sep, "/")
         item.where = where.name
+    if checksums:
+        item.size, item.digest = measured(item.path)
+        return
     try:
         item.size = os.stat(place).st_size  # noqa: PTH116 (thousands at once)
-        item.digest = checksum(place) if checksums else None
     except OSError as error:
         raise IngestError(
             f"{item.path} cannot be read: {error.strerror or error}.", path=item.path
         ) from error
+
+
+def _keeps(butler: Butler, place: str, root: str) -> bool:
+    """Tell whether a file is the database or the settings, or lies in another repository."""
+    folder, name = os.path.split(place)
+    if name in (owners.SETTINGS, owners.OWNER):
+        return True
+    database = file_of(butler.repository.url)
+    if database is not None and place.startswith(str(database)):  # and what SQLite has beside it
+        return True
+    return any(
+        os.path.exists(os.path.join(above, owners.SETTINGS))  # noqa: PTH110, PTH118
+        for above in _folders_between(folder, root)
+        if above != os.fspath(butler.root)
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _folders_between(folder: str, root: str) -> tuple[str, ...]:
+    """List a folder and those above it, without the root."""
+    above = os.path.dirname(folder)  # noqa: PTH120
+    return (folder, *_folders_between(above, root)) if len(folder) > len(root) else ()
 
 
 def _stage(
@@ -307,12 +342,7 @@ def _stage(
     file = stage_for_dataset(how.endpoint, butler.root, how.stem(first), first.id, ending)
     staged.append(file)
     item.staged = [file]
-    if transfer in ("link", "hardlink", "symlink"):
-        file.take(item.path, transfer)
-        item.size, item.digest = file.size_and_checksum()
-    else:
-        item.size = os.stat(item.path).st_size  # noqa: PTH116 (thousands at once)
-        item.digest = file.copy(item.path, item.size, None)
+    item.size, item.digest = file.take(item.path, transfer)
     file.send(item.size, fsync=how.fsync)
     item.recorded, item.where = file.path, how.endpoint.name
 

@@ -17,6 +17,7 @@ import yaml
 
 from backbone import endpoints
 from backbone.cache_settings import NOTHING_KEPT, CacheSettings
+from backbone.owners import SETTINGS
 from butler.errors import RepositoryExists, RepositoryNotFound
 from registry import plain_yaml
 from registry.errors import DatabaseUnavailable, SkyspineError, WrongRevision
@@ -25,7 +26,7 @@ from registry.registry import Registry
 
 __all__ = ["CONFIG", "Repository"]
 
-CONFIG = "skyspine.yaml"
+CONFIG = SETTINGS
 _INSIDE = "sqlite:///registry.sqlite3"
 
 

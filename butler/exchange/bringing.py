@@ -216,8 +216,7 @@ def _bring(root: Path, target: Endpoint, base: Archive, file: Wanted, transfer: 
         else:
             assert place is not None  # noqa: S101 (what is in an archive is copied)
             staged.rename_apart()
-            staged.take(place, transfer)
-            size, digest = staged.size_and_checksum()
+            size, digest = staged.take(place, transfer)
         _is_the_same(file, size, digest)
         staged.send(size)
         staged.release()

@@ -23,6 +23,7 @@ from registry.database.failures import (
 )
 from registry.database.loading import load_batches
 from registry.database.opening import (
+    file_of,
     has_file,
     may_write,
     open_engine,
@@ -65,6 +66,7 @@ __all__ = [
     "canonical_json",
     "delete_among",
     "delete_rows",
+    "file_of",
     "has_file",
     "hold_rows",
     "in_written_order",

@@ -29,6 +29,7 @@ __all__ = [
     "PREPARING",
     "TOGETHER",
     "busy_seconds",
+    "file_of",
     "has_file",
     "may_write",
     "open_engine",
@@ -88,8 +89,14 @@ def parse_url(url: str | sa.URL) -> sa.URL:
 
 def has_file(url: str | sa.URL) -> bool:
     """Tell whether an SQLite database exists, since opening it would make it; True for others."""
-    folder = _folder_of(parse_url(url))
-    return folder is None or Path(str(sa.make_url(url).database)).exists()
+    file = file_of(url)
+    return file is None or file.exists()
+
+
+def file_of(url: str | sa.URL) -> Path | None:
+    """Give the file of an SQLite database; None for others, and for one in memory."""
+    parsed = parse_url(url)
+    return None if _folder_of(parsed) is None else Path(str(parsed.database))
 
 
 def open_engine(url: str | sa.URL, *, writeable: bool = True) -> sa.Engine:

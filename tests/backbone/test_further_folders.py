@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -91,6 +91,39 @@ def test_files_of_another_repository_are_left_alone(
     assert {f.problem for f in checked(butler, repair=True).findings} == {"unreachable"}
 
 
+def test_a_folder_is_one_endpoint_by_whatever_name(
+    butler: Butler, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "inner").mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    register = butler.registry.database.transact
+    for root in (folder, f"{folder}/", folder / "inner/..", tmp_path / "link"):
+        for owned in (True, False):
+            with pytest.raises(EndpointConflict, match="is the endpoint 'far' already"):
+                register(endpoints.register, "again", str(root), owned=owned)
+    with pytest.raises(EndpointConflict, match="is the folder of a repository"):
+        register(endpoints.register, "again", str(butler.root))
+    register(endpoints.register, "far", str(folder))
+    ref = put(butler, "M31")
+    assert butler.withdraw([ref], "far") == (0, 1)
+    assert butler.get(ref) == VALUE
+
+
+def test_what_lies_below_is_looked_at_by_whom_it_belongs_to(butler: Butler, folder: Path) -> None:
+    mine = put(butler, "M31")
+    (butler.root / "archive").mkdir()
+    for place in (folder / "theirs", butler.root / "archive" / "theirs"):
+        with Butler.create(place) as other:
+            other.register_dataset_type("summary", (), "StructuredDataDict")
+            ref = other.put(VALUE, "summary", run="theirs")
+            orphan = place / f"left_{uuid7().hex[-12:]}.yaml"
+            orphan.touch()
+            assert found(checked(butler, repair=True)) == set()
+            assert found(checked(other)) == {("orphan", str(orphan))}
+            assert other.get(ref) == VALUE
+    assert butler.get(mine) == VALUE
+
+
 def test_what_is_out_of_use_or_not_mounted_is_not_lost(butler: Butler, folder: Path) -> None:
     ref = put(butler, "M31")
     away = folder.rename(folder.with_name("elsewhere"))
@@ -123,7 +156,7 @@ def test_old_files_that_readers_may_have_looked_up_stay_for_a_while(
 def _aged(seconds: float):  # type: ignore[no-untyped-def]
     listed = backbone.audit._strays  # noqa: SLF001
 
-    def aged(root: Path, known: set[Path]) -> list[tuple[Path, float]]:
-        return [(place, age + seconds) for place, age in listed(root, known)]
+    def aged(*given: Any) -> list[tuple[Path, float]]:
+        return [(place, age + seconds) for place, age in listed(*given)]
 
     return aged

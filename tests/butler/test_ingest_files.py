@@ -121,7 +121,9 @@ def test_of_a_batch_all_or_nothing(
     (tmp_path / "theirs/4.yaml").rename(tmp_path / "aside")
     told: list[tuple[int, int]] = []
     options: dict[str, Any] = {"transfer": transfer, "progress": lambda *done: told.append(done)}
-    with pytest.raises(IngestError, match=r"no file .*4\.yaml; nothing of this batch of 3"):
+    with pytest.raises(
+        IngestError, match=r"no file .*4\.yaml: the first is not there; nothing of this batch of 3"
+    ):
         repo.ingest(files, run="in", **options)
     assert (numbers(repo), told) == ([0, 1, 2], [(3, N)])
     sound(repo)

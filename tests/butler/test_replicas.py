@@ -200,6 +200,20 @@ def test_a_folder_is_an_endpoint_too(butler: Butler, tmp_path: Path) -> None:
     assert list(other.glob("u/test/summary/*")) == []
 
 
+def test_a_prefix_below_another_is_looked_at_by_itself(butler: Butler, s3: Storage) -> None:
+    place, mark, options = s3.root.partition("?")
+    register = butler.registry.database.transact
+    with pytest.raises(EndpointConflict, match="is the endpoint 'far' already"):
+        register(endpoints.register, "again", f"{place}/{mark}{options}", owned=False)
+    register(endpoints.register, "inner", f"{place}/inner{mark}{options}")
+    ref = put(butler, endpoint="inner")
+    for online in (True, False):
+        register(endpoints.switch, "inner", online=online)
+        assert check(butler.registry.database, butler.root, grace=0, repair=True).findings == []
+    register(endpoints.switch, "inner", online=True)
+    assert butler.get(ref) == VALUE
+
+
 def test_what_cannot_be_an_endpoint(butler: Butler, tmp_path: Path) -> None:
     register = butler.registry.database.transact
     for root, told in {

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from backbone import endpoints
 from backbone.audit import check
 from backbone.errors import StorageFull
-from butler import Butler
+from butler import Butler, FileDataset
 from butler.errors import WriteFailed
 from registry.errors import DatabaseUnavailable, SkyspineError
 from tests.disks import KIND, SmallDisk, small_disk
@@ -91,6 +92,36 @@ def test_an_ingest_that_finds_no_room_leaves_nothing(
     report = check(elsewhere.registry.database, elsewhere.root, grace=0)
     assert (report.n_files, report.findings) == (before, [])
     assert len(elsewhere.ingest_raws(frames, run="raw").refs) == len(frames)
+
+
+@pytest.mark.parametrize("transfer", ["copy", "move"])
+def test_a_file_for_half_of_which_there_is_room_is_not_taken(
+    elsewhere: Butler, disk: SmallDisk, tmp_path: Path, transfer: str
+) -> None:
+    """A write of less than was asked for is no error yet."""
+    theirs = tmp_path / "large.yaml"
+    theirs.write_text(f"text: {'x' * 500_000}\n")
+    item = FileDataset(theirs, "frame", {**KEYS, "exposure": 1})
+    before = check(elsewhere.registry.database, elsewhere.root, grace=0).n_files
+    with disk.full_but_for(60), pytest.raises(StorageFull, match="cannot be written"):
+        elsewhere.ingest([item], run="more", transfer=transfer)
+    report = check(elsewhere.registry.database, elsewhere.root, grace=0, checksums=True)
+    assert (report.n_files, report.findings) == (before, [])
+    (ref,) = elsewhere.ingest([item], run="more", transfer=transfer).refs
+    assert len(elsewhere.get(ref)["text"]) == 500_000
+
+
+def test_a_copy_for_half_of_which_there_is_room_is_none(
+    disk: SmallDisk, database_url: str, tmp_path: Path
+) -> None:
+    with Butler.create(tmp_path / "repo", database_url) as butler:
+        faults.fill(butler)
+        butler.registry.database.transact(endpoints.register, "small", str(disk.folder))
+        ref = butler.put({"text": "x" * 500_000}, "frame", KEYS, exposure=1, run="more")
+        with disk.full_but_for(60), pytest.raises(StorageFull, match="cannot be written"):
+            butler.replicate([ref], "small")
+        assert butler.withdraw([ref], "root") == (0, 1)
+        assert check(butler.registry.database, butler.root, grace=0).findings == []
 
 
 @pytest.mark.parametrize("room", [0, 9, 40])
