@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from tests.databases import Databases, MariaDBDatabases, PostgreSQLDatabases, SQLiteDatabases
+from tests.databases import (
+    Databases,
+    MariaDBDatabases,
+    PostgreSQLDatabases,
+    SQLiteDatabases,
+    SQLiteTemplate,
+)
 from tests.disks import KIND, MOUNTED
 from tests.nursery import Nursery
 from tests.servers import PrivateServers
@@ -188,33 +194,55 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SQLiteTemplate]:
+    """File of which new repositories are copies, those that tests make themselves included."""
+    made = SQLiteTemplate(tmp_path_factory.mktemp("template"))
+    with made.serving():
+        yield made
+
+
 @pytest.fixture(scope="session")
 def databases(
-    backend: str, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+    backend: str,
+    pytestconfig: pytest.Config,
+    tmp_path_factory: pytest.TempPathFactory,
+    sqlite_template: SQLiteTemplate,
 ) -> Iterator[Databases]:
     """Maker of databases, for fixtures of a module and for tests that need several."""
-    made = _maker(backend, pytestconfig.stash[BACKENDS], tmp_path_factory)
+    made = _maker(backend, pytestconfig.stash[BACKENDS], tmp_path_factory, sqlite_template)
     yield made
     made.close()
 
 
-def _maker(name: str, backends: Backends, folders: pytest.TempPathFactory) -> Databases:
+def _maker(
+    name: str,
+    backends: Backends,
+    folders: pytest.TempPathFactory,
+    template: SQLiteTemplate,
+) -> Databases:
     if name == "sqlite":
-        return SQLiteDatabases(folders.mktemp("sqlite"))
+        return SQLiteDatabases(folders.mktemp("sqlite"), template)
     kind = PostgreSQLDatabases if name == "postgresql" else MariaDBDatabases
     return kind(backends.urls[name])
 
 
 @pytest.fixture(scope="session")
 def engines(
-    backend: str, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+    backend: str,
+    pytestconfig: pytest.Config,
+    tmp_path_factory: pytest.TempPathFactory,
+    sqlite_template: SQLiteTemplate,
 ) -> Iterator[list[Databases]]:
     """Makers of databases of three kinds, that of `backend` first; fewer kinds come round again."""
     backends = pytestconfig.stash[BACKENDS]
     backends.start(backends.names)
     names = [name for name in backends.names if name not in backends.errors]
     first = names.index(backend)
-    made = [_maker(names[(first + n) % len(names)], backends, tmp_path_factory) for n in range(3)]
+    made = [
+        _maker(names[(first + n) % len(names)], backends, tmp_path_factory, sqlite_template)
+        for n in range(3)
+    ]
     yield made
     for maker in made:
         maker.close()

@@ -2,22 +2,28 @@
 
 By the cheapest route of each: SQLite copies a file, PostgreSQL copies a template database, MariaDB
 empties the tables of one that an earlier test has used. The templates are made by the project's
-own migrations, once per test process.
+own migrations, once per test process. Repositories that tests make in files of their own begin as
+copies too (`SQLiteTemplate.serving`): the 25 revisions take longer than most tests.
 """
 
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import uuid
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import pytest
 import sqlalchemy as sa
+
+from registry import Registry, deploy
+from registry.identity import uuid7
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 NO_SUCH_THREAD = 1094  # MariaDB, of KILL
 
@@ -46,18 +52,59 @@ class Databases(ABC):
         """Remove what the two verbs keep between tests."""
 
 
+class SQLiteTemplate:
+    """One file at the newest revision that holds no row of a test, made when first asked for.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "template.sqlite3"
+
+    def copy(self, path: Path) -> None:
+        """Make a database as the migrations would, of an identity of its own."""
+        if not self._path.exists():
+            deploy.upgrade(f"sqlite:///{self._path}")
+        shutil.copyfile(self._path, path)
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE repository SET id = ?", (uuid7().hex,))
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Let `Registry.create` begin with a copy where no file is yet; what is there migrates.
+
+        Programs that a test starts do not know of it.
+        """
+        create = Registry.create
+
+        def begun(url: str) -> Registry:
+            parsed = sa.make_url(url)
+            path = Path(parsed.database or "")
+            if parsed.drivername == "sqlite" and path.parent.is_dir() and not path.exists():
+                self.copy(path)
+            return create(url)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Registry, "create", begun)
+            yield
+
+
 class SQLiteDatabases(Databases):
     """SQLite files in folders of their own, below the temporary folder of the test session."""
 
     name = "sqlite"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, template: SQLiteTemplate | None = None) -> None:
         self.folder = folder
-        self._template: Path | None = None
+        self._template = template or SQLiteTemplate(self._new_folder())
 
     @contextmanager
     def empty(self) -> Iterator[str]:
         folder = self._new_folder()
+        (folder / "registry.sqlite3").touch()
         try:
             yield f"sqlite:///{folder / 'registry.sqlite3'}"
         finally:
@@ -65,13 +112,8 @@ class SQLiteDatabases(Databases):
 
     @contextmanager
     def migrated(self) -> Iterator[str]:
-        if self._template is None:
-            template = self._new_folder() / "registry.sqlite3"
-            _upgrade(f"sqlite:///{template}")
-            self._template = template
         folder = self._new_folder()
-        for part in self._template.parent.iterdir():
-            shutil.copyfile(part, folder / part.name)
+        self._template.copy(folder / "registry.sqlite3")
         try:
             yield f"sqlite:///{folder / 'registry.sqlite3'}"
         finally:
@@ -132,7 +174,7 @@ class PostgreSQLDatabases(ServerDatabases):
     def migrated(self) -> Iterator[str]:
         if self._template is None:
             template = self._create()
-            _upgrade(template)
+            deploy.upgrade(template)
             self._template = template
         url = self._create(_database(self._template))
         try:
@@ -186,7 +228,7 @@ class MariaDBDatabases(ServerDatabases):
             url = self._free.pop()
         else:
             url = self._create()
-            _upgrade(url)
+            deploy.upgrade(url)
         try:
             yield url
         finally:
@@ -199,7 +241,7 @@ class MariaDBDatabases(ServerDatabases):
 
     def _make_template(self) -> str:
         url = self._create()
-        _upgrade(url)
+        deploy.upgrade(url)
         with self._engine.connect() as connection:
             self._structure = self._structure_of(connection, _database(url))
             self._tables = list(
@@ -279,12 +321,6 @@ class MariaDBDatabases(ServerDatabases):
             except sa.exc.OperationalError as error:
                 if getattr(error.orig, "errno", None) != NO_SUCH_THREAD:  # it ended by itself
                     raise
-
-
-def _upgrade(url: str) -> None:
-    from registry import deploy
-
-    deploy.upgrade(url)
 
 
 def _database(url: str | None) -> str:

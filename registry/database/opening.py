@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import sqlalchemy as sa
 
 from registry.database.answers import take_whole
+from registry.database.compiling import COMPILED
 from registry.database.loading import send_stream
 from registry.database.pooled import answers, begin_in_pool, is_pooled, look_for_pool
 from registry.database.prepared import Preparing, threshold_of
@@ -119,7 +120,10 @@ def open_engine(url: str | sa.URL, *, writeable: bool = True) -> sa.Engine:
     driver = {"sqlite": "pysqlite", "postgresql": "psycopg2"}.get(backend, "mariadbconnector")
     if "+" not in parsed.drivername:
         parsed = parsed.set(drivername=f"{backend}+{driver}")
-    options: dict[str, Any] = {"json_serializer": canonical_json}
+    options: dict[str, Any] = {
+        "json_serializer": canonical_json,
+        "execution_options": {"compiled_cache": COMPILED},
+    }
     if backend == "sqlite":
         options["connect_args"] = {"timeout": busy_seconds(parsed), "check_same_thread": False}
         if not may_write(parsed):

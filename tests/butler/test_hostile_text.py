@@ -246,7 +246,7 @@ def asked(butler: Butler, name: str, values: dict[str, Any]) -> Any:
 @pytest.fixture(scope="module")
 def butler(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Butler]:
     root = tmp_path_factory.mktemp("hostile") / "repo"
-    with databases.empty() as url, Butler.create(root, url) as made:
+    with databases.migrated() as url, Butler.create(root, url) as made:
         observatory.fill(made.registry)
         made.register_dataset_type("note", ("instrument",), "StructuredDataDict")
         made.registry.register_collection("run")

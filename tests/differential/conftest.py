@@ -179,7 +179,7 @@ def repository(
 ) -> Iterator[tuple[str, Butler]]:
     """A repository on each database with what its export files say, and its name."""
     root = tmp_path_factory.mktemp(request.param)
-    with databases.empty() as url, Butler.create(root / "repo", url) as butler:
+    with databases.migrated() as url, Butler.create(root / "repo", url) as butler:
         for path in peer.files[request.param]:
             butler.import_(path, transfer=None)
         yield request.param, butler

@@ -50,7 +50,7 @@ def test_what_is_written_here_is_read_there(told: dict[str, Any]) -> None:
 def test_what_is_written_there_is_read_here(
     told: dict[str, Any], databases: Databases, tmp_path: Path
 ) -> None:
-    with databases.empty() as url, Butler.create(tmp_path / "repo", url) as butler:
+    with databases.migrated() as url, Butler.create(tmp_path / "repo", url) as butler:
         taken = butler.import_(told["zip"])
         assert (len(taken.refs), taken.files) == (7, 7)
         back = {str(ref.id): butler.get(ref) for ref in taken.refs}

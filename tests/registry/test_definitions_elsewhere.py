@@ -39,10 +39,10 @@ def other(filled: Registry) -> Iterator[Registry]:
 
 
 @pytest.fixture
-def butlers(empty_database_url: str, tmp_path: Path) -> Iterator[tuple[Butler, Butler]]:
+def butlers(database_url: str, tmp_path: Path) -> Iterator[tuple[Butler, Butler]]:
     """The Butlers of two processes."""
     root = tmp_path / "repo"
-    with Butler.create(root, empty_database_url) as one, Butler(root, run="run") as other:
+    with Butler.create(root, database_url) as one, Butler(root, run="run") as other:
         observatory.fill(one.registry)
         yield one, other
 

@@ -28,10 +28,10 @@ TEMPERATURES = {1: -100.0, 2: -96.0, 3: -99.5}
 
 
 @pytest.fixture
-def repo(tmp_path: Path, empty_database_url: str) -> Path:
+def repo(tmp_path: Path, database_url: str) -> Path:
     """Frames of three exposures a day apart, and two levels, of other temperatures."""
     root = tmp_path / "repo"
-    with Butler.create(root, empty_database_url) as butler:
+    with Butler.create(root, database_url) as butler:
         butler.register_instrument("demo")
         night = {"instrument": CAMERA, "id": 20250310, "begin_tai_ns": 0, "end_tai_ns": 9 * DAY}
         butler.registry.insert_dimension_records("day_obs", [night])

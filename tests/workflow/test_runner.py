@@ -49,10 +49,10 @@ def take(butler: Butler, *exposures: int) -> None:
 
 
 @pytest.fixture
-def root(tmp_path: Path, empty_database_url: str) -> Path:
+def root(tmp_path: Path, database_url: str) -> Path:
     """A repository with the frames of two exposures of two detectors."""
     folder = tmp_path / "repo"
-    with Butler.create(folder, empty_database_url) as butler:
+    with Butler.create(folder, database_url) as butler:
         butler.register_instrument("demo")
         night = {"instrument": "DemoCam", "id": 20250310, "begin_tai_ns": 0, "end_tai_ns": 1000}
         butler.registry.insert_dimension_records("day_obs", [night])

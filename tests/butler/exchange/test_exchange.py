@@ -36,8 +36,8 @@ def source(tmp_path: Path) -> Iterator[Butler]:
 
 
 @pytest.fixture
-def target(empty_database_url: str, tmp_path: Path) -> Iterator[Butler]:
-    with Butler.create(tmp_path / "target", empty_database_url) as butler:
+def target(database_url: str, tmp_path: Path) -> Iterator[Butler]:
+    with Butler.create(tmp_path / "target", database_url) as butler:
         yield butler
 
 

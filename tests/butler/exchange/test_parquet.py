@@ -49,8 +49,8 @@ def source(model: Path, tmp_path: Path) -> Iterator[Butler]:
 
 
 @pytest.fixture
-def target(empty_database_url: str, tmp_path: Path) -> Iterator[Butler]:
-    with Butler.create(tmp_path / "target", empty_database_url) as butler:
+def target(database_url: str, tmp_path: Path) -> Iterator[Butler]:
+    with Butler.create(tmp_path / "target", database_url) as butler:
         yield butler
 
 
@@ -354,13 +354,13 @@ def test_an_import_that_is_killed_at_any_moment_goes_on(
     export_all(source, tmp_path / "out")
     expected = contents(source)
     this = f"{__name__}:program"
-    with databases.empty() as url:
+    with databases.migrated() as url:
         Butler.create(tmp_path / "calm", url).close()
         status, said = nursery.run(this, str(tmp_path / "calm"), str(tmp_path / "out"), 0)
         assert status == 0, said
     for n, last in enumerate(moments_to_die(int(said[-1]), 5)):
         root = tmp_path / f"killed{n}"
-        with databases.empty() as url:
+        with databases.migrated() as url:
             Butler.create(root, url).close()
             nursery.kill(this, str(root), str(tmp_path / "out"), last)
             with Butler(root, writeable=True) as butler:

@@ -43,8 +43,8 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def site(empty_database_url: str, tmp_path: Path) -> Iterator[Butler]:
-    with Butler.create(tmp_path / "site", empty_database_url) as made:
+def site(database_url: str, tmp_path: Path) -> Iterator[Butler]:
+    with Butler.create(tmp_path / "site", database_url) as made:
         yield made
 
 
