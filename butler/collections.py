@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from butler import adopting
-from registry import collections
+from registry import chains, collections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +36,23 @@ class Collections:
 
         Collections of the inputs may be among them.
         """
-        if self._butler.inputs:
-            children = adopting.mirror(self._butler, children)
-        self._registry.chain(name, children)
+        self._registry.chain(name, self._here(children))
+
+    def extend_chain(self, name: str, children: Sequence[str]) -> None:
+        """Put collections at the end of a chain; see `registry.chains.extend_chain`."""
+        self._registry.database.ensure(chains.extend_chain, name, self._here(children))
+
+    def prepend_chain(self, name: str, children: Sequence[str]) -> None:
+        """Put collections at the beginning of a chain; see `registry.chains.prepend_chain`."""
+        self._registry.database.ensure(chains.prepend_chain, name, self._here(children))
+
+    def remove_from_chain(self, name: str, children: Sequence[str]) -> None:
+        """Take collections out of a chain; see `registry.chains.remove_from_chain`."""
+        self._registry.database.ensure(chains.remove_from_chain, name, children)
+
+    def _here(self, children: Sequence[str]) -> Sequence[str]:
+        """Give the names of collections that are known here, those of inputs made known."""
+        return adopting.mirror(self._butler, children) if self._butler.inputs else children
 
     def tag(self, name: str, refs: Sequence[DatasetRef]) -> None:
         """Put datasets, those of inputs too, into a TAGGED collection.

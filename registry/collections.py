@@ -51,6 +51,7 @@ __all__ = [
     "ensure",
     "flatten",
     "get_collection",
+    "hold_chains",
     "known_types",
     "link_children",
     "query",
@@ -246,9 +247,7 @@ def chain(connection: sa.Connection, name: str, children: Sequence[str]) -> None
         If a child does not exist.
     """
     register(connection, name, "CHAINED")
-    # two that are defined at once could close a circle that neither sees
-    every = sa.select(collection.c.id).where(collection.c.type == "CHAINED")
-    connection.execute(lock_rows(every.order_by(collection.c.id), connection)).all()
+    hold_chains(connection)
     parent = get_collection(connection, name)
     unique = list(dict.fromkeys(children))
     members = [get_collection(connection, child, hold=True) for child in unique]
@@ -262,6 +261,15 @@ def chain(connection: sa.Connection, name: str, children: Sequence[str]) -> None
         collection_chain,
         [{"parent_id": parent.id, "position": i, "child_id": m.id} for i, m in enumerate(members)],
     )
+
+
+def hold_chains(connection: sa.Connection) -> None:
+    """Let nobody else define a chain until this transaction ends.
+
+    Two that are defined at once could close a circle that neither sees.
+    """
+    every = sa.select(collection.c.id).where(collection.c.type == "CHAINED")
+    connection.execute(lock_rows(every.order_by(collection.c.id), connection)).all()
 
 
 def link_children(connection: sa.Connection, links: Sequence[tuple[str, int, str]]) -> None:
@@ -531,8 +539,19 @@ def tag(connection: sa.Connection, name: str, refs: Sequence[DatasetRef]) -> Non
 
 
 def untag(connection: sa.Connection, name: str, refs: Sequence[DatasetRef]) -> None:
-    """Take datasets out of a TAGGED collection; those not in it are passed over."""
-    _untag(connection, get_collection(connection, name, lock=True).id, [r.id for r in refs])
+    """Take datasets out of a TAGGED collection; those not in it are passed over.
+
+    Raises
+    ------
+    CollectionTypeError
+        If the collection is not a TAGGED one.
+    """
+    target = get_collection(connection, name, lock=True)
+    if target.type != "TAGGED":
+        raise CollectionTypeError(
+            f"'{name}' is a {target.type} collection, and only a TAGGED one lets datasets go."
+        )
+    _untag(connection, target.id, [r.id for r in refs])
 
 
 def _untag(connection: sa.Connection, collection_id: int, ids: Sequence[uuid.UUID]) -> None:
@@ -560,8 +579,8 @@ def remove(connection: sa.Connection, name: str) -> None:
     if held:
         raise InUse(f"'{name}' is chained in {', '.join(held)}; take it out of there first.")
     for table, what, remedy in (
-        (dataset, "datasets", "remove it with them (Butler.remove_runs), or prune them first"),
-        (task, "tasks with provenance", "with them, Butler.remove_runs removes it"),
+        (dataset, "datasets", "remove it with them: skyspine remove-runs, Butler.remove_runs"),
+        (task, "tasks with provenance", "skyspine remove-runs removes it with them"),
     ):
         n = connection.execute(
             sa.select(sa.func.count()).select_from(table).where(table.c.run_id == target.id)

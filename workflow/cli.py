@@ -31,6 +31,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ingest-raws": ("cameras", "Take raw files in."),
     "define-visits": ("visits", "Make visits of exposures by the rule of their camera."),
     "ingest-named": ("archives", "Take files in whose names tell what they are."),
+    "register-dataset-type": ("dataset_types", "Register a dataset type."),
+    "remove-dataset-type": ("dataset_types", "Remove a dataset type that has no dataset."),
+    "collection": ("collections", "Make, chain, tag and remove collections."),
     "find-file": ("archives", "Find the dataset of a file by its name."),
     "ingest-files": ("ingesting", "Take in files of which a table says what they are."),
     "skymap": ("skymaps", "Divide the sky into tracts and patches."),
@@ -49,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "import": ("exchange", "Take in an export of lsst-daf-butler or of another repository."),
     "transfer": ("transferring", "Take datasets of another repository, with their history."),
     "retrieve-artifacts": ("retrieving", "Bring the files of datasets into a folder."),
+    "prune-datasets": ("transferring", "Remove files of datasets, or datasets altogether."),
     "remove-runs": ("transferring", "Remove runs, after telling what depends on them."),
     "run": ("running", "Run a pipeline on processes of this machine."),
     "graph": ("graphs", "Take quanta away in a file, execute them there, bring them home."),
@@ -70,6 +74,22 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "query": ("reporting", "Answer a named question."),
     "demo": ("demonstration", "Run the main job on simulated or real frames."),
 }
+
+IN_LSST = {
+    "associate": "collection tag",
+    "collection-chain": "collection chain",
+    "remove-collections": "collection remove",
+    "certify-calibrations": "certify",
+    "export-calibs": "export",
+    "ingest-zip": "import",
+    "retrieve-artifacts-for-quanta": "retrieve-artifacts",
+    "transfer-datasets": "transfer",
+    "transfer-from-graph": "graph",
+    "provenance-report": "provenance",
+    "register-instrument": "instrument register",
+    "config-validate": "policy",
+}
+"""What the commands of lsst-daf-butler and its like are called here, where it is something else."""
 
 
 class _LazyGroup(click.Group):
@@ -99,6 +119,8 @@ class _LazyGroup(click.Group):
             from registry.errors import did_you_mean
 
             hint = did_you_mean(args[0], COMMANDS)
+            if args[0] in IN_LSST:
+                hint = f" That is `skyspine {IN_LSST[args[0]]}` here."
             raise click.UsageError(f"{error.format_message()}{hint}", ctx) from error
 
     def format_commands(

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from registry.removing import Removal
 
 MODES = ("auto", "copy", "link", "hardlink", "symlink", "direct")
+_NOTHING_REMOVED = (
+    "Nothing was removed: the above depends on it. Repeat with --yes to remove it all the same."
+)
 
 
 def datasets_of(
@@ -123,11 +126,7 @@ def remove_runs(repo: str, runs: tuple[str, ...], dry_run: bool, yes: bool, styl
         if dry_run:
             return 0
         if told.used and not yes:
-            click.echo(
-                "Nothing was removed: the above depends on it. Repeat with --yes to remove it all "
-                "the same.",
-                err=True,
-            )
+            click.echo(_NOTHING_REMOVED, err=True)
             return 1
         butler.remove_runs(*runs)
     kept = f" {told.kept} left a row behind, for the history." if told.kept else ""
@@ -135,9 +134,65 @@ def remove_runs(repo: str, runs: tuple[str, ...], dry_run: bool, yes: bool, styl
     return 0
 
 
-def _rows(told: Removal) -> list[dict[str, object]]:
+@click.command()
+@click.argument("repo")
+@click.argument("dataset_types", nargs=-1, required=True)
+@click.option("--collections", "-i", required=True, help="Where they are, comma separated; globs.")
+@click.option("--where", default="", help="Only datasets that fulfil this expression.")
+@click.option("--all", "every", is_flag=True, help="All matches, not the first found only.")
+@click.option(
+    "--purge", is_flag=True, help="Remove the datasets too, out of searches; not their files only."
+)
+@click.option("--dry-run", is_flag=True, help="Only tell what would go, and what depends on it.")
+@click.option("--yes", is_flag=True, help="Also when tags, ranges or datasets depend on it.")
+@format_option
+def prune_datasets(
+    repo: str,
+    dataset_types: tuple[str, ...],
+    collections: str,
+    where: str,
+    every: bool,
+    purge: bool,
+    dry_run: bool,
+    yes: bool,
+    style: str,
+) -> int:
+    """Remove the files of datasets of DATASET_TYPES, after telling what depends on them.
+
+    The datasets stay known, with their history, and with --purge they go. What something was made
+    from leaves its row behind, so that histories stay whole.
+    """
+    from butler import Butler
+    from registry import removing
+
+    with Butler(repo, writeable=not dry_run) as butler:
+        refs = datasets_of(butler, dataset_types, collections, where, find_first=not every)
+        if not refs:
+            within = split(collections)
+            for kind in dataset_types:
+                click.echo(
+                    butler.explain_no_datasets(kind, collections=within, where=where), err=True
+                )
+        told = butler.registry.database.ask(removing.dependents, [ref.id for ref in refs])
+        if not purge:
+            told = removing.Removal(told.datasets)  # everything else stays
+        rows = _rows(told, what_goes="goes" if purge else "loses its files")
+        show(rows, style, ("what", "where", "n"))
+        if dry_run or not refs:
+            return 0
+        if told.used and not yes:
+            click.echo(_NOTHING_REMOVED, err=True)
+            return 1
+        butler.prune(refs, purge=purge)
+    what = "" if purge else "the files of "
+    click.echo(f"Removed {what}{len(refs)} datasets.", err=True)
+    return 0
+
+
+def _rows(told: Removal, what_goes: str = "goes") -> list[dict[str, object]]:
     rows: list[dict[str, object]] = [
-        {"what": f"{kind} goes", "where": "", "n": n} for kind, n in sorted(told.datasets.items())
+        {"what": f"{kind} {what_goes}", "where": "", "n": n}
+        for kind, n in sorted(told.datasets.items())
     ]
     for what, counts in (
         ("tag goes", told.tagged),
