@@ -20,6 +20,7 @@ import pytest
 import sqlalchemy as sa
 
 from registry import Registry, deploy
+from registry.database.opening import parse_url
 from registry.identity import uuid7
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class SQLiteTemplate:
         create = Registry.create
 
         def begun(url: str) -> Registry:
-            parsed = sa.make_url(url)
+            parsed = parse_url(url)  # which tells, as the real one does, what is no URL
             path = Path(parsed.database or "")
             if parsed.drivername == "sqlite" and path.parent.is_dir() and not path.exists():
                 self.copy(path)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry.database.opening import busy_seconds, safe_url
+from registry.database.roles import OPERATOR
 from registry.errors import (
     Conflict,
     DatabaseUnavailable,
@@ -50,6 +51,8 @@ _REFUSED = re.compile(r"FATAL: +(.* does not exist|.* authentication failed.*|no
 _READ_ONLY = "25006"
 _READ_ONLY_NUMBERS = {1290, 1792, 1836}
 """MariaDB: the server takes no changes, or the transaction, or the server for now."""
+_DENIED = "42501"
+_DENIED_NUMBERS = {1142, 1143, 1227, 1370}
 _FULL_NUMBERS = {1021, 1114, 1026}
 """MariaDB: disk full, table full, error writing a file."""
 
@@ -267,6 +270,13 @@ def _translation(error: sa.exc.DBAPIError, url: str) -> SkyspineError:
         return DatabaseUnavailable(
             f"The server of {url} refuses the connection: {reason}. "
             "The database must exist (CREATE DATABASE), and user and password be right."
+        )
+    if getattr(error.orig, "pgcode", None) == _DENIED or _number(error) in _DENIED_NUMBERS:
+        account = sa.make_url(url).username
+        return ReadOnly(
+            f"The account '{account}' may not do this in {url}: {first_line}. The role {OPERATOR} "
+            f"may read and write (GRANT {OPERATOR} TO {account}, by who deploys the schema); only "
+            "the account that deploys may change the schema."
         )
     number = _number(error) or 0
     if 1000 <= number < 2000 and number not in _LEAVING_NUMBERS:

@@ -84,7 +84,10 @@ def parse_url(url: str | sa.URL) -> sa.URL:
         ) from error
     backend = parsed.get_backend_name()
     if backend not in ("sqlite", "postgresql", "mariadb", "mysql"):
-        raise RegistryError(f"'{backend}' is not supported; use SQLite, PostgreSQL or MariaDB.")
+        raise RegistryError(
+            f"'{backend}' is not supported; use SQLite, PostgreSQL or MariaDB, as in "
+            "postgresql://user@host/database."
+        )
     return parsed
 
 

@@ -166,6 +166,7 @@ def test_every_question_takes_the_same_options(
         ("create REPO/x --db oracle://a/b", 1, "'oracle' is not supported; use SQLite, Postgre"),
         ("run REPO -p demo -i a -o b --clobber", 2, "There is no --clobber: a dataset is never"),
         ("db current nonsense", 1, "'nonsense' is not a database URL"),
+        ("db current sqlite:///REPO/x.db", 1, "x.db holds no schema; make it with: skyspine db cr"),
         ("db upgrade sqlite:///REPO/x.db 9999", 1, "There is no revision '9999'."),
     ],
 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -14,6 +16,9 @@ from workflow.errors import WorkflowError
 from workflow.pipeline import Pipeline
 from workflow.runner import run_pipeline
 from workflow.shipped import shipped_pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def call(*arguments: object) -> Result:
@@ -50,6 +55,31 @@ def test_commands_that_are_spelled_wrongly(repo: Path) -> None:
     for name in COMMANDS:
         assert call(name, "--help").exit_code == 0
     assert "Did you mean 'raw'?" in told("query-datasets", repo, "raws")
+
+
+def each_command(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    """Give a command, and those below it, with their names."""
+    yield name, command
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=name)
+        for below in command.list_commands(context):
+            found = command.get_command(context, below)
+            assert found is not None
+            yield from each_command(found, f"{name} {below}")
+
+
+def test_each_command_and_each_option_is_explained() -> None:
+    unexplained = [
+        f"{name} {parameter.opts[0] if parameter else ''}"
+        for name, command in each_command(root, "skyspine")
+        for parameter in (None, *command.params)
+        if not (
+            command.help
+            if parameter is None
+            else not isinstance(parameter, click.Option) or parameter.help or parameter.hidden
+        )
+    ]
+    assert unexplained == []
 
 
 def test_cameras_that_ship_are_listed_with_their_pipelines() -> None:

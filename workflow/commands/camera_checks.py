@@ -30,7 +30,12 @@ _LONG_LIST = 20
 )
 @click.option("--each", is_flag=True, help="Show every file card by card, not one of each kind.")
 @click.option(
-    "--format", "style", default="table", show_default=True, type=click.Choice(["table", "json"])
+    "--format",
+    "style",
+    default="table",
+    show_default=True,
+    type=click.Choice(["table", "json"]),
+    help="How to print what was found; json has all of it.",
 )
 def check(definition: str, samples: tuple[str, ...], each: bool, style: str) -> int:
     """Tell what DEFINITION, a YAML file or a shipped camera, makes of real files.

@@ -160,9 +160,16 @@ def _shipped() -> list[dict[str, str]]:
     default="copy",
     show_default=True,
     type=click.Choice(["auto", "copy", "move", "link", "hardlink", "symlink", "direct"]),
+    help="How files come in; auto is copy, and direct leaves them where they are.",
 )
 @click.option("--endpoint", default="root", help="Storage that they come to; REPO's own folder.")
-@click.option("--on-error", default="skip", show_default=True, type=click.Choice(["skip", "stop"]))
+@click.option(
+    "--on-error",
+    default="skip",
+    show_default=True,
+    type=click.Choice(["skip", "stop"]),
+    help="At a file that cannot be taken: go on with the others, or end.",
+)
 def ingest_raws(
     repo: str,
     paths: tuple[str, ...],

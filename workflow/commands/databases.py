@@ -83,10 +83,16 @@ def downgrade(url: str, revision: str, yes: bool, own: bool) -> None:
 def current(url: str) -> None:
     """Print the revision of the schema, and the newest one."""
     from registry import deploy
+    from registry.database import safe_url
     from registry.site_migrations import newest
 
     url, site = _place(url)
-    click.echo(f"{deploy.current(url)} (newest: {deploy.head()})")
+    found = deploy.current(url)
+    if found is None:
+        raise click.ClickException(
+            f"{safe_url(url)} holds no schema; make it with: skyspine db create {safe_url(url)}"
+        )
+    click.echo(f"{found} (newest: {deploy.head()})")
     if site is not None and (last := newest(site)) is not None:
         click.echo(f"The site's own tables: {deploy.current_site(url)} (newest: {last})")
 

@@ -42,7 +42,14 @@ def _which_dataset(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--up", "direction", flag_value="up", default="up", help="What it was made from.")
 @click.option("--down", "direction", flag_value="down", help="What was made of it.")
 @click.option("--depth", type=click.IntRange(min=1), help="At most so many steps.")
-@click.option("--format", "style", type=click.Choice(FORMATS), default="tree", show_default=True)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(FORMATS),
+    default="tree",
+    show_default=True,
+    help="tree for a terminal; prov is PROV-JSON of the W3C; dot is for Graphviz.",
+)
 @click.option("--merge", is_flag=True, help="In pictures: one box per dataset type and run.")
 @click.option(
     "--output",

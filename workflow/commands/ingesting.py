@@ -20,7 +20,14 @@ _WAYS = ("auto", "copy", "move", "link", "hardlink", "symlink", "direct", "in_pl
 @click.argument("dataset_type")
 @click.argument("table", type=click.Path(exists=True, dir_okay=False))
 @click.option("--run", required=True, help="RUN collection; made if there is none of this name.")
-@click.option("--transfer", default="copy", show_default=True, type=click.Choice(_WAYS))
+@click.option(
+    "--transfer",
+    default="copy",
+    show_default=True,
+    type=click.Choice(_WAYS),
+    help="How files come in; direct leaves them where they are, as in_place does what lies in "
+    "the storage already.",
+)
 @click.option("--prefix", help="Folder that relative paths begin at; that of TABLE by default.")
 @click.option(
     "--data-id", "keys", multiple=True, metavar="KEY=VALUE", help="A key that all files share."

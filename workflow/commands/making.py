@@ -23,7 +23,12 @@ _FACTS = ("task_class", "run", "host", "python", "platform", "code_revision", "w
 @click.option("--whole", is_flag=True, help="Also the tasks that made what it was made from.")
 @click.option("--changed", is_flag=True, help="Only values that are not the default.")
 @click.option(
-    "--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True
+    "--format",
+    "style",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print it.",
 )
 def how_made(
     repo: str, dataset: str, collections: str, where: str, whole: bool, changed: bool, style: str

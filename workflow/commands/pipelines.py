@@ -199,6 +199,7 @@ def check_pipeline(
     type=click.Choice(["text", "mermaid", "dot", "svg"]),
     default="text",
     show_default=True,
+    help="Text for a terminal, or a drawing.",
 )
 @click.option("--output", type=click.Path(path_type=Path), help="Write to this file.")
 def graph_pipeline(

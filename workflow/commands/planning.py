@@ -96,7 +96,9 @@ def stage(repo: str, run: str, near: tuple[str, ...], files: bool, style: str) -
 @plan.command("next")
 @click.argument("repo")
 @click.argument("run")
-@click.option("--limit", default=500, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--limit", default=500, show_default=True, type=click.IntRange(min=1), help="At most so many."
+)
 @format_option
 def next_(repo: str, run: str, limit: int, style: str) -> None:
     """List the quanta that may begin; before, do what the end of others has made possible.
