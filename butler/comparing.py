@@ -6,6 +6,7 @@ differs is named.  Floating-point values may differ by as much as is allowed: by
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from butler.formatters.base import PROVENANCE_KEY
@@ -75,7 +76,7 @@ def _of_arrays(one: Any, other: Any, tolerance: float, place: str) -> str:
 
 
 def _parts(obj: Any) -> dict[str, Any] | None:
-    """Take an object apart; None if it has no parts."""
+    """Take an object apart; None if it has no parts, or says itself what is equal to it."""
     if isinstance(obj, dict):
         return {str(key): value for key, value in obj.items()}
     if isinstance(obj, list | tuple):
@@ -92,6 +93,11 @@ def _parts(obj: Any) -> dict[str, Any] | None:
     ):
         if is_instance(obj, kind):
             return dict(take(obj))
+    if is_dataclass(obj) and not isinstance(obj, type):
+        return {one.name: getattr(obj, one.name) for one in fields(obj)}
+    compares = getattr(type(obj), "__eq__", None)
+    if compares is getattr(object, "__eq__", None) and hasattr(obj, "__dict__"):
+        return dict(vars(obj))
     return None
 
 

@@ -233,7 +233,7 @@ def _moved(how: Decision, copies: Sequence[files.Stored]) -> Decision:
     """Let a file that is moved keep its format, whatever it holds."""
     old = copies[0]
     writer = get_formatter(old.formatter).with_options(dict(old.options or {}))
-    return replace(how, writer=writer)
+    return replace(how, whole=writer)
 
 
 def _plan_file(

@@ -17,6 +17,7 @@ from backbone import endpoints
 from backbone.staging import safe_name
 from butler import cameras, policies, settings
 from butler.errors import PolicyError
+from butler.in_tables import form_of
 from butler.instrument.templates import PathTemplate
 from butler.policies import Scope
 from butler.storage_classes import get_storage_class
@@ -75,8 +76,8 @@ class Decision:
 
     Parameters
     ----------
-    writer : Formatter
-        What writes it, with its options.
+    whole : Formatter or None
+        What writes it, with its options; None: all of it is in its parts.
     endpoint : Endpoint
         Where.
     path : PathTemplate, InstrumentDefinition or None
@@ -89,12 +90,22 @@ class Decision:
         What lies apart, if the dataset has it.
     """
 
-    writer: Formatter
+    whole: Formatter | None
     endpoint: Endpoint
     path: PathTemplate | InstrumentDefinition | None
     fsync: bool
     table: RowTable | None = None
     parts: Mapping[str, OfPart] = field(default_factory=dict)
+
+    @property
+    def writer(self) -> Formatter:
+        """What writes the file of all of it, or of the rest."""
+        if self.whole is None:
+            raise PolicyError(
+                "What has no format of its own lies in its parts, all of which are to be stored "
+                f"apart: {', '.join(self.parts)}."
+            )
+        return self.whole
 
     def stem(self, ref: DatasetRef) -> str:
         """Give the path of a dataset's file below the endpoint's root, without its ending.
@@ -302,7 +313,9 @@ class Policy:
         if endpoint == endpoints.TABLES:
             return replace(found, table=self._table(kind.name, kind.storage_class))
         if given is not None:
-            found = replace(found, writer=_writer(kind.storage_class, given), table=None)
+            asked = _writer(kind.storage_class, given)
+            parts = found.parts if found.whole is not None else {}
+            found = replace(found, whole=asked, table=None, parts=parts)
         if endpoint is not None:
             found = replace(found, endpoint=self._endpoint(endpoint), table=None)
         return found
@@ -320,8 +333,9 @@ class Policy:
     def _decision(self, kind: str, storage_class: str, camera: str) -> Decision:
         values, _ = self._reasons(kind, storage_class, camera)
         in_table = values["endpoint"] == endpoints.TABLES
+        in_parts = get_storage_class(storage_class).is_in_parts and values["format"] is None
         return Decision(
-            _writer(storage_class, values["format"]),
+            None if in_parts else _writer(storage_class, values["format"]),
             self._endpoint(endpoints.ROOT if in_table else values["endpoint"]),
             values["path"],
             values["fsync"],
@@ -332,9 +346,11 @@ class Policy:
     def _parts(self, kind: str, storage_class: str, values: Mapping[str, Any]) -> dict[str, OfPart]:
         """Decide what lies apart: what has a format, an endpoint or a table, or cannot but."""
         found = {}
-        for name, part in get_storage_class(storage_class).parts.items():
+        of_all = get_storage_class(storage_class)
+        always = of_all.is_in_parts and values["format"] is None
+        for name, part in of_all.parts.items():
             named, where = values.get(f"{name}.format"), values.get(f"{name}.endpoint")
-            if named is None and where is None and not part.apart:
+            if named is None and where is None and not (part.apart or always):
                 continue
             storage = get_storage_class(part.storage_class)
             in_table = where == endpoints.TABLES
@@ -350,8 +366,9 @@ class Policy:
         tables = row_tables.tables_of(self._butler.row_tables, kind, storage_class)
         table = tables.get(part)
         if table is None and not part:
-            apart = [p for p, one in get_storage_class(storage_class).parts.items() if one.rows]
-            if apart:
+            storage = get_storage_class(storage_class)
+            apart = [name for name, one in storage.parts.items() if one.rows]
+            if apart and form_of(storage.python_type) is None:
                 raise PolicyError(
                     f"Of datasets of '{kind}' ({storage_class}) only parts lie in tables: "
                     f"{', '.join(apart)}. Declare tables for these, and name a storage for files."
@@ -379,7 +396,8 @@ class Policy:
         told["path"] = Reason("path", "run/dataset type/[day_obs/]dataset type_keys", "built in")
         own = get_storage_class(storage_class).default_formatter if storage_class else ""
         values["format"] = own
-        told["format"] = Reason("format", own or "", f"storage class {storage_class}".strip())
+        in_parts = "(its parts have formats)" if storage_class and own is None else ""
+        told["format"] = Reason("format", own or in_parts, f"storage class {storage_class}".strip())
         here = policies.site()
         held = [r for r in self._rules if r.scope.holds(kind, storage_class, camera, here)]
         of_camera = Scope(instrument=camera).rank[:2]

@@ -19,12 +19,13 @@ from butler.formatters.fits_header import (
 )
 from butler.formatters.selections import selected_box
 from butler.storage_classes import is_instance
+from butler.taking_apart import cards
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
-    from astropy.io.fits import HDUList, Header
-    from astropy.nddata import CCDData, NDUncertainty
+    from astropy.io.fits import Header
+    from astropy.nddata import CCDData, NDData, NDUncertainty
     from astropy.wcs import WCS
 
 __all__ = [
@@ -32,7 +33,6 @@ __all__ = [
     "OF_CARDS",
     "OF_PIXELS",
     "UNCERTAINTIES",
-    "as_hdus",
     "from_storage",
     "mask",
     "split",
@@ -53,19 +53,22 @@ _AXIS = "IMAXIS"
 
 
 def split(
-    obj: CCDData, wanted: Collection[str], provenance: Mapping[str, str]
+    obj: NDData, wanted: Collection[str], provenance: Mapping[str, str], image: Callable[..., Any]
 ) -> dict[str, tuple[str, Any]]:
     """Take an exposure apart; see `butler.storage_classes.StorageClass.split`.
 
     The image keeps what is not wanted apart, and its WCS for as long as it keeps its header.
+
+    Parameters
+    ----------
+    image : callable
+        Makes it of its pixels, and of what it keeps by keyword.
 
     Raises
     ------
     CannotWrite
         If the header, the WCS or the summary holds what cannot lie apart.
     """
-    from butler.exposure import Exposure
-
     pieces: dict[str, tuple[str, Any]] = {}
     kinds = {kind: part for part, kind in UNCERTAINTIES.items()}
     kind = kinds.get(type(obj.uncertainty).__name__)
@@ -88,31 +91,23 @@ def split(
     if not pieces:
         return {}
     bare = {"header", "wcs"} <= set(pieces)
-    body = Exposure(
+    body = image(
         obj.data,
         unit=obj.unit,
         mask=None if "mask" in pieces else obj.mask,
         uncertainty=None if kind in pieces else obj.uncertainty,
         wcs=None if bare else obj.wcs,
         meta={} if "header" in pieces else obj.meta,
-        psf=obj.psf,
+        psf=getattr(obj, "psf", None),
     )
     return {"image": ("image", body), **pieces}
-
-
-def as_hdus(header: Header) -> HDUList:
-    """Give cards as a FITS file without pixels."""
-    from astropy.io.fits import HDUList, PrimaryHDU
-
-    return HDUList([PrimaryHDU(header=header)])
 
 
 def from_storage(component: str, piece: Any, box: Any) -> Any:
     """Give a part as it is in memory, of a box of pixels if one is asked for."""
     if component not in OF_CARDS:
         return piece
-    if is_instance(piece, "astropy.io.fits.HDUList"):
-        piece = observation_header(piece[0].header, piece[0].header)
+    piece = cards(piece)
     if component == "wcs":
         return _wcs(piece, box)
     if box is not None:
@@ -142,7 +137,7 @@ def uncertainty(component: str, found: Any) -> NDUncertainty:
     return made
 
 
-def _mask_image(obj: CCDData) -> CCDData:
+def _mask_image(obj: NDData) -> CCDData:
     import numpy as np
     from astropy.nddata import CCDData
 
@@ -157,7 +152,7 @@ def _mask_image(obj: CCDData) -> CCDData:
     return CCDData(array, unit="", meta={"MASKKIND": kind})
 
 
-def _uncertainty_image(obj: CCDData) -> CCDData:
+def _uncertainty_image(obj: NDData) -> CCDData:
     from astropy.nddata import CCDData
 
     array = obj.uncertainty.array
@@ -170,7 +165,7 @@ def _uncertainty_image(obj: CCDData) -> CCDData:
     return CCDData(array, unit=obj.uncertainty.unit or "", meta={"UTYPE": kind})
 
 
-def _whole_header(obj: CCDData, provenance: Mapping[str, str]) -> Header:
+def _whole_header(obj: NDData, provenance: Mapping[str, str]) -> Header:
     """Give the header that the file of the whole exposure would give."""
     from astropy.io.fits import Header
 
@@ -191,11 +186,11 @@ def _cards_of(wcs: WCS, shape: tuple[int, ...]) -> Header:
     return Header([*wcs_cards(wcs), *axes])
 
 
-def _wcs(cards: Header, box: Any) -> WCS | None:
-    wcs = celestial_wcs(cards)
+def _wcs(header: Header, box: Any) -> WCS | None:
+    wcs = celestial_wcs(header)
     if wcs is None:
         return None
-    lengths = [cards[key] for key in cards if key.startswith(_AXIS)]
+    lengths = [header[key] for key in header if key.startswith(_AXIS)]
     if len(lengths) == wcs.naxis:
         wcs.pixel_shape = tuple(lengths)
     if box is None:

@@ -20,6 +20,7 @@ from butler.errors import (
     DamagedFile,
     InvalidParameter,
     MissingFile,
+    StorageClassError,
     UnknownComponent,
 )
 from butler.formatters import get_formatter
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from backbone.files import Stored
     from butler.formatters import Formatter
+    from butler.storage_classes import Part
     from registry.database import Database
     from registry.row_tables import RowTable
 
@@ -56,6 +58,7 @@ __all__ = [
     "as_rows",
     "form_of",
     "form_of_file",
+    "form_of_part",
     "made_again",
     "read",
     "require_parts",
@@ -76,6 +79,27 @@ _LAYOUT_LIMIT = 64 << 20
 def form_of(python_type: str) -> str | None:
     """Name the conversion for objects of a type; None if they are no tables."""
     return next((name for name, form in FORMS.items() if python_type in form.python_types), None)
+
+
+def form_of_part(part: Part) -> str:
+    """Name the conversion for a part that lies in rows.
+
+    Raises
+    ------
+    StorageClassError
+        It should be a table, and is none.
+    """
+    if part.rows != "table":
+        return f"rows-{part.rows}"
+    held = get_storage_class(part.storage_class)
+    form = form_of(held.python_type)
+    if form is None or form not in TABLE_FORMS:
+        raise StorageClassError(
+            f"A part of storage class {held.name} is said to lie in a table as one, and "
+            f"{held.python_type.removeprefix('builtins.')} is none; leave rows= out.",
+            name=held.name,
+        )
+    return form
 
 
 def form_of_file(name: str) -> Formatter:
@@ -110,14 +134,15 @@ def require_parts(table: RowTable, storage_classes: Mapping[str, str]) -> None:
                 f"Storage class {of_kind} has no component '{use.component}' that could lie in a "
                 f"table.{told}"
             )
-        cards = parts[use.component].rows == "cards"
+        form = form_of_part(parts[use.component])
+        cards = form == CARDS
         if cards != (table.columns == CARD_COLUMNS):
             raise WrongDeclaration(
                 f"The component '{use.component}' has "
                 + ("a row for each card; write columns: cards" if cards else "columns of its own")
                 + "."
             )
-        if not cards and not table.one_row:
+        if form == MAPPING and not table.one_row:
             raise WrongDeclaration(
                 f"The component '{use.component}' is one row of each dataset; add one_row: true, "
                 "and its columns can be shown and sorted by."

@@ -78,7 +78,8 @@ def read_stored(
 
     def reader(name: str, of_one: Sequence[Stored]) -> Callable[[str | None], Any]:
         def read_part(wanted: str | None) -> Any:
-            own = storage.parameters_of(name, given) if name else given
+            alone = component is not None
+            own = storage.parameters_of(name, given, alone=alone) if name else given
             found = replicas.read_first_good(
                 of_one, place, wanted, own, trusted=trusted, cache=cache
             )
@@ -98,9 +99,13 @@ def read_stored(
             name=min(lost),
         )
     own = None if component is None else storage.parts.get(component)
-    if component is not None and component not in parts and own is not None and own.apart:
+    if (
+        own is not None
+        and component not in parts
+        and (own.apart or (storage.is_in_parts and "" not in parts))
+    ):
         raise MissingComponent(
-            f"The dataset {ref.id} was put without a {component}.", name=component
+            f"The dataset {ref.id} was put without a {component}.", name=component or ""
         )
     if "" in parts:
         return parts[""](component)

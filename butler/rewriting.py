@@ -20,6 +20,7 @@ from backbone.errors import ChangedFile
 from backbone.sending import SentFile
 from butler import in_tables, reading
 from butler.comparing import difference
+from butler.deciding import OfPart
 from butler.errors import ConvertError
 from butler.inputs import Place
 from butler.storage_classes import get_storage_class
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from butler.butler import Butler
     from butler.deciding import Decision
+    from butler.storage_classes import StorageClass
     from registry.identity import DatasetRef
 
 __all__ = ["Parts", "Rewrite", "as_wanted", "make", "may_differ", "new_content", "switch"]
@@ -120,7 +122,7 @@ def may_differ(ref: DatasetRef, copies: Collection[str], how: Decision, *, in_ta
         Whether all of it lies in a table.
     """
     parts = get_storage_class(ref.dataset_type.storage_class).parts
-    if in_table or how.table is not None or set(copies) != {""}:
+    if in_table or how.table is not None or how.whole is None or set(copies) != {""}:
         return True
     return any(not parts[name].apart for name in how.parts)
 
@@ -140,17 +142,12 @@ def as_wanted(butler: Butler, task: Rewrite) -> Parts:
     if how.table is not None:
         form = in_tables.form_of(storage.python_type)
         return {"": (form or "", how.table.name)}
-    whole = _format(how.writer.name, how.writer.chosen), how.endpoint.name
     pieces = storage.split(task.obj, how.parts, {}) if how.parts else {}
-    if not pieces:
-        return {"": whole}
     wanted: Parts = {}
-    for component, (part, _) in pieces.items():
-        one = how.parts.get(part)
-        if one is None:
-            wanted[component] = whole
-        elif one.table is not None:
-            wanted[component] = f"rows-{storage.parts[part].rows}", one.table.name
+    for component, (part, _) in (pieces or {"": ("", None)}).items():
+        one = how.parts.get(part) or OfPart(how.writer, None)
+        if one.table is not None:
+            wanted[component] = in_tables.form_of_part(storage.parts[part]), one.table.name
         else:
             name = _format(one.writer.name, one.writer.chosen)
             wanted[component] = name, (one.endpoint or how.endpoint).name
@@ -186,12 +183,12 @@ def make(butler: Butler, task: Rewrite, provenance: Mapping[str, str], tolerance
     else:
         pieces = {name: storage.from_storage(name, piece, {}) for name, piece in back.items()}
         found = storage.assemble(pieces)
-    why = difference(task.obj, found, tolerance)
+    why = difference(_stored(storage, task.obj), _stored(storage, found), tolerance)
     if why:
         raise ConvertError(
             f"What was made does not keep all of it: {why}. Allow a difference with tolerance=, or "
             "take another format.",
-            name=task.how.writer.name,
+            name=task.ref.dataset_type.name,
         )
     by_path = {one.path: one for each in content.new.values() for one in each}
     for staged in content.staged:
@@ -199,6 +196,13 @@ def make(butler: Butler, task: Rewrite, provenance: Mapping[str, str], tolerance
         if isinstance(staged, SentFile) and staged.arrived(new_file.size) != new_file.checksum:
             raise ChangedFile(f"{staged.path} has not arrived as it was sent; convert it again.")
     task.obj = content.read_back = None  # let go of what may be large
+
+
+def _stored(storage: StorageClass, obj: Any) -> Any:
+    """Give what is stored of an object: its parts, where there is nothing else."""
+    if not storage.is_in_parts:
+        return obj
+    return {name: piece for name, (_, piece) in storage.split(obj, storage.parts, {}).items()}
 
 
 def switch(connection: sa.Connection, tasks: Sequence[Rewrite]) -> list[bool]:

@@ -117,7 +117,7 @@ def _of_part(connection: sa.Connection, scope: Scope, name: str, value: Any) -> 
     if setting == "format":
         return _format(connection, Scope(storage_class=parts[part].storage_class), value)
     if value == endpoints.TABLES and not parts[part].rows:
-        raise PolicyError(f"The part '{part}' is made of pixels, and lies in no table.", name=name)
+        raise PolicyError(f"The part '{part}' lies in files alone, and in no table.", name=name)
     return _endpoint(connection, scope, value)
 
 

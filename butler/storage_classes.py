@@ -2,7 +2,7 @@
 
 A storage class has a name, a Python type that is not imported before it is used, components, and
 the formatter that writes it unless another is asked for. How files look is the formatters' affair
-(`butler.formatters`).
+(`butler.formatters`), how an object is taken apart by its attributes, `butler.taking_apart`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
+from butler import taking_apart
 from butler.errors import (
+    CannotWrite,
     MissingComponent,
     PluginError,
     StorageClassError,
@@ -39,6 +41,8 @@ __all__ = [
 ]
 
 ENTRY_POINT_GROUP = "skyspine.storage_classes"
+ROWS = ("", "mapping", "cards", "table")
+"""How parts lie in tables; see `Part`."""
 
 _BUILT_IN = {
     "Exposure": "butler.storage_of_images:EXPOSURE",
@@ -73,8 +77,8 @@ class Part:
     storage_class : str
         Of what is written into its file.
     rows : str
-        How it lies in a table: ``mapping`` (one row, a column for each name) or ``cards`` (a row
-        for each card of a header); empty if it cannot.
+        How it lies in a table: ``mapping`` (one row, a column for each name), ``cards`` (a row
+        for each card of a header) or ``table`` (its rows); empty if it cannot.
     apart : bool
         Whether it never lies in the file of the rest.
     """
@@ -95,17 +99,18 @@ class StorageClass:
     python_type : str
         Dotted path, for example ``astropy.table.Table``.
     default_formatter : str or None
-        Name of the formatter that writes it by default; None if it exists only as a component.
+        Name of the formatter that writes it by default; None if it exists only as a component,
+        or if all of it is in its `parts`, which then lie apart: its type is called with them.
     components : mapping of str to str, optional
-        Parts that can be read alone, with their storage classes.
+        What can be read alone, with their storage classes; each of the parts is one.
     others : tuple of str, optional
         Names of the built-in formatters that hold it too.
     attributes : mapping of str to str, optional
         Attributes of the Python type that give the components which are not called so.
     parts : mapping of str to Part, optional
-        What may be stored apart from the rest; see `split`.
+        Components that may be stored apart from the rest; see `split`.
     body : str, optional
-        Component that the rest is then recorded as.
+        What the rest is then recorded as.
     remedies : mapping of str to str, optional
         What to do with an object of a near type (dotted path), as a clause in the imperative.
     doc : str, optional
@@ -121,7 +126,33 @@ class StorageClass:
     others: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, Part] = field(default_factory=dict)
-    body: str = ""
+    body: str = "body"
+
+    def __post_init__(self) -> None:
+        """Take the parts among the components, and see that they can be."""
+        for name, part in self.parts.items():
+            if part.rows not in ROWS:
+                raise StorageClassError(
+                    f"The part '{name}' of storage class {self.name} says rows={part.rows!r}; it "
+                    f"is one of {', '.join(one for one in ROWS if one)}, or left out.",
+                    name=self.name,
+                )
+        if self.body in self.parts:
+            raise StorageClassError(
+                f"Storage class {self.name} has a part '{self.body}', and records under this name "
+                "what is left when the parts lie apart; give it another, with body=.",
+                name=self.name,
+            )
+        own = {
+            name: "Header" if part.rows == "cards" else part.storage_class
+            for name, part in self.parts.items()
+        }
+        object.__setattr__(self, "components", {**own, **self.components})
+
+    @property
+    def is_in_parts(self) -> bool:
+        """Whether all of an object is in its parts, so that there is no file of the rest."""
+        return self.default_formatter is None and bool(self.parts)
 
     def accepts(self, obj: object) -> bool:
         """Say whether an object is of the Python type; its module is not imported for that.
@@ -178,20 +209,36 @@ class StorageClass:
         StorageClassError
             It writes objects of other types.
         """
+        if name is None and self.is_in_parts:
+            raise StorageClassError(
+                f"Storage class {self.name} has no format of its own: its parts have "
+                f"({', '.join(self.parts)}).",
+                name=self.name,
+            )
         found = get_formatter(name or self.default_formatter or "")
         if self.python_type not in found.python_types:
             known = [one for one in (self.default_formatter, *self.others) if one]
+            part = next(iter(self.parts), "")
+            use = " or ".join(known) or f"formats of its parts, such as {part}.format"
             raise StorageClassError(
                 f"The formatter {found.name} writes {', '.join(found.python_types)}, and not "
                 f"{self.python_type.removeprefix('builtins.')} of storage class {self.name}; use "
-                f"{' or '.join(known)}.",
+                f"{use}.",
                 name=self.name,
             )
         return found
 
     def format_of(self, name: str) -> str:
-        """Name the format of a file that somebody else has made, by the ending of its name."""
+        """Name the format of a file that somebody else has made, by the ending of its name.
+
+        Raises
+        ------
+        StorageClassError
+            No format holds all of it.
+        """
         known = [one for one in (self.default_formatter, *self.others) if one]
+        if not known:
+            self.formatter()
         endings = [(get_formatter(one).extension, one) for one in known]
         fitting = [(len(e), one) for e, one in endings if e and name.endswith(e)]
         return max(fitting, key=lambda f: f[0])[1] if fitting else known[0]
@@ -232,7 +279,7 @@ class StorageClass:
             The storage class, or this object, has no such component.
         """
         kind = self.component_class(name).python_type
-        value = getattr(obj, self.attributes.get(name, name), None)
+        value = getattr(obj, self.attribute(name), None)
         if value is None:
             raise MissingComponent(f"This {self.name} has no {name}.", name=name)
         return {"builtins.list": list, "builtins.dict": dict}.get(kind, lambda same: same)(value)
@@ -240,10 +287,10 @@ class StorageClass:
     def split(
         self,
         obj: Any,
-        wanted: Collection[str],  # noqa: ARG002
+        wanted: Collection[str],
         provenance: Mapping[str, str],  # noqa: ARG002
     ) -> dict[str, tuple[str, Any]]:
-        """Take an object apart, to be stored in several places.
+        """Take an object apart, to be stored in several places; by default, by its attributes.
 
         Parameters
         ----------
@@ -259,33 +306,99 @@ class StorageClass:
         dict of str to (str, object)
             By component, as it is recorded: name of the part, and what is stored of it; with the
             `body`, whose part is its own name. Empty if the object has none of what is wanted.
-        """
-        del obj
-        return {}
 
-    def in_file(self, part: str, piece: Any) -> Any:  # noqa: ARG002
+        Raises
+        ------
+        CannotWrite
+            A part cannot lie apart; or the object has no part, and nothing beside them is stored.
+        """
+        pieces: dict[str, tuple[str, Any]] = {}
+        for name, part in self.parts.items():
+            if name not in wanted or getattr(obj, self.attribute(name), None) is None:
+                continue
+            value = self.component(obj, name)
+            if part.rows in {"cards", "mapping"}:
+                value = taking_apart.of_object(value, cards=part.rows == "cards")
+            if part.rows != "mapping" or value:
+                pieces[name] = name, value
+        if self.is_in_parts and set(wanted) >= set(self.parts):
+            if not pieces:
+                raise CannotWrite(
+                    f"This {self.name} has none of its parts ({', '.join(self.parts)}), so that "
+                    "nothing of it would be stored.",
+                    name=self.name,
+                )
+            return pieces
+        if not pieces:
+            return {}
+        return {self.body: (self.body, self.without(obj, list(pieces))), **pieces}
+
+    def without(self, obj: Any, names: Collection[str]) -> Any:
+        """Give an object that lacks some parts; by default, a copy with None as attributes.
+
+        Parameters
+        ----------
+        obj : object
+            Of the Python type; it is not changed.
+        names : collection of str
+            Of the parts.
+
+        Raises
+        ------
+        StorageClassError
+            They cannot be taken away so.
+        """
+        return self._with(obj, dict.fromkeys(names))
+
+    def attribute(self, name: str) -> str:
+        """Name the attribute of the Python type that gives a component."""
+        return self.attributes.get(name, name)
+
+    def in_file(self, part: str, piece: Any) -> Any:
         """Give a piece as its file holds it: an object of the storage class of its `Part`."""
-        return piece
+        own = self.parts.get(part)
+        return taking_apart.as_hdus(piece) if own is not None and own.rows == "cards" else piece
 
     def from_storage(
         self,
-        component: str,  # noqa: ARG002
+        component: str,
         piece: Any,
         parameters: Mapping[str, Any],  # noqa: ARG002
     ) -> Any:
         """Give what was read of a component as `assemble` and `read_component` take it."""
-        return piece
+        own = self.parts.get(component)
+        return taking_apart.cards(piece) if own is not None and own.rows == "cards" else piece
 
     def parameters_of(
-        self,
-        component: str,  # noqa: ARG002
-        parameters: Mapping[str, Any],
+        self, component: str, parameters: Mapping[str, Any], *, alone: bool
     ) -> Mapping[str, Any]:
-        """Choose the parameters of a read that are about what is recorded as a component."""
-        return parameters
+        """Choose the parameters of a read that are about what is recorded as a component.
+
+        Parameters
+        ----------
+        alone : bool
+            Whether the component is read alone: by default, it is then told all of them, else
+            those that its formats know, and those that no part's formats know, to refuse them.
+        """
+        if alone or not self.parts:
+            return parameters
+        known = {name: get_storage_class(p.storage_class) for name, p in self.parts.items()}
+        takes = {name: kind.read_parameters for name, kind in {**known, self.body: self}.items()}
+        everywhere = frozenset[str]().union(*takes.values())
+        mine = takes.get(component, everywhere)
+        return {k: v for k, v in parameters.items() if k in mine or k not in everywhere}
+
+    @property
+    def read_parameters(self) -> frozenset[str]:
+        """What can be told to a read of a file of this storage class."""
+        known = [one for one in (self.default_formatter, *self.others) if one]
+        return frozenset[str]().union(*(get_formatter(one).parameters for one in known))
 
     def assemble(self, parts: Mapping[str, Any]) -> Any:
         """Make one object of several that were read from files of their own.
+
+        By default, the parts become attributes of the body; or, where all is in the parts, the
+        arguments that the Python type is called with, None for those that are not stored.
 
         Parameters
         ----------
@@ -294,15 +407,58 @@ class StorageClass:
 
         Raises
         ------
+        UnknownComponent, MissingComponent
+            There is something else among them; the body is not.
         StorageClassError
             The storage class cannot be assembled.
         """
-        raise StorageClassError(
-            f"Storage class {self.name} cannot be assembled from files of its parts "
-            f"({', '.join(sorted(parts))}); ingest it as one file, or use a storage class that "
-            "defines assemble().",
-            name=self.name,
-        )
+        if not self.parts:
+            raise StorageClassError(
+                f"Storage class {self.name} cannot be assembled from files of its parts "
+                f"({', '.join(sorted(parts))}); ingest it as one file, or use a storage class that "
+                "has parts.",
+                name=self.name,
+            )
+        known = (self.body, *self.parts)
+        for name in parts:
+            if name not in known:
+                raise UnknownComponent(
+                    f"Storage class {self.name} has no part '{name}'.{did_you_mean(name, known)}",
+                    name=name,
+                )
+        if self.body in parts:
+            stored = {name: value for name, value in parts.items() if name != self.body}
+            return self._with(parts[self.body], stored)
+        if not self.is_in_parts:
+            raise MissingComponent(
+                f"The dataset has only {', '.join(sorted(parts))}, and nothing of the rest of this "
+                f"{self.name}: its '{self.body}'.",
+                name=self.body,
+            )
+        try:
+            given = {self.attribute(name): parts.get(name) for name in self.parts}
+            return taking_apart.called(self.python_type, given)
+        except TypeError as error:
+            raise StorageClassError(
+                f"{self.python_type} of storage class {self.name} cannot be called with its parts "
+                f"as keyword arguments ({', '.join(self.parts)}): {error}. Name these by "
+                "attributes=, or define assemble().",
+                name=self.name,
+            ) from error
+
+    def _with(self, obj: Any, values: Mapping[str, Any]) -> Any:
+        """Copy an object, and give the copy other parts."""
+        try:
+            return taking_apart.with_attributes(
+                obj, {self.attribute(name): value for name, value in values.items()}
+            )
+        except (AttributeError, TypeError) as error:
+            raise StorageClassError(
+                f"The parts of {self.python_type} ({', '.join(values)}) cannot be set as "
+                f"attributes of a copy: {error}. Define without() and assemble() of storage class "
+                f"{self.name}.",
+                name=self.name,
+            ) from error
 
     def read_component(self, name: str, parts: Mapping[str, Callable[[str | None], Any]]) -> Any:
         """Read one component of an object whose parts lie in files of their own.
@@ -321,13 +477,17 @@ class StorageClass:
             The storage class, or this dataset, has no such component.
         """
         self.component_class(name)
-        if name not in parts:
-            raise MissingComponent(
-                f"The dataset has no file for its component '{name}'; it has "
-                f"{', '.join(sorted(parts))}.",
-                name=name,
-            )
-        return parts[name](None)
+        if name in parts:
+            return parts[name](None)
+        if self.body in parts:
+            return parts[self.body](name)
+        if self.is_in_parts and name not in self.parts:
+            return self.component(self.assemble({n: read(None) for n, read in parts.items()}), name)
+        raise MissingComponent(
+            f"The dataset has nothing stored of its component '{name}'; it has "
+            f"{', '.join(sorted(parts))}.",
+            name=name,
+        )
 
 
 def storage_class_names() -> tuple[str, ...]:

@@ -17,8 +17,6 @@ from registry.errors import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from butler.exposure import Exposure
-
 __all__ = ["EXPOSURE", "HDU_LIST", "HEADER", "ND_DATA", "UNCERTAINTY", "WCS"]
 
 
@@ -34,23 +32,31 @@ class ExposureStorageClass(StorageClass):
         self, obj: Any, wanted: Collection[str], provenance: Mapping[str, str]
     ) -> dict[str, tuple[str, Any]]:
         """Take an exposure apart; see `StorageClass.split`."""
-        return image_parts.split(obj, wanted, provenance)
+        return image_parts.split(obj, wanted, provenance, self.image)
 
-    def in_file(self, part: str, piece: Any) -> Any:
-        """Give a piece as its file holds it; see `StorageClass.in_file`."""
-        return image_parts.as_hdus(piece) if part in image_parts.OF_CARDS else piece
+    def image(self, pixels: Any, **of_it: Any) -> Any:
+        """Make an object of its pixels, and of the rest of it by keyword: mask, wcs, meta, ..."""
+        from butler.exposure import Exposure
+
+        return Exposure(pixels, **of_it)
 
     def from_storage(self, component: str, piece: Any, parameters: Mapping[str, Any]) -> Any:
         """Give a part as it is in memory; see `StorageClass.from_storage`."""
         return image_parts.from_storage(component, piece, parameters.get("bbox"))
 
-    def parameters_of(self, component: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    def parameters_of(
+        self,
+        component: str,
+        parameters: Mapping[str, Any],
+        *,
+        alone: bool,  # noqa: ARG002
+    ) -> Mapping[str, Any]:
         """Choose what is about a part: a box is cut out of pixels alone."""
         if component in image_parts.OF_PIXELS:
             return parameters
         return {name: value for name, value in parameters.items() if name != "bbox"}
 
-    def assemble(self, parts: Mapping[str, Any]) -> Exposure:
+    def assemble(self, parts: Mapping[str, Any]) -> Any:
         """Join an image with its mask and its weights.
 
         Parameters
@@ -61,9 +67,9 @@ class ExposureStorageClass(StorageClass):
 
         Returns
         -------
-        `butler.exposure.Exposure`
-            With the unit of the image, and its header and WCS unless they are parts. An integer
-            mask keeps its values.
+        object
+            What `image` makes of them, with the unit of the image, and its header and WCS unless
+            they are parts. An integer mask keeps its values.
 
         Raises
         ------
@@ -72,20 +78,19 @@ class ExposureStorageClass(StorageClass):
         StorageClassError
             The shapes differ, or a part is not known.
         """
-        from butler.exposure import Exposure
-
         known = (*image_parts.OF_PIXELS, *image_parts.BESIDE_PIXELS)
         for part, value in parts.items():
             if part not in known:
                 raise UnknownComponent(
-                    f"An Exposure has no part '{part}'.{did_you_mean(part, known)}", name=part
+                    f"Storage class {self.name} has no part '{part}'.{did_you_mean(part, known)}",
+                    name=part,
                 )
-            shape = getattr(value, "shape", None)
+            shape, of_image = _shape(value), _shape(parts.get("image"))
             of_pixels = part in image_parts.OF_PIXELS
-            if of_pixels and "image" in parts and shape != parts["image"].shape:
+            if of_pixels and "image" in parts and shape != of_image:
                 raise StorageClassError(
-                    f"The {part} is {shape} and the image {parts['image'].shape}; they are not of "
-                    "one exposure.",
+                    f"The {part} is {shape} and the image {of_image}; they are not of one "
+                    "exposure.",
                     name=part,
                 )
         if "image" not in parts:
@@ -99,7 +104,8 @@ class ExposureStorageClass(StorageClass):
             (image_parts.uncertainty(p, parts[p]) for p in UNCERTAINTIES if p in parts),
             image.uncertainty,
         )
-        return Exposure(
+        own = {"summary": parts["summary"]} if "summary" in parts else {}
+        return self.image(
             image.data,
             unit=image.unit,
             mask=image_parts.mask(parts["mask"]) if "mask" in parts else image.mask,
@@ -107,7 +113,7 @@ class ExposureStorageClass(StorageClass):
             wcs=parts.get("wcs", image.wcs),
             meta=parts.get("header", image.meta),
             psf=getattr(image, "psf", None),
-            summary=parts.get("summary"),
+            **own,
         )
 
     def component(self, obj: Any, name: str) -> Any:
@@ -135,10 +141,26 @@ class ExposureStorageClass(StorageClass):
         return parts["image"](name)
 
 
+def _shape(pixels: Any) -> tuple[int, ...] | None:
+    """Give the shape of an array, or of what has one as its data."""
+    found: tuple[int, ...] | None = getattr(getattr(pixels, "data", pixels), "shape", None)
+    return found
+
+
 def _as_asked(name: str, uncertainty: Any) -> Any:
     from astropy.nddata import VarianceUncertainty
 
     return uncertainty.represent_as(VarianceUncertainty) if name == "variance" else uncertainty
+
+
+class NDDataStorageClass(ExposureStorageClass):
+    """Values with mask, uncertainty, WCS and metadata, in one place or in several."""
+
+    def image(self, pixels: Any, **of_it: Any) -> Any:
+        """Make an NDData; its metadata are a header when they come back."""
+        from astropy.nddata import NDData
+
+        return NDData(pixels, **of_it)
 
 
 class HduListStorageClass(StorageClass):
@@ -165,6 +187,12 @@ _IMAGE_COMPONENTS = {
     "header": "Header",
     "metadata": "Header",
 }
+_PARTS = {
+    "mask": Part("Exposure"),
+    "uncertainty": Part("Exposure"),
+    "header": Part("HDUList", rows="cards"),
+    "wcs": Part("HDUList", rows="cards"),
+}
 EXPOSURE = ExposureStorageClass(
     "Exposure",
     "astropy.nddata.CCDData",
@@ -181,15 +209,12 @@ EXPOSURE = ExposureStorageClass(
     ("fits-image-gzip", "fits-image-tiles"),
     {"image": "data", "metadata": "header", "variance": "uncertainty"},
     {
-        "mask": Part("Exposure"),
-        "uncertainty": Part("Exposure"),
-        "header": Part("HDUList", rows="cards"),
-        "wcs": Part("HDUList", rows="cards"),
+        **_PARTS,
         "summary": Part("StructuredDataDict", rows="mapping", apart=True),
     },
     body="image",
 )
-ND_DATA = ExposureStorageClass(
+ND_DATA = NDDataStorageClass(
     "NDData",
     "astropy.nddata.NDData",
     "fits-nddata",
@@ -205,6 +230,8 @@ ND_DATA = ExposureStorageClass(
         "metadata": "meta",
         "variance": "uncertainty",
     },
+    parts=_PARTS,
+    body="image",
 )
 HDU_LIST = HduListStorageClass(
     "HDUList",

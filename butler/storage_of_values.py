@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from butler.storage_classes import StorageClass
+from butler.storage_classes import Part, StorageClass
 
 __all__ = [
     "ARRAY",
@@ -42,6 +42,7 @@ _TABLE_REMEDIES = {
     "builtins.dict": "put Table(columns)",
     "builtins.list": "put Table(rows=rows)",
 }
+_TABLE_PARTS = {"meta": Part("StructuredDataDict", rows="mapping")}
 
 TABLE = StorageClass(
     "Table",
@@ -51,6 +52,7 @@ TABLE = StorageClass(
     _TABLE_REMEDIES,
     "An astropy table.",
     ("ecsv", "parquet-astropy"),
+    parts=_TABLE_PARTS,
 )
 DEFECTS = StorageClass(
     "Defects",
@@ -60,6 +62,7 @@ DEFECTS = StorageClass(
     _TABLE_REMEDIES,
     "Defects of a detector: a table of boxes.",
     ("ecsv", "parquet-astropy"),
+    parts=_TABLE_PARTS,
 )
 DATA_FRAME = StorageClass(
     "DataFrame",

@@ -11,7 +11,7 @@ from backbone.sending import stage_for_dataset
 from backbone.staging import settle
 from butler.deciding import OfPart
 from butler.formatters import get_formatter
-from butler.in_tables import PART_FORMS, as_rows
+from butler.in_tables import FORMS, as_rows, form_of_part
 from butler.storage_classes import get_storage_class
 from registry import collections, datasets
 from registry.one_dataset import insert_dataset
@@ -92,7 +92,7 @@ class Content:
         if not pieces:
             self._add_file(butler, obj, ref, how, OfPart(how.writer, None), cards, "")
         for component, (part, piece) in pieces.items():
-            one = how.parts.get(part, OfPart(how.writer, None))
+            one = how.parts.get(part) or OfPart(how.writer, None)
             self._add_piece(butler, piece, ref, how, one, cards, component, part)
 
     def add_part(self, butler: Writing, ref: DatasetRef, part: str, piece: Any) -> None:
@@ -100,7 +100,7 @@ class Content:
         storage = get_storage_class(ref.dataset_type.storage_class)
         how = butler.policy.decide(ref)
         own = get_storage_class(storage.parts[part].storage_class)
-        one = how.parts.get(part, OfPart(own.formatter(), None))
+        one = how.parts.get(part) or OfPart(own.formatter(), None)
         cards = {"SKYS_ID": str(ref.id), "SKYS_RUN": ref.run}
         self._add_piece(butler, piece, ref, how, one, cards, part, part)
 
@@ -120,7 +120,7 @@ class Content:
             held = storage.in_file(part, piece)
             self._add_file(butler, held, ref, how, one, cards, component)
             return
-        held_as = PART_FORMS[f"rows-{storage.parts[part].rows}"].python_types[0]
+        held_as = FORMS[form_of_part(storage.parts[part])].python_types[0]
         self.in_tables.append(as_rows(piece, ref.id, one.table, held_as, component))
 
     def _add_file(

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 def formats() -> str:
     """Make the tables of the page."""
     lines = [
-        "| storage class | Python type | default format | others | components |",
-        "| --- | --- | --- | --- | --- |",
+        "| storage class | Python type | default format | others | components | parts |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for name in storage_class_names():
         kind = get_storage_class(name)
         lines.append(
             f"| `{name}`: {kind.doc} | `{kind.python_type.removeprefix('builtins.')}` | "
             f"`{kind.default_formatter}` | {_listed(kind.others)} | "
-            f"{_listed(sorted(kind.components))} |"
+            f"{_listed(sorted(kind.components))} | {_listed(kind.parts)} |"
         )
     lines += [
         "",

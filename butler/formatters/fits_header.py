@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
 __all__ = [
+    "card_list",
     "celestial_wcs",
     "file_cards",
     "is_of_wcs",
@@ -98,20 +99,31 @@ def file_cards(meta: Mapping[str, Any], *, without_wcs: bool) -> list[Card]:
     ValueError
         A value is not one that a card can hold; the message names the card.
     """
-    from astropy.io.fits import Header
-
-    cards = meta.cards if isinstance(meta, Header) else _cards_of_mapping(meta)
-    for card in cards:
-        if len(card.keyword) > 40:
-            _check_room(card)
     return [
         card
-        for card in cards
+        for card in card_list(meta)
         if not _STRUCTURE.fullmatch(card.keyword)
         and not PROVENANCE_KEY.fullmatch(card.keyword)
         and card.keyword != "BUNIT"
         and not (without_wcs and _WCS.fullmatch(card.keyword))
     ]
+
+
+def card_list(meta: Mapping[str, Any]) -> list[Card]:
+    """List the cards of a header, or those that a mapping of values by keyword makes.
+
+    Raises
+    ------
+    ValueError
+        A value is not one that a card can hold; the message names the card.
+    """
+    from astropy.io.fits import Header
+
+    cards = list(meta.cards) if isinstance(meta, Header) else _cards_of_mapping(meta)
+    for card in cards:
+        if len(card.keyword) > 40:
+            _check_room(card)
+    return cards
 
 
 def is_of_wcs(keyword: str) -> bool:

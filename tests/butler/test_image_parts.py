@@ -295,7 +295,7 @@ def test_what_cannot_lie_apart_is_told(butler: Butler) -> None:
         put(butler, endpoint="tables")
     assert not list(butler.root.rglob("calexp_*"))
     for settings, message in (
-        ({"mask.endpoint": "tables"}, "made of pixels, and lies in no table"),
+        ({"mask.endpoint": "tables"}, "lies in files alone, and in no table"),
         ({"psf.format": "fits-image"}, "no part 'psf' to be stored apart"),
         ({"summary.format": "fits-image"}, "writes astropy.nddata.CCDData, and not dict"),
     ):

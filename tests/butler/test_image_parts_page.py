@@ -1,8 +1,10 @@
-"""Is the page "An image in parts" true?"""
+"""Are the pages "An image in parts" and "A class of your own in parts" true?"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests import pages
 
@@ -10,5 +12,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_all_of_the_page_is_as_it_says(tmp_path: Path) -> None:
-    assert pages.followed(pages.HOW_TO / "image-in-parts.md", tmp_path) == 7
+@pytest.mark.parametrize(("page", "commands"), [("image-in-parts", 7), ("class-in-parts", 6)])
+def test_all_of_the_page_is_as_it_says(tmp_path: Path, page: str, commands: int) -> None:
+    assert pages.followed(pages.HOW_TO / f"{page}.md", tmp_path) == commands

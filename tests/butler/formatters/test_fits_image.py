@@ -439,7 +439,7 @@ class TestPartsInFilesOfTheirOwn:
         with pytest.raises(MissingComponent, match="nothing stored of its wcs"):
             self.exposure_class.read_component("wcs", {"mask": lambda _: None})
         with pytest.raises(StorageClassError, match="cannot be assembled"):
-            get_storage_class("Table").assemble(parts)
+            get_storage_class("DataFrame").assemble(parts)
 
 
 def test_bit_planes_survive_what_is_done_to_an_exposure() -> None:
