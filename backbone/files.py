@@ -55,15 +55,6 @@ __all__ = [
     "stored",
 ]
 
-_SENT = {
-    "dataset_id": sa.Uuid,
-    "component": sa.String,
-    "path": sa.String,
-    "size_bytes": sa.BigInteger,
-    "checksum": sa.String,
-    "formatter": sa.String,
-    "format_options": sa.JSON,
-}
 _BULK = 1_000
 """So many new files make a planner that does not know of them go through all for each of them."""
 
@@ -200,36 +191,36 @@ def record(connection: sa.Connection, where: str, files: Sequence[NewFile]) -> N
     UnknownEndpoint
         If there is none of this name.
     """
-    rows = [
-        {
-            "dataset_id": f.dataset_id,
-            "component": f.component,
-            "path": f.path,
-            "size_bytes": f.size,
-            "checksum": f.checksum,
-            "formatter": f.formatter,
-            "format_options": f.options or None,
-        }
-        for f in files
-    ]
     now = utc_now()
-    if len(rows) == 1:
-        if not _record_one(connection, where, rows[0], now):
+    if len(files) == 1:
+        row = {name: values[0] for name, (_, values) in _columns(files).items()}
+        if not _record_one(connection, where, row, now):
             raise endpoints.unknown(where)
         return
     endpoint_id = endpoints.key_of(connection, where)
-    for start in range(0, len(rows), CHUNK):
-        _record_many(connection, endpoint_id, rows[start : start + CHUNK], now)
-    if len(rows) >= _BULK:
+    for start in range(0, len(files), CHUNK):
+        _record_many(connection, endpoint_id, files[start : start + CHUNK], now)
+    if len(files) >= _BULK:
         analyze(connection, file, replica)
 
 
-def _record_many(
-    connection: sa.Connection, endpoint_id: int, rows: Sequence[Mapping[str, Any]], now: dt.datetime
-) -> None:
-    columns: dict[str, tuple[Any, list[Any]]] = {
-        name: (kind, [row[name] for row in rows]) for name, kind in _SENT.items()
+def _columns(files: Sequence[NewFile]) -> dict[str, tuple[Any, list[Any]]]:
+    """Give the values of files by column of the table."""
+    return {
+        "dataset_id": (sa.Uuid, [f.dataset_id for f in files]),
+        "component": (sa.String, [f.component for f in files]),
+        "path": (sa.String, [f.path for f in files]),
+        "size_bytes": (sa.BigInteger, [f.size for f in files]),
+        "checksum": (sa.String, [f.checksum for f in files]),
+        "formatter": (sa.String, [f.formatter for f in files]),
+        "format_options": (sa.JSON, [f.options or None for f in files]),
     }
+
+
+def _record_many(
+    connection: sa.Connection, endpoint_id: int, new_files: Sequence[NewFile], now: dt.datetime
+) -> None:
+    columns = _columns(new_files)
     options = [given and canonical_json(given) for given in columns["format_options"][1]]
     columns["format_options"] = (sa.JSON, options)
     new = table_of(connection, columns)

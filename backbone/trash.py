@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from backbone.endpoints import Endpoint
 from backbone.errors import BackboneError, InTransaction
-from registry.database import CHUNK, delete_among, lock_rows, table_of, utc_now
+from registry.database import CHUNK, delete_among, in_written_order, lock_rows, table_of, utc_now
 from registry.schema.files import endpoint, file, replica, trash
 
 if TYPE_CHECKING:
@@ -83,33 +83,32 @@ def listed(connection: sa.Connection, batch: uuid.UUID | None = None) -> list[Tr
 
     What lies at an endpoint that is offline waits until it is online again.
     """
+    together = trash.c.batch if batch is None else sa.null()  # not read anew for each row
     asked = (
         sa.select(
             trash.c.id,
-            trash.c.batch,
-            endpoint.c.id.label("endpoint_id"),
+            together,
+            trash.c.path,
+            trash.c.since,
+            endpoint.c.id,
             endpoint.c.name,
             endpoint.c.root,
             endpoint.c.owned,
-            trash.c.path,
-            trash.c.since,
         )
+        .select_from(trash)
         .join(endpoint, endpoint.c.id == trash.c.endpoint_id)
         .where(endpoint.c.state == "online")
         .order_by(trash.c.id)
     )
     if batch is not None:
         asked = asked.where(trash.c.batch == batch)
-    return [
-        Trashed(
-            row.id,
-            row.batch,
-            Endpoint(row.endpoint_id, row.name, row.root, bool(row.owned)),
-            row.path,
-            row.since,
-        )
-        for row in connection.execute(asked)
-    ]
+    known: dict[int, Endpoint] = {}
+    found = []
+    for key, of_batch, path, since, at, name, root, owned in connection.execute(asked):
+        if at not in known:
+            known[at] = Endpoint(at, name, root, bool(owned))
+        found.append(Trashed(key, batch or of_batch, known[at], path, since))
+    return found
 
 
 def reclaim(connection: sa.Connection, where: str, paths: Sequence[str]) -> None:
@@ -169,10 +168,14 @@ def empty(database: Database, repository: Path, items: Sequence[Trashed]) -> Emp
 
 def _remove(connection: sa.Connection, items: Sequence[Trashed], repository: Path) -> int:
     """Remove what is listed still and nothing has brought again; give the number of lines."""
-    asked = sa.select(trash.c.id, trash.c.batch).where(trash.c.id.in_([i.id for i in items]))
-    held = {(row.id, row.batch) for row in connection.execute(lock_rows(asked, connection))}
     # a key alone does not tell: SQLite gives the highest one again when its row is gone
-    ours = [item for item in items if (item.id, item.batch) in held]
+    given = table_of(
+        connection,
+        {"k": (sa.BigInteger, [i.id for i in items]), "b": (sa.Uuid, [i.batch for i in items])},
+    )
+    same = (trash.c.id == given.c.k) & (trash.c.batch == given.c.b)
+    asked = in_written_order(sa.select(given.c.n).join_from(given, trash, same))
+    ours = [items[n] for n in connection.execute(lock_rows(asked, connection)).scalars()]
     # from the paths on, which are few: asked together with the endpoint, databases begin with that
     given = table_of(connection, {"p": (sa.String, [item.path for item in ours])})
     used = (
@@ -184,5 +187,6 @@ def _remove(connection: sa.Connection, items: Sequence[Trashed], repository: Pat
     for item in ours:
         if (item.endpoint.id, item.path) not in live:
             item.endpoint.remove(item.path, repository)
-    connection.execute(sa.delete(trash).where(trash.c.id.in_([item.id for item in ours])))
+    keys = table_of(connection, {"k": (sa.BigInteger, [item.id for item in ours])})
+    delete_among(connection, trash.c.id, keys.c.k)
     return len(ours)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from registry import datasets
 from registry.collections import Collection, ensure
 from registry.database import file_of, many_objects
 from registry.errors import did_you_mean
-from registry.identity import DatasetRef, uuid7s
+from registry.identity import DatasetRef, columns_of, uuid7s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -141,7 +142,7 @@ def ingest_files(
     where = butler.registry.database.ask(endpoints.named, endpoint or endpoints.ROOT)
     _require_way(where, transfer)
     listed, result = list(items), Ingested()
-    known: dict[tuple[str, DataId], Path] = {}
+    known: dict[str, dict[str, Path]] = {}
     step = _BATCH if stays else _COPIED_BATCH
     for start in range(0, len(listed), step):
         staged: list[StagedFile] = []
@@ -184,7 +185,7 @@ def _require_way(where: Endpoint, transfer: str) -> None:
 
 
 def _described(
-    butler: Butler, batch: Sequence[FileDataset], run: str, known: dict[tuple[str, DataId], Path]
+    butler: Butler, batch: Sequence[FileDataset], run: str, known: dict[str, dict[str, Path]]
 ) -> list[_Item]:
     """Give the datasets of each file their type, data ID and identity; set-wise by type."""
     of_type: dict[str | DatasetType, list[tuple[int, Mapping[str, Any]]]] = {}
@@ -199,24 +200,34 @@ def _described(
     for name, wanted in of_type.items():
         kind = butler.registry.dataset_type(name) if isinstance(name, str) else name
         checked = kind.data_ids([one for _, one in wanted])
+        files = [paths[n] for n, _ in wanted]
+        _require_distinct(kind, checked, files, known.setdefault(kind.name, {}))
         for (n, _), data_id, identity in zip(wanted, checked, uuid7s(len(checked)), strict=True):
-            path, what = paths[n], (kind.name, data_id)
-            if what in known:
-                raise IngestError(
-                    f"{path} and {known[what]} are both {kind.name} {data_id!r}; one of them is "
-                    "wrong.",
-                    path=path,
-                )
-            known[what] = path
             refs[n].append(DatasetRef(identity, kind, data_id, run))
     return [
-        _Item(path, mine, _format(mine[0].dataset_type.storage_class, given))
+        _Item(
+            path, mine, _format_of(mine[0].dataset_type.storage_class, given.formatter, str(path))
+        )
         for path, given, mine in zip(paths, batch, refs, strict=True)
     ]
 
 
-def _format(storage_class: str, given: FileDataset) -> str:
-    return _format_of(storage_class, given.formatter, os.fspath(given.path))
+def _require_distinct(
+    kind: DatasetType, data_ids: Sequence[DataId], files: Sequence[Path], known: dict[str, Path]
+) -> None:
+    """Refuse the second file of one identity; those of the first ones are known from then on."""
+    keys: list[str] = columns_of(data_ids)["identity_key"]
+    new = dict(zip(keys, files, strict=True))
+    if len(new) < len(keys) or not known.keys().isdisjoint(new):
+        for key, path, data_id in zip(keys, files, data_ids, strict=True):
+            if key in known:
+                raise IngestError(
+                    f"{path} and {known[key]} are both {kind.name} {data_id!r}; one of them is "
+                    "wrong.",
+                    path=path,
+                )
+            known[key] = path
+    known |= new
 
 
 @functools.lru_cache(maxsize=256)
@@ -231,6 +242,8 @@ def _format_of(storage_class: str, asked: str | None, name: str) -> str:
     if asked is not None:
         return get_storage_class(storage_class).formatter(asked).name
     endings = _endings(storage_class)
+    if len(endings) == 1:
+        return endings[0][1]
     fitting = [(len(ending), n) for ending, n in endings if ending and name.endswith(ending)]
     return max(fitting, key=lambda f: f[0])[1] if fitting else endings[0][1]
 
@@ -246,6 +259,8 @@ def _without_present(butler: Butler, batch: list[_Item], run: str, result: Inges
         for kind, ids in by_kind.items():
             found = datasets.present_data_ids(connection, kind, ids, run)
             present.update((kind.name, data_id) for data_id in found)
+    if not present:
+        return batch
     keep = []
     for item in batch:
         n = sum((ref.dataset_type.name, ref.data_id) in present for ref in item.refs)
@@ -263,7 +278,20 @@ def _without_present(butler: Butler, batch: list[_Item], run: str, result: Inges
 
 
 def _require_there(batch: Sequence[_Item]) -> None:
-    lost = [item.path for item in batch if not os.path.isfile(item.path)]  # noqa: PTH113 (thousands at once)
+    lost = []
+    for item in batch:
+        try:
+            found = os.stat(item.path)  # noqa: PTH116 (thousands at once)
+        except (FileNotFoundError, NotADirectoryError):
+            lost.append(item.path)
+        except OSError as error:
+            raise IngestError(
+                f"{item.path} cannot be read: {error.strerror or error}.", path=item.path
+            ) from error
+        else:
+            item.size = found.st_size
+            if not stat.S_ISREG(found.st_mode):
+                lost.append(item.path)
     if lost:
         more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
         what = "is a folder or a device, and no file" if os.path.exists(lost[0]) else "is not there"  # noqa: PTH110
@@ -299,13 +327,6 @@ def _measure(
         item.where = where.name
     if checksums:
         item.size, item.digest = measured(item.path)
-        return
-    try:
-        item.size = os.stat(place).st_size  # noqa: PTH116 (thousands at once)
-    except OSError as error:
-        raise IngestError(
-            f"{item.path} cannot be read: {error.strerror or error}.", path=item.path
-        ) from error
 
 
 def _keeps(butler: Butler, place: str, root: str) -> bool:

@@ -26,7 +26,6 @@ from registry.database import (
     kind_of,
     lock_rows,
     many_objects,
-    rows_of,
     table_of,
     utc_now,
     whole_columns,
@@ -243,7 +242,7 @@ def _known_data_ids(connection: sa.Connection, data_ids: Sequence[DataId]) -> di
     if len(data_ids) == 1:
         key = connection.execute(_KEY_OF_ONE, {"identity": data_ids[0].key}).scalar()
         return {} if key is None else {data_ids[0]: key}
-    given = table_of(connection, {"k": (sa.String, [d.key for d in data_ids])})
+    given = table_of(connection, {"k": (sa.String, columns_of(data_ids)["identity_key"])})
     found = connection.execute(
         sa.select(given.c.n, data_id.c.id).join_from(
             given, data_id, data_id.c.identity_key == given.c.k
@@ -418,7 +417,8 @@ def present_data_ids(
     found: set[DataId] = set()
     for start in range(0, len(data_ids), CHUNK):
         part = data_ids[start : start + CHUNK]
-        given = rows_of(connection, [{"k": d.key} for d in part], {"k": sa.String})
+        keys = columns_of(part)["identity_key"]
+        given = table_of(connection, {"k": (sa.String, keys)})
         statement = (
             sa.select(given.c.n)
             .join_from(given, data_id, data_id.c.identity_key == given.c.k)

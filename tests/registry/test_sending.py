@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry.database import insert_rows, rows_of
+from registry.database import insert_rows, rows_of, table_of
 from registry.errors import Conflict, UnstorableValue
 from registry.identity import uuid7s
 from registry.schema.types import UtcDateTime
@@ -55,6 +55,29 @@ def test_other_values_arrive_as_they_are(registry: Registry) -> None:
     arrived = there_and_back(registry, sa.JSON, documents)
     read = [json.loads(v) if isinstance(v, str) else v for v in arrived]
     assert read == [None if d is None else json.loads(d) for d in documents]
+
+
+def test_what_is_the_same_in_all_rows_arrives_in_each(registry: Registry) -> None:
+    (one,) = uuid7s(1)
+    alike = {
+        "t": (sa.String, 'a"\\{b}'),
+        "none": (sa.String, None),
+        "n": (sa.BigInteger, -(2**63)),
+        "f": (sa.Double, 0.5),
+        "id": (sa.Uuid, one),
+        "doc": (sa.JSON, '{"target":"M 31"}'),
+    }
+    for others in ({}, {"other": (sa.String, "x")}):  # all of them alike; one that is not
+        columns = {f"c_{c}": (kind, [value] * 3) for c, (kind, value) in (alike | others).items()}
+        if others:
+            columns["c_other"] = (sa.String, ["x", "y", "x"])
+        with registry.read() as connection:
+            sent = table_of(connection, columns)
+            asked = sa.select(*(sent.c[c] for c in columns)).order_by(sent.c.n)
+            found = dict(zip(columns, zip(*connection.execute(asked), strict=True), strict=True))
+        arrived = [json.loads(v) if isinstance(v, str) else v for v in found.pop("c_doc")]
+        assert arrived == [{"target": "M 31"}] * 3
+        assert found == {c: tuple(v) for c, (_, v) in columns.items() if c != "c_doc"}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
