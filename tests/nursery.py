@@ -1,8 +1,9 @@
 """How can a test start, and kill, many processes within a second?
 
 One process, the nursery, has imported everything and forks a child for each program: a function
-named as `module:function`, whose standard output the test reads. `Child.wait` returns when no
-process is left of it, its workers included (the nursery adopts orphans; Linux only).
+named as `module:function`, whose standard output the test reads. What a child had to import all the
+same, the nursery imports before it forks the next one. `Child.wait` returns when no process is left
+of it, its workers included (the nursery adopts orphans; Linux only).
 `Moments` counts what a child does to database and files, and kills it at a chosen one.
 """
 
@@ -17,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import traceback
 from contextlib import suppress
 from itertools import pairwise
@@ -183,11 +185,42 @@ def moments_to_die(n_moments: int, kills: int) -> list[int]:
     return [dice.randint(low + 1, high) for low, high in pairwise(edges)]
 
 
+class Imports:
+    """What was imported by children that ended by themselves."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (as long as the nursery)
+        self._read = 0
+
+    def tell(self) -> None:
+        """Tell, as a child, of all modules of this project and its libraries."""
+        homes = (str(CHECKOUT), sys.prefix)
+        names = [
+            name
+            for name, module in list(sys.modules.items())
+            if str(getattr(module, "__file__", "")).startswith(homes) and name != "__main__"
+        ]
+        self._file.write("".join(f"{name}\n" for name in names).encode())
+
+    def follow(self) -> None:
+        """Import, as the nursery, what was told since the last time."""
+        told = os.pread(self._file.fileno(), 1 << 24, self._read)
+        self._read += len(told)
+        for name in dict.fromkeys(told.decode().split()):
+            importlib.import_module(name)
+
+
 def main(channel: socket.socket, also: Sequence[str]) -> None:
     """Fork a child for each request, and wait for its end when asked."""
     for name in (*MODULES, *also):
         importlib.import_module(name)
+    from registry.expressions import parsing
+    from workflow import environment
+
+    parsing.parse("a = 1")  # makes the tables of the grammar
+    environment.current()
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    imports = Imports()
     ended: dict[int, int] = {}
     while True:
         message, passed, _, _ = socket.recv_fds(channel, 1 << 16, 1)
@@ -197,10 +230,11 @@ def main(channel: socket.socket, also: Sequence[str]) -> None:
             ended |= _reaped()
             channel.sendall(str(ended.pop(int(message.split()[1]))).encode())
             continue
+        imports.follow()
         pid = os.fork()
         if not pid:
             channel.close()
-            _child(json.loads(message), passed[0])
+            _child(json.loads(message), passed[0], imports)
         os.close(passed[0])
         channel.sendall(str(pid).encode())
 
@@ -215,7 +249,7 @@ def _reaped() -> dict[int, int]:
     return ended
 
 
-def _child(request: dict[str, Any], output: int) -> None:
+def _child(request: dict[str, Any], output: int, imports: Imports) -> None:
     os.setpgid(0, 0)
     # where the tests run in the background, a shell has let them ignore it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -226,6 +260,7 @@ def _child(request: dict[str, Any], output: int) -> None:
     try:
         module, _, name = request["program"].partition(":")
         status = getattr(importlib.import_module(module), name)(*request["arguments"]) or 0
+        imports.tell()
     except KeyboardInterrupt:
         status = 130
     except Exception:  # noqa: BLE001 (this is the outermost place of the child)

@@ -18,12 +18,12 @@ from butler import Butler, removal
 from butler.comparing import difference
 from butler.formatters import get_formatter
 from registry.errors import MissingDataset
-from tests.nursery import Nursery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from registry import DatasetRef
+    from tests.nursery import Nursery
 
 N_OBJECTS = 4
 
@@ -42,13 +42,6 @@ def refs(butler: Butler, tmp_path: Path) -> list[DatasetRef]:
         butler.put(table(d), "objects", instrument="DemoCam", detector=d)
         for d in range(1, N_OBJECTS + 1)
     ]
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    """One that has imported what the programs of this file need."""
-    with Nursery(__name__) as opened:
-        yield opened
 
 
 def stored(butler: Butler, refs: Sequence[DatasetRef]) -> list[files.Stored]:

@@ -51,7 +51,6 @@ columns: cards
 """
 COORDINATES = HEADER.replace("header", "wcs")
 APART = {"mask.format": "fits-image-tiles", "uncertainty.format": "fits-image"}
-IMPORTED = ("butler.formatters.fits_image", "butler.formatters.fits_tiles", "butler.in_tables")
 TABLES = ("rows_summary", "rows_header", "rows_wcs")
 
 
@@ -324,19 +323,18 @@ def program(root: str, run: str, last: int) -> None:
         print(moments.count)  # noqa: T201
 
 
-def test_a_put_in_parts_is_all_or_nothing(butler: Butler) -> None:
+def test_a_put_in_parts_is_all_or_nothing(butler: Butler, nursery: Nursery) -> None:
     this, root = f"{__name__}:program", str(butler.root)
-    with Nursery(__name__, *IMPORTED) as nursery:
-        status, said = nursery.run(this, root, "whole", 0)
-        assert status == 0
-        for kill, last in enumerate(moments_to_die(int(said[-1]), kills=3)):
-            run = f"killed/{kill}"
-            nursery.kill(this, root, run, last)
-            there = butler.query_datasets("calexp", collections=run)
-            if not there:
-                there = [put(butler, run=run)]
-            assert butler.exists(there[0])
-            assert butler.get(there[0]).summary == frame().summary
-        check(butler.registry.database, butler.root, repair=True, grace=0)
-        assert check(butler.registry.database, butler.root, checksums=True, grace=0).findings == []
-        assert rows(butler)[0] == 4
+    status, said = nursery.run(this, root, "whole", 0)
+    assert status == 0
+    for kill, last in enumerate(moments_to_die(int(said[-1]), kills=3)):
+        run = f"killed/{kill}"
+        nursery.kill(this, root, run, last)
+        there = butler.query_datasets("calexp", collections=run)
+        if not there:
+            there = [put(butler, run=run)]
+        assert butler.exists(there[0])
+        assert butler.get(there[0]).summary == frame().summary
+    check(butler.registry.database, butler.root, repair=True, grace=0)
+    assert check(butler.registry.database, butler.root, checksums=True, grace=0).findings == []
+    assert rows(butler)[0] == 4

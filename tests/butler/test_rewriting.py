@@ -125,30 +125,29 @@ def converting(root: str, at: int) -> None:
 
 
 def test_readers_go_on_and_a_killed_one_is_gone_on_with(
-    butler: Butler, refs: list[DatasetRef]
+    butler: Butler, refs: list[DatasetRef], nursery: Nursery
 ) -> None:
     root = str(butler.root)
-    with Nursery(__name__, "butler.in_tables") as nursery:
-        child = nursery.start(f"{__name__}:reading", root)
-        said = iter(child)
-        assert next(said) == "reading"
-        for _ in range(2):
-            assert butler.convert(refs).n_files == N
-            butler.empty_trash()
-            assert butler.convert(refs, format="parquet").n_files == N
-        (butler.root / "enough").touch()
-        assert int(next(said)) > 0
-        assert child.wait() == 0
+    child = nursery.start(f"{__name__}:reading", root)
+    said = iter(child)
+    assert next(said) == "reading"
+    for _ in range(2):
+        assert butler.convert(refs).n_files == N
+        butler.empty_trash()
+        assert butler.convert(refs, format="parquet").n_files == N
+    (butler.root / "enough").touch()
+    assert int(next(said)) > 0
+    assert child.wait() == 0
 
-        status, [n_moments] = nursery.run(f"{__name__}:converting", root, 0)
-        assert status == 0
-        for moment in moments_to_die(int(n_moments), 2):
-            butler.convert(refs, format="parquet")
-            nursery.kill(f"{__name__}:converting", root, moment)
-            for n, ref in enumerate(refs):
-                assert butler.get(ref).equals(table(n))
-            done = butler.convert(refs)
-            assert (done.n_files + done.unchanged, done.failed) == (N, [])
+    status, [n_moments] = nursery.run(f"{__name__}:converting", root, 0)
+    assert status == 0
+    for moment in moments_to_die(int(n_moments), 2):
+        butler.convert(refs, format="parquet")
+        nursery.kill(f"{__name__}:converting", root, moment)
+        for n, ref in enumerate(refs):
+            assert butler.get(ref).equals(table(n))
+        done = butler.convert(refs)
+        assert (done.n_files + done.unchanged, done.failed) == (N, [])
     audit.check(butler.registry.database, butler.root, repair=True, grace=0)
     report = audit.check(butler.registry.database, butler.root, checksums=True, grace=0)
     assert report.findings == []

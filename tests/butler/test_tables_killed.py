@@ -36,10 +36,10 @@ def program(root: str, run: str, last: int) -> None:
         print(moments.count)  # noqa: T201
 
 
-def test_a_put_of_rows_is_all_or_nothing(repository: Path) -> None:
+def test_a_put_of_rows_is_all_or_nothing(repository: Path, nursery: Nursery) -> None:
     install(repository, NUMBERS)
     this, root = f"{__name__}:program", str(repository)
-    with Butler(repository, writeable=True) as butler, Nursery(__name__) as nursery:
+    with Butler(repository, writeable=True) as butler:
         butler.register_dataset_type("number", (), "DataFrame")
         status, said = nursery.run(this, root, "whole", 0)
         assert status == 0
