@@ -15,6 +15,7 @@ from butler.in_tables import FORMS, as_rows, form_of_part
 from butler.storage_classes import get_storage_class
 from registry import collections, datasets
 from registry.one_dataset import insert_dataset
+from registry.timespan import tai_now_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -154,6 +155,12 @@ class Content:
             )
         )
 
+    def join(self, other: Content) -> None:
+        """Take in the files of another put; rows in tables it must not have."""
+        for where, made in other.new.items():
+            self.new.setdefault(where, []).extend(made)
+        self.staged.extend(other.staged)
+
     def record(self, connection: sa.Connection) -> None:
         """Record files and rows, in a transaction; the files get their names by `settle`."""
         for where, made in self.new.items():
@@ -173,18 +180,28 @@ def record(
     refs: Sequence[DatasetRef],
     content: Content,
     also: Callable[[sa.Connection], None] | None,
+    dates: Sequence[int] | None = None,
 ) -> Sequence[DatasetRef]:
-    """Register datasets with their files and rows, and give the files their names."""
-    grouped: dict[tuple[DatasetType, str], list[DatasetRef]] = {}
-    for ref in refs:
-        grouped.setdefault((ref.dataset_type, ref.run), []).append(ref)
+    """Register datasets with their files and rows, and give the files their names.
+
+    Parameters
+    ----------
+    also : callable, optional
+        Further work, before the files have their names.
+    dates : sequence of int, optional
+        When each was put [TAI ns]; now by default.
+    """
+    given = dates or [tai_now_ns()] * len(refs)
+    grouped: dict[tuple[DatasetType, str], list[tuple[DatasetRef, int]]] = {}
+    for ref, date in zip(refs, given, strict=True):
+        grouped.setdefault((ref.dataset_type, ref.run), []).append((ref, date))
     for (kind, run), members in grouped.items():
-        if len(members) == 1 and insert_dataset(connection, members[0]):
+        if len(members) == 1 and insert_dataset(connection, *members[0]):
             continue
         target = collections.ensure(connection, run)
-        datasets.insert_datasets(
-            connection, kind, [r.data_id for r in members], target, ids=[r.id for r in members]
-        )
+        data_ids, ids = [r.data_id for r, _ in members], [r.id for r, _ in members]
+        when = [date for _, date in members]
+        datasets.insert_datasets(connection, kind, data_ids, target, ids=ids, dates=when)
     content.record(connection)
     if also is not None:
         also(connection)

@@ -8,6 +8,7 @@ its name, and several verbs in a `Writing.transaction` are one.  How a dataset i
 from __future__ import annotations
 
 import contextlib
+import functools
 from contextvars import ContextVar
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from butler import adopting, storing
 from butler.deciding import Policy
 from butler.errors import NoRun
-from butler.pending import Pending
+from butler.pending import Pending, abandon
 from butler.questions import Questions
 from butler.storage_classes import storage_class_for
 from registry import datasets, row_tables
@@ -24,6 +25,7 @@ from registry.identity import DatasetRef, DatasetType, uuid7
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import sqlalchemy as sa
@@ -71,24 +73,30 @@ class Writing(Questions):
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
-        """Do several verbs all or nothing, files included; one inside another joins it.
+        """Do several verbs all or nothing, files included.
 
-        Files that go (pruned, or moved in by an ingest) are removed after the commit.
+        One inside another is done when that is; if it fails, nothing of it is left, and what is
+        around may go on.  Files that go (pruned, or moved in by an ingest) are removed after the
+        commit.  Puts are recorded together: at the end, or before anything else is asked or done.
         """
-        if self._pending.get() is not None:
-            with self.registry.begin() as connection:
-                yield connection
+        pending = self._pending.get()
+        if pending is not None:
+            with pending.part():
+                yield pending.connection
             return
-        pending = Pending()
-        token = self._pending.set(pending)
+        staged: list[StagedFile] = []
         try:
             with self.registry.begin() as connection:
-                yield connection
+                pending = Pending(connection, staged)
+                token = self._pending.set(pending)
+                try:
+                    with pending.collecting():
+                        yield connection
+                finally:
+                    self._pending.reset(token)
         except BaseException as error:
-            pending.abandon(error)
+            abandon(staged, error)
             raise
-        finally:
-            self._pending.reset(token)
         for action in pending.after:
             action()
 
@@ -159,9 +167,10 @@ class Writing(Questions):
             raise NoRun
 
         def put(kind: DatasetType) -> DatasetRef:
-            full = kind.data_id(self._completed(kind, {**(data_id or {}), **keys}))
+            with self._unobserved():
+                full = kind.data_id(self._completed(kind, {**(data_id or {}), **keys}))
             ref = DatasetRef(uuid7(), kind, full, target)
-            self.store([(obj, ref)], format=format, endpoint=endpoint)
+            self._store([(obj, ref)], {}, self._record_new, format, endpoint)
             return ref
 
         try:
@@ -214,31 +223,62 @@ class Writing(Questions):
         endpoint : str, optional
             Name of the storage of all; what the policy says of each by default.
         """
+        record = functools.partial(self._record, also=also)
+        self._store(items, provenance or {}, record, format, endpoint)
+
+    def _store(
+        self,
+        items: Sequence[tuple[Any, DatasetRef]],
+        provenance: Mapping[str, str],
+        record: Callable[[Sequence[DatasetRef], storing.Content], None],
+        format: Format | None,  # noqa: A002 (the word that users know)
+        endpoint: str | None,
+    ) -> None:
         content = storing.Content()
         with self.cleaning(content.staged):
-            for obj, ref in items:
-                content.add(self, obj, ref, provenance or {}, format, endpoint)
+            with self._unobserved():
+                for obj, ref in items:
+                    content.add(self, obj, ref, provenance, format, endpoint)
             refs = [ref for _, ref in items]
             try:
-                self._record(refs, content, also)
+                record(refs, content)
             except (UnknownDimensionValue, UnknownDatasetType):
                 # an input may know the exposure, the patch or the type
                 if not (self._has_inputs and adopting.bring_records(self, refs)):
                     raise
-                self._record(refs, content, also)
+                record(refs, content)
 
     @cached_property
     def row_tables(self) -> dict[str, RowTable]:
         """The tables of this repository that hold rows of datasets, by name."""
         return self.registry.database.ask(row_tables.described)
 
-    def _record(self, refs: Sequence[DatasetRef], *what: Any) -> None:
+    def _record(
+        self,
+        refs: Sequence[DatasetRef],
+        content: storing.Content,
+        also: Callable[[sa.Connection], None] | None = None,
+    ) -> None:
         self.registry.database.transact_once(
             lambda connection: datasets.all_there(connection, [r.id for r in refs]),
             storing.record,
             refs,
-            *what,
+            content,
+            also,
         )
+
+    def _record_new(self, refs: Sequence[DatasetRef], content: storing.Content) -> None:
+        """Record one dataset with an identity that is new; in a transaction, it may wait."""
+        pending = self._pending.get()
+        if pending is None:
+            self._record(refs, content)
+        else:
+            pending.put(refs[0], content)
+
+    def _unobserved(self) -> AbstractContextManager[None]:
+        """Let puts wait on while it is asked what no dataset is part of."""
+        pending = self._pending.get()
+        return contextlib.nullcontext() if pending is None else pending.unobserved()
 
     @contextlib.contextmanager
     def cleaning(self, staged: list[StagedFile]) -> Iterator[None]:
@@ -258,7 +298,7 @@ class Writing(Questions):
         try:
             yield
         except BaseException as error:
-            Pending(staged).abandon(error)
+            abandon(staged, error)
             raise
         outer = self._pending.get()
         if outer is not None:

@@ -19,21 +19,22 @@ from registry.database import ShortStatement, inserted, writes_within
 from registry.identity import DIMENSIONS
 from registry.schema.collections import collection
 from registry.schema.identity import data_id, dataset, dataset_type
-from registry.timespan import tai_now_ns
 
 if TYPE_CHECKING:
     from registry.identity import DatasetRef
 
-__all__ = ["insert_dataset"]
+__all__ = ["IDENTIFIED", "insert_dataset", "referred"]
 
 
-def insert_dataset(connection: sa.Connection, ref: DatasetRef) -> bool:
+def insert_dataset(connection: sa.Connection, ref: DatasetRef, date: int) -> bool:
     """Register a dataset, if its run and its type are there, and what its data ID refers to.
 
     Parameters
     ----------
     ref : DatasetRef
         With its new identity.
+    date : int
+        When it was put [TAI ns].
 
     Returns
     -------
@@ -43,7 +44,7 @@ def insert_dataset(connection: sa.Connection, ref: DatasetRef) -> bool:
     kind, key = ref.dataset_type, ref.data_id
     values = {
         "id": ref.id,
-        "date": tai_now_ns(),
+        "date": date,
         "run": ref.run,
         "type": kind.name,
         "dimensions": ",".join(kind.dimensions),
@@ -65,12 +66,12 @@ def insert_dataset(connection: sa.Connection, ref: DatasetRef) -> bool:
 @functools.cache
 def _insert_both(names: tuple[str, ...]) -> ShortStatement:
     """Write what inserts a dataset, and its data ID where that has keys and is new."""
-    key_of: Any = sa.select(data_id.c.id).where(_IDENTIFIED)
+    key_of: Any = sa.select(data_id.c.id).where(IDENTIFIED)
     if names:
         known = key_of.cte("known")
         # a value that stands alone would have another type than where it is compared
         told = [sa.cast(given, given.type) for given in _given(names).values()]
-        new = sa.select(*told).where(*_referred(names), ~sa.exists().select_from(known))
+        new = sa.select(*told).where(*referred(names), ~sa.exists().select_from(known))
         made = (
             postgresql.insert(data_id)
             .from_select(list(names), new)
@@ -87,19 +88,19 @@ def _insert_both(names: tuple[str, ...]) -> ShortStatement:
 
 @functools.cache
 def _insert_dataset() -> ShortStatement:
-    chosen = _chosen(data_id.c.id).where(_IDENTIFIED)
+    chosen = _chosen(data_id.c.id).where(IDENTIFIED)
     return ShortStatement(sa.insert(dataset).from_select(_COLUMNS, chosen))
 
 
 @functools.cache
 def _insert_data_id(names: tuple[str, ...]) -> ShortStatement:
     """Write what gives a data ID its row, if all is there that the row refers to."""
-    chosen = sa.select(*_given(names).values()).where(*_referred(names))
+    chosen = sa.select(*_given(names).values()).where(*referred(names))
     return ShortStatement(sa.insert(data_id).from_select(list(names), chosen))
 
 
 _COLUMNS = [column.name for column in dataset.c]
-_IDENTIFIED = data_id.c.identity_key == sa.bindparam("identity", type_=sa.String)
+IDENTIFIED = data_id.c.identity_key == sa.bindparam("identity", type_=sa.String)
 
 
 def _chosen(key: Any) -> sa.Select[Any]:
@@ -133,8 +134,8 @@ def _given(names: tuple[str, ...]) -> dict[str, sa.BindParameter[Any]]:
     return {name: sa.bindparam(name, type_=data_id.c[name].type) for name in names}
 
 
-def _referred(names: tuple[str, ...]) -> list[sa.ColumnElement[bool]]:
-    """Say that all is there that a row of a data ID refers to."""
+def referred(names: tuple[str, ...]) -> list[sa.ColumnElement[bool]]:
+    """Say that all is there that a row of a data ID refers to, whose keys are bound by name."""
     given = _given(names)
     return [
         sa.exists().where(*(key.column == given[key.parent.name] for key in constraint.elements))

@@ -2,16 +2,18 @@
 
 The only package that knows differences between SQLite, PostgreSQL and MariaDB in statements and
 transactions: product code asks for a capability by name (`rows_of`, `insert_missing`,
-`with_timestamps`) and never for a dialect.  `opening` has the engine, `transactions` the
-`Database`, `patience` and `waiting` how long a verb waits and what it says, `failures` the
-translation of errors, `statements` what Python composes, `sending` the values that it takes along,
-`expressions` what stands within statements, `answers` large answers, `short` statements that are
-executed again and again, and `texts` what stands in files of SQL.
+`with_timestamps`) and never for a dialect. `opening` has the engine, `transactions` the `Database`,
+`patience` and `waiting` how long a verb waits and what it says, `failures` the translation of
+errors, `attending` what is done before a statement, `statements` what Python composes, `sending`
+the values that it takes along, `expressions` what stands within statements, `answers` large
+answers, `short` statements that are executed again and again, and `texts` what stands in files of
+SQL.
 """
 
 from __future__ import annotations
 
 from registry.database.answers import many_objects, whole_columns
+from registry.database.attending import attended
 from registry.database.expressions import JsonNumber, JsonText, NewUuid, joined
 from registry.database.failures import (
     insert_new,
@@ -63,6 +65,7 @@ __all__ = [
     "account",
     "analyze",
     "analyze_grown",
+    "attended",
     "canonical_json",
     "delete_among",
     "delete_rows",
