@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from butler.formatters.fits_pixels import read_pixels, read_plain
 from butler.formatters.fits_rows import check_vectors
-from butler.formatters.fits_scan import Extent, PlainImage, extents, plain_image
+from butler.formatters.fits_scan import (
+    Extent,
+    extents,
+    is_plain_header,
+    is_plain_table,
+    plain_image,
+)
 from butler.formatters.limits import require_memory
 
 if TYPE_CHECKING:
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from astropy.io.fits import HDUList, Header
 
+    from butler.formatters.fits_scan import PlainImage
     from butler.formatters.source import Source
 
 __all__ = ["FitsFile", "open_fits", "written_by_astropy"]
@@ -38,6 +45,44 @@ _UNPACKERS: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"\xfd7": lzma.LZMAFile,
 }
 _PIECE = 1 << 24
+
+
+class PlainHdu:
+    """An HDU whose pixels can be read as they lie; its header is parsed when it is asked for.
+
+    Parameters
+    ----------
+    header : bytes
+        As it lies.
+    image : PlainImage or None
+        Its pixels; None: it is a table.
+    """
+
+    def __init__(self, header: bytes, image: PlainImage | None) -> None:
+        self._header = header
+        self.image = image
+
+    @cached_property
+    def header(self) -> Header:
+        """All of its cards."""
+        from astropy.io.fits import Header
+
+        return Header.fromstring(self._header)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is no table."""
+        return self.image is not None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of its pixels, in the order of C; of no axes if it has none."""
+        return () if self.image is None else self.image.shape
+
+    @property
+    def name(self) -> str:
+        """Its ``EXTNAME`` in capital letters."""
+        return str(self.header.get("EXTNAME", "")).strip().upper()
 
 
 class FitsFile:
@@ -68,16 +113,16 @@ class FitsFile:
         self.stream.seek(0)
         return fits.open(self.stream, memmap=False, lazy_load_hdus=True, **self._options)
 
-    @property
-    def plain_image(self) -> PlainImage | None:
-        """The first image, if its pixels can be read as they lie: with `plain_pixels`."""
-        return plain_image(self._extents)
-
-    def plain_pixels(
-        self, image: PlainImage, cut: tuple[slice, slice] | None = None
-    ) -> npt.NDArray[Any]:
-        """Read pixels as they lie; see `butler.formatters.fits_pixels.read_plain`."""
-        return read_plain(image, self.stream, cut)
+    @cached_property
+    def images(self) -> Sequence[Any]:
+        """The HDUs for who wants their headers and images: without astropy, if that can be."""
+        found = []
+        for extent in self._extents:
+            image = plain_image(extent)
+            if (image is None and not is_plain_table(extent)) or not is_plain_header(extent.header):
+                return cast("Sequence[Any]", self.hdus)
+            found.append(PlainHdu(extent.header, image))
+        return found
 
     def close(self) -> None:
         """Let the HDUs go; a file that came open stays so."""
@@ -87,10 +132,13 @@ class FitsFile:
     @property
     def primary(self) -> Header:
         """The header of the first HDU."""
-        return self.hdus[0].header
+        header: Header = self.images[0].header
+        return header
 
     def pixels(self, hdu: Any, cut: tuple[slice, slice] | None = None) -> npt.NDArray[Any]:
         """Read the pixels of an HDU; see `butler.formatters.fits_pixels.read_pixels`."""
+        if isinstance(hdu, PlainHdu) and hdu.image is not None:
+            return read_plain(hdu.image, self.stream, cut)
         return read_pixels(hdu, self.stream, cut)
 
     def check_table(self, hdu: Any) -> None:

@@ -28,10 +28,10 @@ from butler.formatters.fits_pixels import sign_bit, write_pixels
 from butler.formatters.selections import selected_box
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
-    from astropy.io.fits import Card, HDUList, Header, ImageHDU
+    from astropy.io.fits import Card, Header, ImageHDU
     from astropy.nddata import CCDData, NDUncertainty
     from astropy.wcs import WCS
 
@@ -140,19 +140,16 @@ class FitsImageFormatter(Formatter):
         path = source.name
         part = {"data": "image", "metadata": "header"}.get(component or "", component)
         with open_fits(source, whole=part not in {"wcs", "header"}) as file:
-            plain = file.plain_image if part == "image" else None
-            image = plain or _image_hdu_of(file.hdus)
+            image = _image_hdu_of(file.images)
             cut = (
                 selected_box(parameters["bbox"], image.shape, path)
                 if "bbox" in parameters
                 else None
             )
-            if plain is not None:
-                return file.plain_pixels(plain, cut)
             if part == "image":
                 return file.pixels(image, cut)
             if part == "header":
-                return _header(file.hdus, image, cut)
+                return _header(file.images, image, cut)
             if part == "wcs":
                 return _given(_wcs(image, cut), "celestial WCS", path)
             if part == "mask":
@@ -171,7 +168,7 @@ class FitsImageFormatter(Formatter):
         """Make the object of what the file has."""
         from butler.exposure import Exposure
 
-        header = _header(file.hdus, image, cut)
+        header = _header(file.images, image, cut)
         exposure = Exposure(
             file.pixels(image, cut),
             unit=unit_of(header),
@@ -180,7 +177,7 @@ class FitsImageFormatter(Formatter):
             wcs=_wcs(image, cut),
             meta=header,
         )
-        psf = next((hdu for hdu in file.hdus[1:] if hdu.name == "PSFIMAGE"), None)
+        psf = next((hdu for hdu in file.images[1:] if hdu.name == "PSFIMAGE"), None)
         if psf is not None:
             exposure.psf = file.pixels(psf)
         return exposure
@@ -256,14 +253,14 @@ def _hdu(kind: type[Any], data: Any, cards: list[Card]) -> Any:
     return hdu
 
 
-def _image_hdu_of(hdus: HDUList) -> Any:
+def _image_hdu_of(hdus: Sequence[Any]) -> Any:
     for hdu in hdus:
         if getattr(hdu, "is_image", False) and len(hdu.shape):
             return hdu
     raise ValueError("it has no image; a table is read by the formatter fits-table")
 
 
-def _named(hdus: HDUList, names: Any) -> Any:
+def _named(hdus: Sequence[Any], names: Any) -> Any:
     """Find the first image HDU that is called so by EXTNAME or, as LSST does, by EXTTYPE."""
     for hdu in hdus[1:]:
         header = hdu.header
@@ -273,7 +270,7 @@ def _named(hdus: HDUList, names: Any) -> Any:
     return None, ""
 
 
-def _header(hdus: HDUList, image: Any, cut: Cut | None) -> Header:
+def _header(hdus: Sequence[Any], image: Any, cut: Cut | None) -> Header:
     planes: list[Card] = []
     if image is not hdus[0]:
         mask, _ = _named(hdus, _MASKS)
@@ -294,7 +291,7 @@ def _wcs(image: Any, cut: Cut | None) -> WCS | None:
 
 
 def _mask(file: FitsFile, image: Any, cut: Cut | None) -> npt.NDArray[Any] | None:
-    hdu, _ = _named(file.hdus, _MASKS)
+    hdu, _ = _named(file.images, _MASKS)
     if hdu is None:
         return None
     mask = _aligned(file, hdu, image, cut)
@@ -308,7 +305,7 @@ def _mask(file: FitsFile, image: Any, cut: Cut | None) -> npt.NDArray[Any] | Non
 def _uncertainty(file: FitsFile, image: Any, cut: Cut | None) -> NDUncertainty | None:
     from astropy import nddata
 
-    hdu, name = _named(file.hdus, {*_UNCERTAINTIES, *_FOREIGN_UNCERTAINTIES})
+    hdu, name = _named(file.images, {*_UNCERTAINTIES, *_FOREIGN_UNCERTAINTIES})
     if hdu is None:
         return None
     kind = hdu.header.get("UTYPE", _FOREIGN_UNCERTAINTIES.get(name, _UNCERTAINTIES.get(name)))

@@ -13,16 +13,27 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import BinaryIO
 
-__all__ = ["BLOCK", "Extent", "PlainImage", "extents", "flipped_bit", "padded", "plain_image"]
+__all__ = [
+    "BLOCK",
+    "Extent",
+    "PlainImage",
+    "extents",
+    "flipped_bit",
+    "is_plain_header",
+    "is_plain_table",
+    "padded",
+    "plain_image",
+]
 
 BLOCK = 2880
 _CARD = 80
 _LONGEST = 1 << 24
 """Headers that are longer [byte] are none."""
 _WIDTHS = {8: 1, 16: 2, 32: 4, 64: 8, -32: 4, -64: 8}
+_OFTEN = {b"COMMENT ", b"HISTORY ", b"CONTINUE", b"        "}
 _SCALING = re.compile(rb"(BZERO|BSCALE|BLANK) *= *([^/]*)")
 _COUNTS = re.compile(rb"(BITPIX|NAXIS\d{0,3}|PCOUNT|GCOUNT|TFIELDS|SKYHDUS) *= *([^/]*)")
 
@@ -77,23 +88,44 @@ class PlainImage:
     flip: int
 
 
-def plain_image(found: Iterable[Extent]) -> PlainImage | None:
-    """Find the first image of a file, if it can be read as it lies; None for what needs more."""
-    for extent in found:
-        header, counts = extent.header, extent.counts
-        if header.startswith(b"XTENSION= 'BINTABLE'") and b"ZIMAGE" not in header:
-            continue
-        if not header.startswith((b"SIMPLE  =", b"XTENSION= 'IMAGE   '")) or b"GROUPS" in header:
-            return None
-        if counts["NAXIS"] == 0:
-            continue
-        shape = tuple(counts[f"NAXIS{n}"] for n in range(counts["NAXIS"], 0, -1))
-        flip = _flipped_bit_in(header, counts["BITPIX"])
-        alone = counts.get("PCOUNT", 0) == 0 and counts.get("GCOUNT", 1) == 1
-        if flip is None or 0 in shape or not alone:
-            return None
-        return PlainImage(extent.data_at, counts["BITPIX"], shape, flip)
-    return None
+def plain_image(extent: Extent) -> PlainImage | None:
+    """Find the pixels of an HDU if they can be read as they lie; None for what needs more.
+
+    Returns
+    -------
+    PlainImage or None
+        Of no axes if the HDU is an image without pixels.
+    """
+    header, counts = extent.header, extent.counts
+    if not header.startswith((b"SIMPLE  =", b"XTENSION= 'IMAGE   '")) or b"GROUPS" in header:
+        return None
+    shape = tuple(counts[f"NAXIS{n}"] for n in range(counts["NAXIS"], 0, -1))
+    flip = _flipped_bit_in(header, counts["BITPIX"])
+    alone = counts.get("PCOUNT", 0) == 0 and counts.get("GCOUNT", 1) == 1
+    if flip is None or 0 in shape or not alone:
+        return None
+    return PlainImage(extent.data_at, counts["BITPIX"], shape, flip)
+
+
+def is_plain_table(extent: Extent) -> bool:
+    """Tell whether an HDU is a table, and no compressed image."""
+    return extent.header.startswith(b"XTENSION= 'BINTABLE'") and b"ZIMAGE" not in extent.header
+
+
+def is_plain_header(header: bytes) -> bool:
+    """Tell whether a header is ASCII without a keyword that stands twice: astropy mends others."""
+    if not header.isascii() or b"\0" in header:
+        return False
+    own: set[bytes] = set()
+    for at in range(0, len(header), _CARD):
+        name = header[at : at + 8]
+        if name == b"HIERARCH":
+            name = header[at : at + _CARD].partition(b"=")[0]
+        if name in own:
+            return False
+        if name not in _OFTEN:
+            own.add(name)
+    return True
 
 
 def flipped_bit(bitpix: int, scaling: Mapping[str, float]) -> int | None:
