@@ -7,6 +7,7 @@ formatters (how they are read).  What it finds is `butler.questions`, how it sto
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any, Self
 
 from backbone import files
@@ -37,13 +38,13 @@ from butler.repository import Repository
 from butler.storage_classes import get_storage_class
 from butler.writing import Writing
 from registry import site_migrations
+from registry.answering import require_list
 from registry.errors import MissingDataset
 from registry.identity import DatasetRef, DatasetType
 from registry.registry import Registry
 
 if TYPE_CHECKING:
     import os
-    import uuid
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
@@ -166,6 +167,12 @@ class Butler(Writing):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        searched = ", ".join(self._searched(None)) or "nothing by default"
+        writes = self.registry.database.writeable
+        use = f"writes to {self.run or 'runs that are named'}" if writes else "reads only"
+        return f"<Butler of {self.root}: searches {searched}; {use}>"
+
     @property
     def collections(self) -> Collections:
         """The verbs on collections."""
@@ -206,6 +213,7 @@ class Butler(Writing):
             With the nearest names.
         """
         get_storage_class(storage_class)
+        require_list("dimensions", dimensions)
         kind = DatasetType(name, tuple(dimensions), storage_class, is_calibration)
         self.registry.register_dataset_type(kind)
         return kind
@@ -269,6 +277,14 @@ class Butler(Writing):
         raise MissingDataset(
             ref.dataset_type.name, ref.data_id, [ref.run], nearest=removal.why_unreadable(self, ref)
         )
+
+    def get_dataset(self, dataset_id: uuid.UUID | str) -> DatasetRef | None:
+        """Look a dataset up by its identity, here and in the inputs; None when none has it."""
+        key = dataset_id if isinstance(dataset_id, uuid.UUID) else uuid.UUID(dataset_id)
+        for place in self._each_place():
+            if found := place.registry.get_refs([key]).get(key):
+                return found
+        return None
 
     def get_uri(
         self,

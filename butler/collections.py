@@ -27,6 +27,9 @@ class Collections:
         self._butler = butler
         self._registry = butler.registry
 
+    def __repr__(self) -> str:
+        return f"<Collections of {self._butler.root}>"
+
     def register(self, name: str, type: str = "RUN", doc: str = "") -> bool:  # noqa: A002
         """Register a collection; see `registry.collections.register`."""
         return self._registry.register_collection(name, type, doc)

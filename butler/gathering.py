@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from butler.searching import asked, checked, counted, in_order, shown, sorted_by
 from registry import explaining, pages
-from registry.answering import STREAMED, arrow_type, sort_names
+from registry.answering import STREAMED, arrow_type, require_list, sort_names
 from registry.database import canonical_json
 from registry.dimensions import element_table
 from registry.errors import InvalidDataId
@@ -135,6 +135,7 @@ def _page(
 
 def _order(dimensions: Sequence[str], order_by: Sequence[str]) -> list[tuple[str, bool]]:
     """Give all keys of data IDs in the order in which these are sorted, and which descend."""
+    require_list("dimensions", dimensions)
     names = sort_names(order_by)
     further = [name for name, _ in names if name not in dimensions]
     if further:

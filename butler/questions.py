@@ -347,7 +347,7 @@ class Questions:
         if not isinstance(dataset_type, str):
             raise TypeError(
                 "What to get or put is told by the name of a dataset type, a DatasetType or a "
-                f"DatasetRef, not by {dataset_type!r}."
+                f"DatasetRef, not by {dataset_type!r}. (Butler.get_dataset finds one by its UUID.)"
             )
         if self._has_inputs:
             return searching.dataset_type(self._each_place(), dataset_type)

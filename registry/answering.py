@@ -27,6 +27,7 @@ __all__ = [
     "dataframe",
     "limited",
     "ordering",
+    "require_list",
     "sort_names",
     "sorted_by",
     "streamed",
@@ -34,6 +35,18 @@ __all__ = [
 
 STREAMED = 5_000
 """Rows that a stream holds at a time."""
+
+
+def require_list(argument: str, given: Iterable[str]) -> None:
+    """Refuse one text in place of a list of names: its letters would be taken for names.
+
+    Raises
+    ------
+    TypeError
+        With how it is written.
+    """
+    if isinstance(given, str):
+        raise TypeError(f"{argument}={given!r} is no list of names: write [{given!r}].")
 
 
 def sort_names(order_by: Sequence[str]) -> list[tuple[str, bool]]:
@@ -44,8 +57,7 @@ def sort_names(order_by: Sequence[str]) -> list[tuple[str, bool]]:
     TypeError
         If it is one text, whose letters would be taken for names.
     """
-    if isinstance(order_by, str):
-        raise TypeError(f"order_by={order_by!r} is no list of names: write [{order_by!r}].")
+    require_list("order_by", order_by)
     return [(name.lstrip("-"), name.startswith("-")) for name in order_by]
 
 

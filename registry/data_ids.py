@@ -19,6 +19,7 @@ from registry.answering import (
     counted,
     limited,
     ordering,
+    require_list,
     sort_names,
     sorted_by,
     streamed,
@@ -73,6 +74,7 @@ def query_data_ids_sql(
         Names, as in ``where``, whose values are selected too, as ``also0``, ``also1``, ...; each
         combination of a data ID and these values is a row.
     """
+    require_list("dimensions", dimensions)
     kinds = [get_dataset_type(connection, name) for name in _listed(datasets)]
     absent = [get_dataset_type(connection, name) for name in _listed(without)]
     searched = coll.flatten(connection, collections) if kinds or absent else []

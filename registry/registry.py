@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
 
-from registry import calibrations, collections, datasets, deploy, dimensions, finding, reports
-from registry.database import Database, plan_of, question, shown_sql
+from registry import calibrations, datasets, deploy, dimensions, finding, reports
+from registry import collections as coll
+from registry.database import Database, plan_of, question, safe_url, shown_sql
 from registry.discovery import Discovery
 from registry.identity import DataId, DatasetRef, DatasetType, uuid7s
 from registry.logs import Logs
@@ -56,6 +57,10 @@ class Registry(Discovery):
 
     def __init__(self, database: Database) -> None:
         self.database = database
+
+    def __repr__(self) -> str:
+        reads = "" if self.database.writeable else ", reads only"
+        return f"<Registry of {safe_url(self.database.url)}{reads}>"
 
     @classmethod
     def connect(cls, url: str, *, writeable: bool = True) -> Self:
@@ -217,7 +222,7 @@ class Registry(Discovery):
         self,
         dataset_type: DatasetType | str,
         data_id: Mapping[str, Any],
-        collections_: str | Sequence[str],
+        collections: str | Sequence[str],
         *,
         at: int | None = None,
     ) -> DatasetRef | None:
@@ -228,7 +233,7 @@ class Registry(Discovery):
         data_id : mapping
             The dataset's own keys; for a calibration looked up by time, at least those it holds
             for.
-        collections_ : str or sequence of str
+        collections : str or sequence of str
             Searched in this order.
         at : int, optional
             Observation time [TAI ns since 1970]: calibration collections are searched for what
@@ -237,7 +242,7 @@ class Registry(Discovery):
         with self.read() as connection:
             kind = self._kind_in(connection, dataset_type)
             if kind.is_calibration and at is not None:
-                searched = collections.flatten(connection, collections_)
+                searched = coll.flatten(connection, collections)
                 observed = [(data_id, at)]
                 (found,) = calibrations.find_calibrations(connection, kind, observed, searched)
                 if found is not None:
@@ -248,55 +253,55 @@ class Registry(Discovery):
                     return None
                 kind.data_id(data_id)
             return datasets.find_dataset(
-                connection, kind, DataId.of(data_id).subset(kind.dimensions), collections_
+                connection, kind, DataId.of(data_id).subset(kind.dimensions), collections
             )
 
     @question
     def query_datasets(
-        self, dataset_type: DatasetType | str, collections_: str | Sequence[str], **options: Any
+        self, dataset_type: DatasetType | str, collections: str | Sequence[str], **options: Any
     ) -> list[DatasetRef]:
         """Find many datasets; see `registry.finding.query_datasets` for the options."""
         with self.read() as connection:
             return finding.query_datasets(
-                connection, self._kind_in(connection, dataset_type), collections_, **options
+                connection, self._kind_in(connection, dataset_type), collections, **options
             )
 
     def stream_datasets(
-        self, dataset_type: DatasetType | str, collections_: str | Sequence[str], **options: Any
+        self, dataset_type: DatasetType | str, collections: str | Sequence[str], **options: Any
     ) -> Iterator[DatasetRef]:
         """Find datasets and give them while they come; see `registry.finding.stream_datasets`."""
         with self.database.stream() as connection:
             kind = self._kind_in(connection, dataset_type)
-            yield from finding.stream_datasets(connection, kind, collections_, **options)
+            yield from finding.stream_datasets(connection, kind, collections, **options)
 
     @question
     def table_of_datasets(
-        self, dataset_type: DatasetType | str, collections_: str | Sequence[str], **options: Any
+        self, dataset_type: DatasetType | str, collections: str | Sequence[str], **options: Any
     ) -> pa.Table:
         """Find datasets as a table of Arrow; see `registry.finding.table_of_datasets`."""
         with self.read() as connection:
             kind = self._kind_in(connection, dataset_type)
-            return finding.table_of_datasets(connection, kind, collections_, **options)
+            return finding.table_of_datasets(connection, kind, collections, **options)
 
     @question
     def count_datasets(
-        self, dataset_type: DatasetType | str, collections_: str | Sequence[str], **options: Any
+        self, dataset_type: DatasetType | str, collections: str | Sequence[str], **options: Any
     ) -> list[dict[str, Any]]:
         """Count datasets, by the values of some names; see `registry.finding.count_datasets`."""
         with self.read() as connection:
             kind = self._kind_in(connection, dataset_type)
-            return finding.count_datasets(connection, kind, collections_, **options)
+            return finding.count_datasets(connection, kind, collections, **options)
 
     @question
     def show_query(
-        self, dataset_type: DatasetType | str, collections_: str | Sequence[str], **options: Any
+        self, dataset_type: DatasetType | str, collections: str | Sequence[str], **options: Any
     ) -> tuple[str, str]:
         """Show what `query_datasets` would run: the SQL with its values, and the database's plan.
 
         The SQL is for reading: it is not what is sent, where every value is a parameter.
         """
         with self.read() as connection:
-            searched = collections.flatten(connection, collections_)
+            searched = coll.flatten(connection, collections)
             statement = finding.query_datasets_sql(
                 self._kind_in(connection, dataset_type), searched, connection=connection, **options
             )
@@ -312,17 +317,17 @@ class Registry(Discovery):
 
     def register_collection(self, name: str, type: str = "RUN", doc: str = "") -> bool:  # noqa: A002
         """Register a collection; see `registry.collections.register`."""
-        return self.database.ensure(collections.register, name, type, doc)
+        return self.database.ensure(coll.register, name, type, doc)
 
     def chain(self, name: str, children: Sequence[str]) -> None:
         """Set the children of a chain; see `registry.collections.chain`."""
-        self.database.ensure(collections.chain, name, children)
+        self.database.ensure(coll.chain, name, children)
 
     @question
     def collections(self, pattern: str = "*") -> list[Collection]:
         """List collections; see `registry.collections.query`."""
         with self.read() as connection:
-            return collections.query(connection, pattern)
+            return coll.query(connection, pattern)
 
     def certify(
         self,
@@ -353,14 +358,14 @@ class Registry(Discovery):
         self,
         dataset_type: DatasetType | str,
         observations: Sequence[tuple[Mapping[str, Any], int]],
-        collections_: str | Sequence[str],
+        collections: str | Sequence[str],
         *,
         facts: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[DatasetRef | None]:
         """Find what holds for many observations; see `registry.calibrations.find_calibrations`."""
         with self.read() as connection:
             kind = self._kind_in(connection, dataset_type)
-            searched = collections.flatten(connection, collections_)
+            searched = coll.flatten(connection, collections)
             return calibrations.find_calibrations(
                 connection, kind, observations, searched, facts=facts
             )
@@ -371,14 +376,14 @@ class Registry(Discovery):
         dataset_type: DatasetType | str,
         data_id: Mapping[str, Any],
         at: int,
-        collections_: str | Sequence[str],
+        collections: str | Sequence[str],
         *,
         facts: Mapping[str, Any] | None = None,
     ) -> calibrations.Explanation:
         """Say why it is this calibration; see `registry.calibrations.explain_calibration`."""
         with self.database.snapshot() as connection:
             kind = self._kind_in(connection, dataset_type)
-            searched = collections.flatten(connection, collections_)
+            searched = coll.flatten(connection, collections)
             return calibrations.explain_calibration(
                 connection, kind, data_id, at, searched, facts=facts
             )

@@ -303,3 +303,26 @@ def test_names_that_differ_only_where_paths_cannot_do_not_collide(butler: Butler
         for run in ("a b", "a_b", "a:b", "A_B", "ä_b")
     ]
     assert found == [0, 1, 2, 3, 4]
+
+
+def test_a_butler_shows_itself_and_finds_by_identity(butler: Butler, repository: Path) -> None:
+    assert repr(butler) == f"<Butler of {butler.root}: searches u/test; writes to u/test>"
+    assert repr(butler.collections) == f"<Collections of {butler.root}>"
+    ref = butler.put({"n": 1}, "summary", instrument="DemoCam", detector=1)
+    assert butler.get_dataset(ref.id) == butler.get_dataset(str(ref.id)) == ref
+    assert butler.get_dataset(uuid7()) is None
+    with pytest.raises(TypeError, match=r"get_dataset finds one by its UUID"):
+        butler.get(ref.id)  # type: ignore[arg-type]
+    with Butler(repository) as reading:
+        shown = f"<Butler of {butler.root}: searches nothing by default; reads only>"
+        assert repr(reading) == shown
+        assert repr(reading.registry).endswith(", reads only>")
+        (found,) = reading.registry.query_datasets("summary", collections="u/test")
+        assert found == ref
+
+
+def test_one_text_is_no_list_of_names(butler: Butler) -> None:
+    with pytest.raises(TypeError, match=r"dimensions='exposure' is no list of names: write \['ex"):
+        butler.query_data_ids("exposure")
+    with pytest.raises(TypeError, match=r"dimensions='exposure' is no list"):
+        butler.register_dataset_type("letters", "exposure", "StructuredDataDict")
