@@ -465,7 +465,7 @@ class Butler(Writing):
         -------
         removed, kept : int
             Copies that went, and those that stay: they are pinned, or there is no other that is
-            available at an endpoint in use.
+            available at an endpoint in use, and was found there with the size recorded.
         """
         return removal.withdraw(self, [ref.id for ref in refs], endpoint)
 

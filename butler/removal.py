@@ -44,7 +44,19 @@ def _discard(connection: sa.Connection, ids: Sequence[uuid.UUID], *, purge: bool
 
 def withdraw(butler: Butler, ids: Sequence[uuid.UUID], name: str) -> tuple[int, int]:
     """Remove copies at an endpoint; see `Butler.withdraw`."""
-    batch, removed, kept = butler.registry.database.transact(withdrawing.withdraw, ids, name)
+    with butler.registry.read() as connection:
+        seen = withdrawing.look(connection, butler.root, ids, name)
+    if seen.bad:
+        copy, problem = seen.bad[0]
+        more = f", nor can {len(seen.bad) - 1} more" if len(seen.bad) > 1 else ""
+        _log.warning(
+            "A copy cannot be relied on%s: %s %s. What is wrong is marked by "
+            "skyspine check --repair.",
+            more,
+            copy.shown(butler.root),
+            problem,
+        )
+    batch, removed, kept = butler.registry.database.transact(withdrawing.withdraw, ids, name, seen)
     empty_afterwards(butler, batch)
     return removed, kept
 
