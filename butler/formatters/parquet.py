@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from butler.errors import InvalidOption
@@ -18,7 +19,7 @@ from butler.formatters.options import Option, choice, whole
 from butler.formatters.selections import selected_names, selected_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import pandas as pd
     import pyarrow as pa
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ParquetArrowFormatter", "ParquetAstropyFormatter", "ParquetFormatter"]
 
+_TOGETHER = 1 << 18
+"""Bytes that are written at a time."""
 _LEVELS = {"gzip": 9, "brotli": 11, "zstd": 22}
 _HEADER = b"table_meta_yaml"
 """Where astropy, too, puts its description of a table."""
@@ -75,13 +78,14 @@ class _ParquetFormatter(Formatter):
             for key, value in (table.schema.metadata or {}).items()
             if not PROVENANCE_KEY.fullmatch(key.decode(errors="replace"))
         }
-        pq.write_table(
-            table.replace_schema_metadata({**metadata, **provenance}),
-            stream,
-            row_group_size=self.option("row_group"),
-            compression=self.option("compression"),
-            compression_level=self.option("level"),
-        )
+        with _in_large_pieces(stream) as together:
+            pq.write_table(
+                table.replace_schema_metadata({**metadata, **provenance}),
+                together,
+                row_group_size=self.option("row_group"),
+                compression=self.option("compression"),
+                compression_level=self.option("level"),
+            )
 
     def load(
         self,
@@ -142,6 +146,21 @@ class _ParquetFormatter(Formatter):
     @abstractmethod
     def from_arrow(self, table: pa.Table, wanted: list[str] | None, rows: slice | None) -> Any:
         """Turn what was read into an object."""
+
+
+@contextmanager
+def _in_large_pieces(stream: BinaryIO) -> Iterator[pa.BufferedOutputStream]:
+    """Give what collects the pages of a file: each would go through Python alone otherwise."""
+    import pyarrow as pa
+
+    together = pa.BufferedOutputStream(pa.PythonFile(stream, mode="w"), _TOGETHER)
+    try:
+        yield together
+        together.detach()
+    except BaseException:
+        with suppress(OSError):  # tried once more, or Arrow does it later and tells of it
+            together.close()
+        raise
 
 
 class ParquetFormatter(_ParquetFormatter):

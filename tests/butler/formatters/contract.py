@@ -7,6 +7,7 @@ adds a formatter runs the same tests.
 from __future__ import annotations
 
 import contextlib
+import gc
 import pickle
 import random
 import resource
@@ -217,12 +218,17 @@ class FormatterContract:
             self.formatter.write(self.example(), path)
         assert path.read_bytes() == b"precious"
 
-    def test_nothing_is_left_when_the_disk_refuses(self, path: Path) -> None:
+    def test_nothing_is_left_when_the_disk_refuses(
+        self, path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
         with file_size_limit(16), pytest.raises(WriteFailed) as raised:
             self.formatter.write(self.example(), path)
         assert raised.value.errno is not None
         assert str(path) in str(raised.value)
         assert list(path.parent.iterdir()) == []
+        del raised
+        gc.collect()
+        assert capfd.readouterr().err == ""  # nor do libraries tell of it once more
 
     def test_a_folder_that_is_not_there_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(WriteFailed, match="make its folder"):
