@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from butler.butler import Butler
-    from butler.deciding import Decision, Format
+    from butler.decisions import Decision, Format
     from butler.rewriting import Parts
     from registry.identity import DatasetRef
 

@@ -20,7 +20,7 @@ from backbone.errors import ChangedFile
 from backbone.sending import SentFile
 from butler import in_tables, reading
 from butler.comparing import difference
-from butler.deciding import OfPart
+from butler.decisions import OfPart
 from butler.errors import ConvertError
 from butler.inputs import Place
 from butler.storage_classes import get_storage_class
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from butler.butler import Butler
-    from butler.deciding import Decision
+    from butler.decisions import Decision
     from butler.storage_classes import StorageClass
     from registry.identity import DatasetRef
 

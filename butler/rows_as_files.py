@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from backbone.endpoints import Endpoint
 from backbone.staging import StagedFile
 from butler import in_tables
-from butler.deciding import plain_stem
+from butler.decisions import plain_stem
 from butler.errors import ExchangeError
 from butler.storage_classes import get_storage_class
 

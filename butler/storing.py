@@ -9,7 +9,7 @@ from backbone import files, rows
 from backbone.endpoints import TABLES
 from backbone.sending import stage_for_dataset
 from backbone.staging import settle
-from butler.deciding import OfPart
+from butler.decisions import OfPart
 from butler.formatters import get_formatter
 from butler.in_tables import FORMS, as_rows, form_of_part
 from butler.storage_classes import get_storage_class
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from backbone.staging import StagedFile
-    from butler.deciding import Decision, Format
+    from butler.decisions import Decision, Format
     from butler.writing import Writing
     from registry.identity import DatasetRef, DatasetType
 

@@ -21,7 +21,7 @@ from backbone.errors import BackboneError, ChangedFile
 from backbone.sending import stage
 from backbone.staging import StagedFile
 from butler import in_tables
-from butler.deciding import plain_stem
+from butler.decisions import plain_stem
 from butler.errors import TransferError
 from butler.storing import Content
 from registry import belongings, calibrations, collections, datasets, portable, repositories

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from backbone.staging import StagedFile
-    from butler.deciding import Format
+    from butler.decisions import Format
     from registry.registry import Registry
     from registry.row_tables import RowTable
 
