@@ -8,6 +8,7 @@ the formatter that writes it unless another is asked for. How files look is the 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
@@ -27,7 +28,7 @@ from butler.plugins import entry_point_references, load_reference
 from registry.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection
 
     from butler.formatters import Formatter
 
@@ -316,9 +317,7 @@ class StorageClass:
         for name, part in self.parts.items():
             if name not in wanted or getattr(obj, self.attribute(name), None) is None:
                 continue
-            value = self.component(obj, name)
-            if part.rows in {"cards", "mapping"}:
-                value = taking_apart.of_object(value, cards=part.rows == "cards")
+            value = self._piece(obj, name, part)
             if part.rows != "mapping" or value:
                 pieces[name] = name, value
         if self.is_in_parts and set(wanted) >= set(self.parts):
@@ -332,6 +331,17 @@ class StorageClass:
         if not pieces:
             return {}
         return {self.body: (self.body, self.without(obj, list(pieces))), **pieces}
+
+    def _piece(self, obj: Any, name: str, part: Part) -> Any:
+        """Take a part out of an object, and see that it is what it is declared to be."""
+        value = getattr(obj, self.attribute(name))
+        if part.rows in {"cards", "mapping"} and isinstance(value, Mapping):
+            return taking_apart.of_object(value, cards=part.rows == "cards")
+        try:
+            self.component_class(name).check(value)
+        except WrongType as error:
+            raise WrongType(f"The part '{name}' of this {self.name}: {error}", name=name) from error
+        return value
 
     def without(self, obj: Any, names: Collection[str]) -> Any:
         """Give an object that lacks some parts; by default, a copy with None as attributes.
