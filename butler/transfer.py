@@ -76,14 +76,21 @@ class Transferred:
 
 
 @dataclass(frozen=True, slots=True)
+class _Past:
+    """What one repository knows of the history of datasets."""
+
+    behind: rows_between.Rows
+    history: portable.History
+
+
+@dataclass(frozen=True, slots=True)
 class _Batch:
     """What is written in one transaction: datasets, and what is known of those behind them."""
 
     place: Place
     refs: list[DatasetRef]
     rows: rows_between.Rows
-    behind: rows_between.Rows
-    history: portable.History
+    past: Sequence[_Past]
 
 
 def transfer_from(
@@ -153,8 +160,9 @@ def transfer_from(
         with butler.registry.read() as here:
             for batch in batches:
                 rows_between.check_rows(here, batch.rows)
-                rows_between.check_rows(here, batch.behind)
-                portable.check_history(here, batch.history)
+                for past in batch.past:
+                    rows_between.check_rows(here, past.behind)
+                    portable.check_history(here, past.history)
         result.present = len(refs) - sum(len(b.refs) for b in batches)
         done = result.present
         for batch in batches:
@@ -225,25 +233,28 @@ def _mark(
 def _read(
     butler: Butler, there: Butler, refs: Sequence[DatasetRef], *, far_target: bool
 ) -> list[_Batch]:
-    """Read what is not here yet, where it is at home, with its history."""
+    """Read what is not here yet, where it is at home, with its history through all inputs."""
     wanted = {r.id: r for r in _lacking(butler, refs)}
     homes: dict[uuid.UUID, uuid.UUID] = {}
     batches = []
-    for place in there.places:
-        if place.id == butler.registry.id:
-            continue
-        with place.registry.read() as connection:
+    with contextlib.ExitStack() as stack:
+        sources = [
+            (place, stack.enter_context(place.registry.read()))
+            for place in there.places
+            if place.id != butler.registry.id
+        ]
+        for place, connection in sources:
             far = far_target or endpoints.any_remote(connection)
             step = FAR_BATCH if far else BATCH
             found = datasets.get_refs(connection, list(wanted))
             homes |= repositories.homes_of(connection, list(found))
             mine = [r for i, r in found.items() if homes.get(i, place.id) == place.id]
-            batches += [
-                _batch(connection, place, mine[start : start + step])
-                for start in range(0, len(mine), step)
-            ]
-        for ref in mine:
-            del wanted[ref.id]
+            for start in range(0, len(mine), step):
+                part = mine[start : start + step]
+                rows = rows_between.read_rows(connection, part)
+                batches.append(_Batch(place, part, rows, _past([c for _, c in sources], part)))
+            for ref in mine:
+                del wanted[ref.id]
     if wanted:
         ref = next(iter(wanted.values()))
         at_home = f" Its files are in the repository {homes[ref.id]}." if ref.id in homes else ""
@@ -266,17 +277,18 @@ def _lacking(butler: Butler, refs: Sequence[DatasetRef]) -> list[DatasetRef]:
     return [r for r in refs if r.id not in known or r.id in foreign or r.id not in stored]
 
 
-def _batch(connection: sa.Connection, place: Place, refs: list[DatasetRef]) -> _Batch:
+def _past(connections: Sequence[sa.Connection], refs: Sequence[DatasetRef]) -> list[_Past]:
+    """Read what made datasets, from each repository what it knows; each dataset from the first."""
     ids = {r.id for r in refs}
-    history = portable.read_history(connection, list(ids))
-    behind = list(datasets.get_refs(connection, list(history.datasets - ids)).values())
-    return _Batch(
-        place,
-        refs,
-        rows_between.read_rows(connection, refs, data_ids=history.data_ids),
-        rows_between.read_rows(connection, behind),
-        history,
-    )
+    asked = portable.datasets_behind(connections, ids) if len(connections) > 1 else ids
+    found, known = [], set(ids)
+    for connection in connections:
+        history = portable.read_history(connection, list(asked))
+        behind = list(datasets.get_refs(connection, list(history.datasets - known)).values())
+        known.update(r.id for r in behind)
+        rows = rows_between.read_rows(connection, behind, data_ids=history.data_ids)
+        found.append(_Past(rows, history))
+    return found
 
 
 def _take(
@@ -404,13 +416,13 @@ def _record(
     *,
     left_there: bool,
 ) -> int:
-    rows_between.write_rows(
-        connection, batch.behind, foreign=True, doc=f"Known of the repository {batch.place.id}."
-    )
+    for past in batch.past:
+        doc = f"Known of the repository {past.behind.repository_id}."
+        rows_between.write_rows(connection, past.behind, foreign=True, doc=doc)
     rows_between.write_rows(connection, batch.rows, foreign=False)
     ids = [r.id for r in batch.refs]
     repositories.mark_own(connection, ids)
-    quanta = portable.write_history(connection, batch.history)
+    quanta = sum(portable.write_history(connection, past.history) for past in batch.past)
     gone = files.begin_deletion(connection, ids)  # copies that were lost, or are being deleted
     files.end_deletion(connection, [copy.file_id for copy in gone])
     for where in dict.fromkeys(endpoint for endpoint, _ in new):

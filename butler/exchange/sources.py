@@ -112,7 +112,9 @@ def take(
         If one name means two things in two of them.
     """
     asked = dict(_names(sources, also))
-    behind = _behind(sources, ids) if history and len(sources) > 1 else set(ids)
+    behind = set(ids)
+    if history and len(sources) > 1:
+        behind = portable.datasets_behind([source.connection for source in sources], ids)
     whole = portable.Taken()
     notes = []
     for n, source in enumerate(sources):
@@ -152,19 +154,6 @@ def _names(
     """Tell which repository has which of some collections; one that none has is refused."""
     for place, found in searching.names_in([source.place for source in sources], names):
         yield place.id, [name for name in found if name in names]
-
-
-def _behind(sources: Sequence[Source], ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-    """Follow what datasets were made from, from one repository into another and back."""
-    known: set[uuid.UUID] = set()
-    new = set(ids)
-    while new:
-        known |= new
-        found: set[uuid.UUID] = set()
-        for source in sources:
-            found |= portable.datasets_behind(source.connection, list(new))
-        new = found - known
-    return known
 
 
 def needed_records(

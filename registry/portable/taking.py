@@ -136,13 +136,29 @@ def take(
     return taken
 
 
-def datasets_behind(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-    """Give datasets with all that they were made from, back to the first."""
-    found = set(ids)
-    for start in range(0, len(ids), CHUNK):
-        part = ids[start : start + CHUNK]
-        found.update(connection.execute(reached_sql(connection, part, up=True)).scalars())
-    return found
+def datasets_behind(
+    connections: Sequence[sa.Connection], ids: Iterable[uuid.UUID]
+) -> set[uuid.UUID]:
+    """Give datasets with all that they were made from, back to the first.
+
+    Parameters
+    ----------
+    connections : sequence of Connection
+        Of one or several registries; histories are followed from one into another and back.
+    """
+    known: set[uuid.UUID] = set()
+    new = set(ids)
+    while new:
+        known |= new
+        found: set[uuid.UUID] = set()
+        asked = list(new)
+        for connection in connections:
+            for start in range(0, len(asked), CHUNK):
+                reached = reached_sql(connection, asked[start : start + CHUNK], up=True)
+                found.update(connection.execute(reached).scalars())
+        new = found - known if len(connections) > 1 else set()
+        known |= found
+    return known
 
 
 def take_history(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> dict[str, list[Row]]:

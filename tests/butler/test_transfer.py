@@ -247,3 +247,32 @@ def test_a_personal_repository_contributes_back(pair: Pair) -> None:
     with site.registry.read() as connection:
         assert homes_of(connection, [r.id for r in [*frames, *mine]]) == {}
     assert site.get(mine[1]) == {"n": 1, "in": "u/me"}
+
+
+def test_history_comes_through_all_inputs(pair: Pair, tmp_path: Path) -> None:
+    """What a personal repository made of the lab's comes with what the lab knows behind it."""
+    site, lab = pair.site, pair.lab
+    fill(site)
+    with (
+        Butler(site.root, inputs=lab.root, run="u/me", collections="made") as me,
+        Butler.create(tmp_path / "third") as third,
+    ):
+        me.adopt(pair.made[:1])
+        best = put(me, 0, "u/me")
+        make(me.registry, Task("u/me", "best"), [(pair.made[:1], [best], "done")])
+        taken = third.transfer_from(me, [best])
+        assert (taken.refs, taken.files, taken.quanta) == ([best], 1, 2)
+        edges = third.provenance.ancestors(best.id)
+        assert {(e.input.id, e.output.id, e.task_label) for e in edges} == {
+            (pair.made[0].id, best.id, "best"),
+            *((raw.id, pair.made[0].id, "reduce") for raw in pair.first),
+        }
+        maker = third.provenance.makers(pair.made[0].id)[pair.made[0].id]
+        assert third.provenance.packages(maker["environment_id"]) == {"numpy": "2.0"}
+        with third.registry.read() as connection:
+            homes = homes_of(connection, [r.id for r in (best, pair.made[0], *pair.first)])
+        assert homes == {r.id: lab.registry.id for r in (pair.made[0], *pair.first)}
+        assert third.transfer_from(me, [best]).present == 1
+        # and what is made of both repositories' comes in one call, each from its home
+        both = third.transfer_from(me, pair.made[:2])
+        assert (set(both.refs), both.files, both.quanta) == (set(pair.made[:2]), 2, 0)
