@@ -7,6 +7,7 @@ what nothing refers to and marks what is lost; it never deletes a recorded copy 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -38,6 +39,8 @@ __all__ = ["Finding", "Report", "check"]
 
 GRACE_SECONDS = 600.0
 """Younger files without a row may belong to an open transaction and are left alone [s]."""
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR)
+"""Answers of the system that say that a file is not there."""
 GONE = "The process that ran this quantum is gone; run it again."
 
 MADE_HERE = re.compile(rf"\.?.*_[0-9a-f]{{12}}(\.[A-Za-z0-9.]*)?({re.escape(PART)})?")
@@ -51,8 +54,9 @@ class Finding:
     Parameters
     ----------
     problem : str
-        missing, size, checksum, orphan, unfinished, deleting, trash, abandoned, or unreachable for
-        an endpoint that does not answer, of which nothing is known then.
+        missing, size, checksum, orphan, unfinished, deleting, trash, abandoned; or unreachable for
+        an endpoint that does not answer, and unreadable for a file that the system does not let be
+        read or removed: nothing is known of it then, and it is not marked as lost.
     what : str
         Path or identity.
     repaired : bool
@@ -143,9 +147,7 @@ def check(
     lost: list[tuple[int, int, str]] = []
     deleting: list[tuple[int, int]] = []
     near = [there for there in places.values() if there.is_near]
-    for there in near:
-        _check_near(how, there)
-    _check_strays(how, near)
+    _check_strays(how, [there for there in near if _check_near(how, there)])
     for there in places.values():
         if there.where.in_tables:
             report.n_copies += len(there.rows)
@@ -206,35 +208,49 @@ class _How:
         old = [item for item in there.trash if item.age >= self.grace]
         if self.repair:
             for why in trash.empty(self.database, self.repository, old).away:
-                raise why
+                if there.where.is_remote:
+                    raise why
+                self.report.findings.append(Finding("unreadable", str(why)))
+                return
         for item in old:
             self.tell("trash", shown(item.path))
 
 
-def _check_near(how: _How, there: _Storage) -> None:
-    """Compare what is recorded at an endpoint on this machine with what is there."""
+def _check_near(how: _How, there: _Storage) -> bool:
+    """Compare what is recorded at an endpoint on this machine with what is there.
+
+    Returns
+    -------
+    bool
+        False if its folder is not there or closed, so that nothing is known of it.
+    """
     where, report = there.where, how.report
-    if where.root and not where.locate("", how.repository).is_dir():
-        report.findings.append(
-            Finding("unreachable", f"{where.name}: {where.root} is no folder here; is it mounted?")
-        )
-        there.rows.clear()
-        there.trash.clear()
-        return
+    folder = where.locate("", how.repository)
+    if where.root and not (os.path.isdir(folder) and os.access(folder, os.R_OK | os.X_OK)):  # noqa: PTH112
+        why = "may not be read" if os.path.isdir(folder) else "is no folder here; is it mounted?"  # noqa: PTH112
+        report.findings.append(Finding("unreachable", f"{where.name}: {folder} {why}"))
+        return False
     for row in there.rows:
         place = where.locate(row.path, how.repository)
         if row.state == "deleting":
             if how.repair and where.owned:
-                place.unlink(missing_ok=True)
+                try:
+                    where.remove(row.path, how.repository)
+                except BackboneError as error:
+                    report.findings.append(Finding("unreadable", str(error)))
+                    continue
             there.deleting.append((row.id, where.id))
             how.tell("deleting", row.path)
             continue
         report.n_copies += 1
         problem = _problem(place, row.size_bytes, row.checksum if how.checksums else None)
-        if problem:
+        if problem == "unreadable":
+            report.findings.append(Finding(problem, str(place)))
+        elif problem:
             there.compared(row, problem)
             how.tell(problem, str(place))
     how.empty(there, str)
+    return True
 
 
 def _check_strays(how: _How, near: Sequence[_Storage]) -> None:
@@ -270,8 +286,12 @@ def _check_strays(how: _How, near: Sequence[_Storage]) -> None:
             continue
         if _age(place) < how.grace:  # somebody uses it after all, who has touched it
             continue
-        if how.repair:
-            place.unlink(missing_ok=True)
+        try:
+            if how.repair:
+                place.unlink(missing_ok=True)
+        except OSError as error:
+            how.report.findings.append(Finding("unreadable", f"{place}: {error.strerror}"))
+            continue
         how.tell(problem, str(place))
 
 
@@ -349,14 +369,11 @@ def _check_tables(
 
 def _problem(place: Path, size: int, digest: str | None) -> str:
     try:
-        found = place.stat().st_size
-    except OSError:
-        return "missing"
-    if found != size:
-        return "size"
-    if digest is not None and checksum(place) != digest:
-        return "checksum"
-    return ""
+        if place.stat().st_size != size:
+            return "size"
+        return "checksum" if digest is not None and checksum(place) != digest else ""
+    except OSError as error:
+        return "missing" if error.errno in _ABSENT else "unreadable"
 
 
 def _paths_at(database: Database, name: str) -> set[str]:

@@ -6,7 +6,6 @@ where they are belong to `DIRECT`, which this repository never deletes from.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from backbone import owners
-from backbone.errors import EndpointConflict, NotOnDisk, UnknownEndpoint
+from backbone.errors import EndpointConflict, EndpointRefuses, NotOnDisk, UnknownEndpoint
 from backbone.protocols import is_url, protocol_of, shown
 from backbone.remote import remote
 from registry import repositories
@@ -40,6 +39,7 @@ __all__ = [
     "any_remote",
     "below",
     "every",
+    "has_copies",
     "key_of",
     "listed",
     "named",
@@ -124,12 +124,26 @@ class Endpoint:
         return os.path.join(repository if self.root == "." else self.root, path)  # noqa: PTH118
 
     def remove(self, path: str, repository: Path) -> None:
-        """Remove a file from the storage, unless it is gone already."""
+        """Remove a file from the storage, unless it is gone already.
+
+        Raises
+        ------
+        EndpointAway, EndpointRefuses
+            If that cannot be done.
+        """
         if self.is_remote:
             self.remote().remove(path)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.located(path, str(repository)))  # noqa: PTH108 (thousands at once)
+            return
+        place = self.located(path, str(repository))
+        try:
+            os.unlink(place)  # noqa: PTH108 (thousands at once)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise EndpointRefuses(
+                f"{place} cannot be removed: {error.strerror or error}; see to the permissions of "
+                "its folder and to its disk."
+            ) from error
 
 
 ANYWHERE = Endpoint(0, DIRECT, "", owned=False)
@@ -247,6 +261,13 @@ def every(connection: sa.Connection) -> list[Endpoint]:
         Endpoint(row.id, row.name, row.root, bool(row.owned), row.state == "online")
         for row in connection.execute(_ENDPOINTS.order_by(endpoint.c.id))
     ]
+
+
+def has_copies(connection: sa.Connection, name: str) -> bool:
+    """Tell whether files are recorded at an endpoint."""
+    at = sa.select(endpoint.c.id).where(endpoint.c.name == name).scalar_subquery()
+    asked = sa.select(replica.c.file_id).where(replica.c.endpoint_id == at).limit(1)
+    return connection.execute(asked).first() is not None
 
 
 def switch(connection: sa.Connection, name: str, *, online: bool) -> int:

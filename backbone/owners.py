@@ -36,6 +36,11 @@ def belongs(folder: Path) -> uuid.UUID | None:
         said = (folder / OWNER).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise EndpointConflict(
+            f"{folder / OWNER} cannot be read: {getattr(error, 'strerror', '') or error}; it "
+            "should hold the identity of the repository whose files lie there."
+        ) from error
     try:
         return uuid.UUID(said)
     except ValueError:
@@ -59,7 +64,7 @@ def is_others(folder: Path, names: Collection[str], repository: uuid.UUID) -> bo
         return True
     try:
         return OWNER in names and belongs(folder) != repository
-    except (EndpointConflict, OSError):  # nobody can tell, so that nothing is removed there
+    except EndpointConflict:  # nobody can tell, so that nothing is removed there
         return True
 
 

@@ -154,20 +154,27 @@ def empty(database: Database, repository: Path, items: Sequence[Trashed]) -> Emp
     near = [item for item in items if not item.endpoint.is_remote]
     far = [item for item in items if item.endpoint.is_remote]
     parts = [near[start : start + AT_ONCE] for start in range(0, len(near), AT_ONCE)]
-    n_files = sum(database.transact(_remove, part, repository) for part in parts)
+    n_files = 0
     away: dict[str, BackboneError] = {}
-    for item in far:
-        if item.endpoint.name in away:
+    for part in (*parts, *([item] for item in far)):
+        if part[0].endpoint.is_remote and part[0].endpoint.name in away:
             continue
-        try:
-            n_files += database.transact(_remove, [item], repository)
-        except BackboneError as error:
-            away[item.endpoint.name] = error
+        done, refused = database.transact(_remove, part, repository)
+        n_files += done
+        away |= {where: why for where, why in refused.items() if where not in away}
     return Emptied(n_files, list(away.values()))
 
 
-def _remove(connection: sa.Connection, items: Sequence[Trashed], repository: Path) -> int:
-    """Remove what is listed still and nothing has brought again; give the number of lines."""
+def _remove(
+    connection: sa.Connection, items: Sequence[Trashed], repository: Path
+) -> tuple[int, dict[str, BackboneError]]:
+    """Remove what is listed still and nothing has brought again.
+
+    Returns
+    -------
+    tuple
+        The number of lines that are done, and what endpoints said that did not remove theirs.
+    """
     # a key alone does not tell: SQLite gives the highest one again when its row is gone
     given = table_of(
         connection,
@@ -184,9 +191,16 @@ def _remove(connection: sa.Connection, items: Sequence[Trashed], repository: Pat
         .join(replica, replica.c.file_id == file.c.id)
     )
     live = {(row.endpoint_id, row.path) for row in connection.execute(used)}
+    refused: dict[str, BackboneError] = {}
+    done = []
     for item in ours:
-        if (item.endpoint.id, item.path) not in live:
-            item.endpoint.remove(item.path, repository)
-    keys = table_of(connection, {"k": (sa.BigInteger, [item.id for item in ours])})
+        try:
+            if (item.endpoint.id, item.path) not in live:
+                item.endpoint.remove(item.path, repository)
+        except BackboneError as error:
+            refused.setdefault(item.endpoint.name, error)
+            continue
+        done.append(item.id)
+    keys = table_of(connection, {"k": (sa.BigInteger, done)})
     delete_among(connection, trash.c.id, keys.c.k)
-    return len(ours)
+    return len(done), refused

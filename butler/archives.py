@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from backbone import endpoints
 from butler import cameras
 from butler.errors import IngestError, NoRun
-from butler.ingest import Ingested, Item, batch_size, found_files, take, target_of
+from butler.given_files import found_files
+from butler.ingest import Ingested, Item, batch_size, take, target_of
 from butler.instrument import Observation
 from butler.instrument.errors import UnmatchedFile
 from registry import datasets

@@ -7,6 +7,8 @@
         ├── RepositoryError
         │   ├── RepositoryNotFound (FileNotFoundError)
         │   ├── RepositoryExists (FileExistsError)
+        │   ├── UnreadableRepository (OSError)       its settings are there and cannot be read
+        │   ├── CopiedRepository                     a second folder that uses the same database
         │   ├── InputNotFound (FileNotFoundError)    an input has moved, or is another one now
         │   ├── PathOutsideRepository (ValueError)   a path or template climbs out of its root
         │   └── NoRun (ValueError)                   a put without a run to put into
@@ -59,6 +61,7 @@ __all__ = [
     "CannotWrite",
     "ConflictingVisit",
     "ConvertError",
+    "CopiedRepository",
     "DamagedFile",
     "ExchangeError",
     "FormatterError",
@@ -85,6 +88,7 @@ __all__ = [
     "UnknownFormatter",
     "UnknownStorageClass",
     "UnmatchedName",
+    "UnreadableRepository",
     "UntrustedFormat",
     "VisitError",
     "VisitInUse",
@@ -133,6 +137,18 @@ class RepositoryExists(RepositoryError, FileExistsError):
     """There is a repository here already; open it, or choose another folder."""
 
     code = "repository-exists"
+
+
+class UnreadableRepository(RepositoryError, OSError):
+    """The settings of a repository are there and cannot be read."""
+
+    code = "unreadable-repository"
+
+
+class CopiedRepository(RepositoryError):
+    """A folder is a copy of a repository's, and uses the same database."""
+
+    code = "copied-repository"
 
 
 class InputNotFound(RepositoryError, FileNotFoundError):

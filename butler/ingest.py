@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbone import endpoints, fetching, files
 from backbone.errors import EndpointAway, EndpointRefuses
-from backbone.held import held
 from backbone.sending import stage_for_dataset
 from backbone.staging import measured, settle, transfer_modes
 from butler import cameras
 from butler.errors import IngestError, NoRun
 from butler.formatters import get_formatter
+from butler.given_files import found_files, kept_files, remove_moved
 from butler.instrument import exposure_records, visit_records
 from butler.instrument.templates import PathTemplate
 from butler.storage_classes import get_storage_class
@@ -43,6 +42,7 @@ from registry.visits import hold_camera
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     import sqlalchemy as sa
 
@@ -56,9 +56,7 @@ __all__ = [
     "Ingested",
     "Item",
     "batch_size",
-    "found_files",
     "ingest_raws",
-    "kept_files",
     "take",
     "target_of",
 ]
@@ -196,52 +194,9 @@ def target_of(butler: Butler, endpoint: str, transfer: str) -> Endpoint:
     return target
 
 
-def kept_files(
-    butler: Butler, paths: Sequence[Path], transfer: str
-) -> dict[str | Path, IngestError]:
-    """Find files that datasets of this repository would lose, or take along when they go."""
-    if transfer not in ("move", "direct", "symlink"):
-        return {}
-    found = butler.registry.database.ask(held, butler.root, paths, owned=transfer != "move")
-    what = (
-        "which would lose it"
-        if transfer == "move"
-        else "and is removed with it, though the new one needs it"
-    )
-    return {
-        path: IngestError(
-            f"{path} is the file of a dataset of this repository, {what}; take it with "
-            "transfer='copy'.",
-            path=path,
-        )
-        for path in found
-    }
-
-
 def batch_size(target: Endpoint) -> int:
     """Tell how many files are registered in one transaction: fewer where they go to a server."""
     return min(BATCH, FAR_BATCH) if target.is_remote else BATCH
-
-
-def found_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """List files, and those in folders, each once.
-
-    Raises
-    ------
-    IngestError
-        If one is not there, or there is none.
-    """
-    found: list[Path] = []
-    for given in map(Path, paths):
-        if given.is_dir():
-            found += sorted(p for p in given.rglob("*") if p.is_file())
-        elif given.exists():
-            found.append(given)
-        else:
-            raise IngestError(f"There is no file or folder {given}.", path=given)
-    if not found:
-        raise IngestError("There is no file in what was given.")
-    return list(dict.fromkeys(found))
 
 
 def _sorted_out(
@@ -370,12 +325,7 @@ def _register(
     result.visits.add(defined)
     if transfer == "move":
         sources = [path for item in ready for path in item.observation.paths]
-        butler.after_commit(partial(_remove, sources))
-
-
-def _remove(sources: Sequence[Path]) -> None:
-    for path in sources:
-        path.unlink(missing_ok=True)
+        butler.after_commit(partial(remove_moved, sources))
 
 
 def _without_present(butler: Butler, batch: list[Item], result: Ingested) -> list[Item]:

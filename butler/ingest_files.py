@@ -20,7 +20,8 @@ from backbone.sending import stage_for_dataset
 from backbone.staging import measured, settle, transfer_modes
 from butler.errors import IngestError, NoRun
 from butler.formatters import get_formatter
-from butler.ingest import Ingested, kept_files
+from butler.given_files import kept_files, remove_moved
+from butler.ingest import Ingested
 from butler.storage_classes import get_storage_class
 from registry import datasets
 from registry.collections import Collection, ensure
@@ -162,7 +163,7 @@ def ingest_files(
                 _register(butler, batch, run)
         result.refs += [ref for item in batch for ref in item.refs]
         if transfer == "move":
-            butler.after_commit(functools.partial(_remove, [item.path for item in batch]))
+            butler.after_commit(functools.partial(remove_moved, [item.path for item in batch]))
         if progress is not None:
             progress(min(start + step, len(listed)), len(listed))
     return result
@@ -282,7 +283,7 @@ def _require_there(batch: Sequence[_Item]) -> None:
     for item in batch:
         try:
             found = os.stat(item.path)  # noqa: PTH116 (thousands at once)
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # the last of a NUL
             lost.append(item.path)
         except OSError as error:
             raise IngestError(
@@ -294,12 +295,15 @@ def _require_there(batch: Sequence[_Item]) -> None:
                 lost.append(item.path)
     if lost:
         more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
-        what = "is a folder or a device, and no file" if os.path.exists(lost[0]) else "is not there"  # noqa: PTH110
         raise IngestError(
-            f"There is no file {', '.join(map(str, lost[:3]))}{more}: the first {what}; nothing of "
-            f"this batch of {len(batch)} was taken.",
+            f"There is no file {', '.join(map(str, lost[:3]))}{more}: the first "
+            f"{_what_is(lost[0])}; nothing of this batch of {len(batch)} was taken.",
             path=lost[0],
         )
+
+
+def _what_is(path: Path) -> str:
+    return "is a folder or a device, and no file" if path.exists() else "is not there"
 
 
 def _measure(
@@ -399,8 +403,3 @@ def _record(
         files.record(connection, where, made)
     settle([file for item in batch for file in item.staged])
     return refs
-
-
-def _remove(sources: Sequence[Path]) -> None:
-    for path in sources:
-        path.unlink(missing_ok=True)

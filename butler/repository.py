@@ -18,8 +18,14 @@ import yaml
 from backbone import endpoints
 from backbone.cache_settings import NOTHING_KEPT, CacheSettings
 from backbone.owners import SETTINGS
-from butler.errors import RepositoryExists, RepositoryNotFound
+from butler.errors import (
+    CopiedRepository,
+    RepositoryExists,
+    RepositoryNotFound,
+    UnreadableRepository,
+)
 from registry import plain_yaml
+from registry.database import safe_url
 from registry.errors import DatabaseUnavailable, SkyspineError, WrongRevision
 from registry.plans.giving import graph_of_file
 from registry.registry import Registry
@@ -28,6 +34,8 @@ __all__ = ["CONFIG", "Repository"]
 
 CONFIG = SETTINGS
 _INSIDE = "sqlite:///registry.sqlite3"
+_AT = "at"
+"""Setting: the folder in which it was made, where the database lies elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,31 +78,44 @@ class Repository:
         Raises
         ------
         RepositoryExists
-            If the folder holds one.
+            If the folder holds one, or the database has the files of one in another folder.
         RepositoryNotFound
             If the folder cannot be made.
         """
         folder = _folder(root)
-        if (folder / CONFIG).exists():
-            raise RepositoryExists(
-                f"{folder} holds a repository already; open it, or choose another folder.",
-                path=folder,
-            )
         url = db or _INSIDE
-        new = not folder.exists()
+        new = False
         try:
+            if (folder / CONFIG).exists():
+                raise RepositoryExists(
+                    f"{folder} holds a repository already; open it, or choose another folder.",
+                    path=folder,
+                )
+            new = not folder.exists()
             folder.mkdir(parents=True, exist_ok=True)
             made = cls(folder, _absolute(url, folder))
             with Registry.create(made.url) as registry:
+                if url != _INSIDE and registry.database.ask(endpoints.has_copies, endpoints.ROOT):
+                    raise RepositoryExists(
+                        f"The database {safe_url(made.url)} is that of a repository whose files "
+                        f"lie in another folder; open that one, or name an empty database. If "
+                        f"that folder was moved to {folder}, write into {folder / CONFIG} the "
+                        "line that its settings had: 'db: ' and the URL.",
+                        path=folder,
+                    )
                 registry.database.transact(endpoints.set_up)
-            (folder / CONFIG).write_text(yaml.safe_dump({"db": url}), encoding="utf-8")
+            settings = {"db": url} if url == _INSIDE else {"db": url, _AT: str(folder)}
+            (folder / CONFIG).write_text(yaml.safe_dump(settings), encoding="utf-8")
         except SkyspineError:
             if new:
                 shutil.rmtree(folder)
             raise
         except OSError as error:
+            why = error.strerror or error
+            if isinstance(error, FileExistsError):
+                why = "it is a file, or a link that leads nowhere"
             raise RepositoryNotFound(
-                f"No repository can be made in {folder}: {error.strerror or error}.", path=folder
+                f"No repository can be made in {folder}: {why}.", path=folder
             ) from error
         return made
 
@@ -106,11 +127,15 @@ class Repository:
         ------
         RepositoryNotFound
             If there is none.
+        UnreadableRepository
+            If the disk or its permissions do not let it be read.
+        CopiedRepository
+            If it is a copy of another folder, and both use one database.
         """
         folder = _folder(root)
-        if folder.is_file():
-            return cls._of_graph(folder)
         try:
+            if folder.is_file():
+                return cls._of_graph(folder)
             settings = plain_yaml.load_file(folder / CONFIG)
             url = settings["db"]
             if not isinstance(url, str):
@@ -120,12 +145,19 @@ class Repository:
             raise RepositoryNotFound(
                 f"{folder} holds no repository; make one with: skyspine create {root}", path=folder
             ) from error
+        except OSError as error:
+            raise UnreadableRepository(
+                f"{folder / CONFIG} cannot be read: {error.strerror or error}. See to the folder's "
+                "name, its permissions and its disk.",
+                path=folder,
+            ) from error
         except (yaml.YAMLError, TypeError, KeyError) as error:
             raise RepositoryNotFound(
                 f"{folder / CONFIG} cannot be understood; it should hold one line such as "
                 f"'db: {_INSIDE}'.",
                 path=folder,
             ) from error
+        _require_no_copy(folder, url, settings.get(_AT))
         return cls(folder, _absolute(url, folder), caches=caches)
 
     @classmethod
@@ -152,7 +184,34 @@ class Repository:
 def _folder(root: str | os.PathLike[str]) -> Path:
     if not os.fspath(root):
         raise RepositoryNotFound("The name of the repository's folder is empty.", path="")
+    if "\0" in os.fspath(root):
+        raise RepositoryNotFound("The name of the repository's folder holds a NUL.", path="")
     return Path(root).absolute()
+
+
+def _require_no_copy(folder: Path, url: str, made_at: object) -> None:
+    """Refuse a copy of a folder beside the folder itself, when both use one database.
+
+    A folder that was moved, or is mounted elsewhere, is itself.
+    """
+    if not isinstance(made_at, str) or made_at == str(folder):
+        return
+    here, there = folder / CONFIG, Path(made_at, CONFIG)
+    try:
+        mine, theirs = here.stat(), there.stat()
+        if (mine.st_ino, mine.st_mtime_ns) == (theirs.st_ino, theirs.st_mtime_ns):
+            return
+        if plain_yaml.load_file(there)["db"] != url:
+            return
+    except (OSError, yaml.YAMLError, TypeError, KeyError):
+        return
+    raise CopiedRepository(
+        f"{folder} is a copy of the repository in {made_at}, and both use one database: what is "
+        f"put by one would be missing in the other. Open {made_at}; if this folder is to take its "
+        f"place, remove {there}; for a repository of its own: skyspine create, then skyspine "
+        "transfer.",
+        path=folder,
+    )
 
 
 def _absolute(url: str, folder: Path) -> str:

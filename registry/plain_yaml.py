@@ -20,8 +20,10 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_VALUES",
     "Bounded",
+    "Plain",
     "UnreadableYaml",
     "compose",
+    "inside",
     "load",
     "load_file",
     "read_bytes",
@@ -75,7 +77,7 @@ class Bounded:
         self._depth -= 1
 
 
-class _Plain(Bounded, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class Plain(Bounded, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Makes plain values, as `yaml.safe_load` does."""
 
 
@@ -103,7 +105,7 @@ def compose(text: str | bytes, loader: Any) -> Any:
     return node
 
 
-def load(text: str | bytes, loader: Any = _Plain) -> Any:
+def load(text: str | bytes, loader: Any = Plain) -> Any:
     """Read the values of one document; see `compose`."""
     reading = loader(text)
     try:
@@ -121,7 +123,7 @@ def load(text: str | bytes, loader: Any = _Plain) -> Any:
         reading.dispose()
 
 
-def load_file(path: str | os.PathLike[str], loader: Any = _Plain) -> Any:
+def load_file(path: str | os.PathLike[str], loader: Any = Plain) -> Any:
     """Read the values of a file that a person writes.
 
     Raises
@@ -153,7 +155,7 @@ def _require_few(text: str | bytes, node: Any) -> None:
     while waiting:
         one, done = waiting.pop()
         key = id(one)
-        inner = _inside(one)
+        inner = inside(one)
         if done:
             around.discard(key)
             sizes[key] = 1 + sum(sizes[id(part)] for part in inner)
@@ -167,7 +169,8 @@ def _require_few(text: str | bytes, node: Any) -> None:
             waiting += [(part, False) for part in inner]
 
 
-def _inside(node: Any) -> list[Any]:
+def inside(node: Any) -> list[Any]:
+    """List the nodes in a list, or the keys and values of a mapping, one after the other."""
     if isinstance(node, yaml.SequenceNode):
         return list(node.value)
     if isinstance(node, yaml.MappingNode):

@@ -6,11 +6,13 @@ beside the tree in blocks, and only those that are asked for are read.
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from butler.formatters.base import PROVENANCE_KEY, Formatter
 from butler.formatters.selections import selected_names
+from registry import plain_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsdfFormatter"]
 
+_BLOCK = 1 << 16
 _OWN = {"asdf_library", "history"}
 _PROVENANCE = "skyspine_provenance"
 
@@ -93,6 +96,7 @@ class AsdfFormatter(Formatter):
         import yaml
 
         try:
+            _require_harmless(_tree_of(stream))
             with warnings.catch_warnings():
                 warnings.simplefilter("error", asdf.exceptions.AsdfWarning)
                 return asdf.open(stream, lazy_load=True, memmap=False)
@@ -102,6 +106,45 @@ class AsdfFormatter(Formatter):
             asdf.exceptions.AsdfWarning,
         ) as error:
             raise ValueError(str(error)) from error
+
+
+def _tree_of(stream: BinaryIO) -> bytes:
+    """Read the text of the tree, which comes before the blocks, and go back to where it began."""
+    began = stream.tell()
+    head = b""
+    while (end := head.find(b"\n...")) < 0 and (part := stream.read(_BLOCK)):
+        head += part
+    stream.seek(began)
+    start = head.find(b"%YAML")
+    return head[start : end + 1 if end >= 0 else len(head)] if start >= 0 else b""
+
+
+def _require_harmless(tree: bytes) -> None:
+    """Refuse a tree that unfolds without end, or that has arrays of other files.
+
+    Raises
+    ------
+    ValueError
+        It does, or names one.
+    yaml.YAMLError
+        It is beyond the limits of `registry.plain_yaml`.
+    """
+    waiting = [plain_yaml.compose(tree, plain_yaml.Plain)]
+    seen: set[int] = set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        inner = plain_yaml.inside(node)
+        waiting += inner
+        if "core/ndarray-" in getattr(node, "tag", ""):
+            for key, value in zip(inner[::2], inner[1::2], strict=False):
+                if key.value == "source" and not re.fullmatch(r"-?\d+", str(value.value)):
+                    raise ValueError(
+                        f"an array of it lies in another file, '{value.value!s:.80}', which is "
+                        "not read"
+                    )
 
 
 def _held(value: Any) -> Any:

@@ -206,19 +206,16 @@ def _header(stream: BinaryIO, index: int) -> bytes:
                 "its header gives another size than it has"
             )
         return b""
-    while not _ends(header):
-        block = stream.read(BLOCK)
-        if len(block) < BLOCK or len(header) > _LONGEST:
+    blocks = [header]
+    while not _ends(blocks[-1]):
+        blocks.append(stream.read(BLOCK))
+        if len(blocks[-1]) < BLOCK or len(blocks) * BLOCK > _LONGEST:
             raise ValueError(f"it is truncated: HDU {index} has no whole header")
-        header += block
-    return header
+    return b"".join(blocks)
 
 
-def _ends(header: bytes) -> bool:
-    return any(
-        header[at : at + _CARD].rstrip() == b"END"
-        for at in range(len(header) - BLOCK, len(header), _CARD)
-    )
+def _ends(block: bytes) -> bool:
+    return any(block[at : at + _CARD].rstrip() == b"END" for at in range(0, len(block), _CARD))
 
 
 def _counts(header: bytes, index: int) -> dict[str, int]:

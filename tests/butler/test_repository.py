@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,13 @@ import pytest
 import sqlalchemy as sa
 
 from butler import Butler
-from butler.errors import RepositoryExists, RepositoryNotFound
+from butler.errors import (
+    CopiedRepository,
+    RepositoryError,
+    RepositoryExists,
+    RepositoryNotFound,
+    UnreadableRepository,
+)
 from registry.errors import DatabaseUnavailable, ReadOnly, RegistryError, WrongRevision
 
 if TYPE_CHECKING:
@@ -55,6 +62,52 @@ def test_a_repository_may_be_moved_with_its_database(tmp_path: Path) -> None:
     (tmp_path / "here").rename(tmp_path / "there")
     with Butler(tmp_path / "there", collections="u/test") as butler:
         assert butler.get("note") == {"n": 1}
+
+
+def test_a_copy_of_a_repository_is_no_second_one(tmp_path: Path, database_url: str) -> None:
+    """What one put would be missing in the other, and a check there would mark it as lost."""
+    first, copied = tmp_path / "repo", tmp_path / "copy"
+    fill(first, database_url)
+    shutil.copytree(first, copied)
+    (tmp_path / "link").symlink_to(first)
+    Butler(tmp_path / "link").close()
+    for take in (Butler, lambda root: Butler(root, run="u/test")):
+        with pytest.raises(CopiedRepository, match=rf"copy is a copy of .* in {first}, and both"):
+            take(copied)
+    with pytest.raises(RepositoryExists, match="whose files lie in another folder; open that"):
+        Butler.create(tmp_path / "new", database_url)
+    assert not (tmp_path / "new").exists()
+    first.rename(tmp_path / "old")
+    Butler(tmp_path / "old").close()
+    (tmp_path / "old").rename(first)
+    (first / "skyspine.yaml").unlink()
+    with Butler(copied, collections="u/test") as butler:
+        assert butler.get("summary", detector=1) == {"n": 1}
+
+
+def test_a_copy_with_a_database_of_its_own_is_one(tmp_path: Path) -> None:
+    fill(tmp_path / "repo")
+    shutil.copytree(tmp_path / "repo", tmp_path / "copy")
+    for root in (tmp_path / "repo", tmp_path / "copy"):
+        with Butler(root, collections="u/test") as butler:
+            assert butler.get("summary", detector=1) == {"n": 1}
+
+
+def test_settings_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    (tmp_path / "odd" / "skyspine.yaml").mkdir(parents=True)
+    for root, told in (
+        (tmp_path / "round", "cannot be read: Too many levels of symbolic links"),
+        (tmp_path / "odd", "cannot be read: Is a directory"),
+        (tmp_path / ("x" * 300), "cannot be read: File name too long"),
+        ("a\0b", "holds a NUL"),
+    ):
+        with pytest.raises((UnreadableRepository, RepositoryNotFound), match=told):
+            Butler(root)
+        with pytest.raises(RepositoryError):
+            Butler.create(root)
+    with pytest.raises(RepositoryNotFound, match="a link that leads nowhere"):
+        Butler.create(tmp_path / "round")
 
 
 def test_no_repository(tmp_path: Path) -> None:

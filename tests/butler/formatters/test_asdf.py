@@ -10,11 +10,20 @@ from astropy import units as u
 from astropy.table import Table
 from astropy.time import Time
 
-from butler.errors import InvalidParameter
+from butler.errors import DamagedFile, InvalidParameter
 from tests.butler.formatters.contract import FormatterContract
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+HEAD = """#ASDF 1.0.0
+#ASDF_STANDARD 1.5.0
+%YAML 1.1
+%TAG ! tag:stsci.edu:asdf/
+--- !core/asdf-1.1.0
+"""
+LAUGHS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
+OTHER = "lies in another file, .*x?.asdf', which is not read"
 
 
 class TestAsdf(FormatterContract):
@@ -81,4 +90,22 @@ class TestAsdf(FormatterContract):
         assert b"nowhere" in content
         path.write_bytes(content)
         with pytest.raises(ValueError, match="nowhere"):
+            self.read(path)
+
+    @pytest.mark.parametrize(
+        ("tree", "told"),
+        [
+            ("a0: &a0 [x, x]\n" + LAUGHS, "its aliases unfold to more than 1,000,000 values"),
+            ("a: " + "[" * 200 + "]" * 200, "more than 100 levels"),
+            ("a: &a [*a]", "an alias stands inside of what it stands for"),
+            ("a: !core/ndarray-1.0.0 {source: ../theirs.asdf, datatype: uint8, shape: [2]}", OTHER),
+            ("a: !core/ndarray-1.1.0\n  shape: [2]\n  source: http://127.0.0.1/x.asdf", OTHER),
+        ],
+        ids=["laughs", "deep", "ring", "file", "url"],
+    )
+    def test_a_tree_that_reaches_beyond_its_file_is_refused(
+        self, path: Path, tree: str, told: str
+    ) -> None:
+        path.write_text(HEAD + tree + "\n...\n")
+        with pytest.raises(DamagedFile, match=told):
             self.read(path)

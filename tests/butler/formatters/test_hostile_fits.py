@@ -211,6 +211,14 @@ def test_a_gzipped_file_is_unpacked_no_further_than_its_headers_say(tmp_path: Pa
     assert read(IMAGE, path).data.shape == (40, 50)
 
 
+def test_a_header_without_an_end_is_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "x.fits"
+    path.write_bytes(b"SIMPLE  =                    T".ljust(20 << 20))
+    for formatter in (IMAGE, TABLE, HDUS):
+        with pytest.raises(DamagedFile, match="HDU 0 has no whole header"):
+            read(formatter, path)
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_more_than_there_is_memory(tmp_path: Path, packed: bool) -> None:
     path = tmp_path / "x.fits"
