@@ -7,7 +7,6 @@ adds a formatter runs the same tests.
 from __future__ import annotations
 
 import contextlib
-import gc
 import pickle
 import random
 import resource
@@ -227,7 +226,6 @@ class FormatterContract:
         assert str(path) in str(raised.value)
         assert list(path.parent.iterdir()) == []
         del raised
-        gc.collect()
         assert capfd.readouterr().err == ""  # nor do libraries tell of it once more
 
     def test_a_folder_that_is_not_there_is_named(self, tmp_path: Path) -> None:
