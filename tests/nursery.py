@@ -261,6 +261,9 @@ def _child(request: dict[str, Any], output: int, imports: Imports) -> None:
         module, _, name = request["program"].partition(":")
         status = getattr(importlib.import_module(module), name)(*request["arguments"]) or 0
         imports.tell()
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else bool(ended.code)
+        imports.tell()
     except KeyboardInterrupt:
         status = 130
     except Exception:  # noqa: BLE001 (this is the outermost place of the child)

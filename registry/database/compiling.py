@@ -14,10 +14,10 @@ from sqlalchemy.util import LRUCache
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-__all__ = ["COMPILED", "Compiled"]
+__all__ = ["COMPILED", "Compiled", "variety"]
 
 
-def _kind(dialect: sa.Dialect) -> tuple[Any, ...]:
+def variety(dialect: sa.Dialect) -> tuple[Any, ...]:
     """Tell all of a database and its settings by which SQLAlchemy writes statements otherwise."""
     return (
         type(dialect),
@@ -33,11 +33,11 @@ class Compiled(LRUCache[Any, Any]):
 
     def get(self, key: tuple[Any, ...], default: Any = None) -> Any:
         """Find a compiled statement; the first part of its key is the dialect."""
-        return super().get((_kind(key[0]), *key[1:]), default)
+        return super().get((variety(key[0]), *key[1:]), default)
 
     def __setitem__(self, key: tuple[Any, ...], value: Any) -> None:
         """Keep a compiled statement, and forget the one that was used the longest time ago."""
-        super().__setitem__((_kind(key[0]), *key[1:]), value)
+        super().__setitem__((variety(key[0]), *key[1:]), value)
 
 
 COMPILED = Compiled(2000)

@@ -12,11 +12,13 @@ from tests import pages
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.nursery import Nursery
+
 PAGE = pages.HOW_TO / "catalogues-in-tables.md"
 
 
-def test_all_of_the_page_is_as_it_says(tmp_path: Path) -> None:
-    assert pages.followed(PAGE, tmp_path) == 9
+def test_all_of_the_page_is_as_it_says(tmp_path: Path, nursery: Nursery) -> None:
+    assert pages.followed(PAGE, tmp_path, nursery) == 9
     [question] = [text for kind, _, text in pages.blocks(PAGE) if kind == "sql"]
     with Butler(tmp_path / "repo") as butler, butler.registry.read() as connection:
         found = connection.execute(sa.text(question)).all()

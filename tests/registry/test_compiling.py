@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 
-from registry.database import Database
+from registry.database import Database, ShortStatement, short
 from registry.database.compiling import Compiled
 from registry.schema.dimensions import instrument
 
@@ -55,6 +55,30 @@ def test_two_databases_share_what_is_compiled_and_nothing_else(
         assert names(again, asked, "here") == (True, True)
         again.close()
         one.close()
+
+
+def test_a_short_statement_is_compiled_once_for_both(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+    compile_it = short._compile  # noqa: SLF001 (how often it is called)
+
+    def counted(statement: Any, dialect: sa.Dialect, columns: Any) -> Any:
+        compiled.append(statement)
+        return compile_it(statement, dialect, columns)
+
+    monkeypatch.setattr(short, "_compile", counted)
+    asked = ShortStatement(
+        sa.select(instrument.c.doc).where(instrument.c.name == sa.bindparam("n"))
+    )
+    with databases.migrated() as url, databases.migrated() as other_url:
+        for n, at in enumerate((url, other_url)):
+            database = Database(at)
+            with database.begin() as connection:
+                connection.execute(sa.insert(instrument), [{"name": "Cam", **ROW, "doc": f"{n}"}])
+                assert [tuple(r) for r in asked.rows(connection, {"n": "Cam"})] == [(f"{n}",)]
+            database.close()
+    assert len(compiled) == (databases.name != "mariadb")  # which sends it like any other
 
 
 def test_another_version_or_setting_has_statements_of_its_own() -> None:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.nursery import Nursery
+
 PIPELINE = Pipeline.from_yaml(metric_tasks.PIPELINE)
 LIMITS = Bounds(warn_above=350.0, fail_above=450.0)
 
@@ -353,6 +355,6 @@ def test_the_bright_sky_of_a_real_night_is_found(
         assert list(judged["exposure"]) == [min(levels["exposure"])]
 
 
-def test_all_of_the_page_is_as_it_says(tmp_path: Path) -> None:
-    assert pages.followed(pages.HOW_TO / "watch-the-quality.md", tmp_path) == 12
+def test_all_of_the_page_is_as_it_says(tmp_path: Path, nursery: Nursery) -> None:
+    assert pages.followed(pages.HOW_TO / "watch-the-quality.md", tmp_path, nursery) == 12
     assert (tmp_path / "history.png").stat().st_size > 10_000

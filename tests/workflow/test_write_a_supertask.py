@@ -13,9 +13,11 @@ from tests import pages
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.nursery import Nursery
 
-def test_all_of_the_page_is_as_it_says(tmp_path: Path) -> None:
-    assert pages.followed(pages.HOW_TO / "write-a-supertask.md", tmp_path) == 14
+
+def test_all_of_the_page_is_as_it_says(tmp_path: Path, nursery: Nursery) -> None:
+    assert pages.followed(pages.HOW_TO / "write-a-supertask.md", tmp_path, nursery) == 14
     q = schema.quantum.c
     with Butler(tmp_path / "repo") as butler, butler.registry.read() as connection:
         found = connection.execute(sa.select(q.error_kind, q.metadata).where(q.state == "failed"))
