@@ -55,8 +55,8 @@ def compared(repeats: int, **verbs: Callable[[], object]) -> Times:
 @pytest.fixture
 def butler(tmp_path: Path) -> Iterator[Butler]:
     with Butler.create(tmp_path / "repo") as opened:
-        opened.register_dataset_type("image", (), "Exposure")
-        opened.register_dataset_type("table", (), "DataFrame")
+        opened.register_dataset_type("image", ("healpix",), "Exposure")
+        opened.register_dataset_type("table", ("healpix",), "DataFrame")
         yield opened
 
 
@@ -90,7 +90,7 @@ def test_image(tmp_path: Path, butler: Butler, timed: bool) -> None:
         get_formatter("fits-image").write(image, path)
 
     def put() -> None:
-        last = butler.put(image, "image", run=f"r{next(FRESH)}")
+        last = butler.put(image, "image", run="r", healpix=next(FRESH))
         if len(stored) > 1:  # the disk's cache has room for a few
             butler.prune([stored.pop(0)], purge=True)
         stored.append(last)
@@ -146,7 +146,7 @@ def test_table(tmp_path: Path, butler: Butler, timed: bool) -> None:
     refs: list[Any] = []
 
     def put() -> None:
-        refs.append(butler.put(frame, "table", run=f"r{next(FRESH)}"))
+        refs.append(butler.put(frame, "table", run="r", healpix=next(FRESH)))
 
     repeats = 5 * REPEATS if timed else 2
     writing = {"pyarrow": lambda: pq.write_table(pa.Table.from_pandas(frame), theirs), "put": put}
