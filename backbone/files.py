@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from backbone import endpoints
 from backbone.endpoints import IN_TABLES, Endpoint
+from backbone.one_file import COPY_COLUMNS, record_one
 from backbone.rows import forget as forget_rows
 from registry.database import (
     CHUNK,
@@ -89,6 +90,18 @@ class NewFile:
     formatter: str
     options: Mapping[str, Any] | None = None
 
+    def row(self) -> dict[str, Any]:
+        """Give its values by column of the table ``file``."""
+        return {
+            "dataset_id": self.dataset_id,
+            "component": self.component,
+            "path": self.path,
+            "size_bytes": self.size,
+            "checksum": self.checksum,
+            "formatter": self.formatter,
+            "format_options": self.options or None,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -141,43 +154,6 @@ class Stored:
         return str(self.place(repository))
 
 
-_AVAILABLE: tuple[Any, Any] = (
-    sa.literal_column("'available'"),
-    sa.bindparam("now", type_=replica.c.since.type),
-)
-_COPY = ["file_id", "endpoint_id", "state", "since"]
-_AT = (
-    sa.select(endpoint.c.id)
-    .where(endpoint.c.name == sa.bindparam("at", type_=sa.String))
-    .scalar_subquery()
-)
-_ONE = {f"new_{c.name}": c for c in file.c if c is not file.c.id}
-_MADE = (
-    sa.insert(file)
-    .values({c: sa.bindparam(name, type_=c.type) for name, c in _ONE.items()})
-    .returning(file.c.id)
-    .cte("made")
-)
-_WITH_COPY = ShortStatement(
-    sa.insert(replica).from_select(
-        _COPY, sa.select(_MADE.c.id, _AT, *_AVAILABLE).where(_AT.is_not(None))
-    )
-)
-_INSERT_ONE = ShortStatement(
-    sa.insert(file).inline(), columns=[column.name for column in _ONE.values()]
-)
-_COPY_ONE = ShortStatement(
-    sa.insert(replica).from_select(
-        _COPY,
-        sa.select(file.c.id, _AT, *_AVAILABLE).where(
-            file.c.dataset_id == sa.bindparam("dataset", type_=file.c.dataset_id.type),
-            file.c.component == sa.bindparam("component", type_=sa.String),
-            _AT.is_not(None),
-        ),
-    )
-)
-
-
 def record(connection: sa.Connection, where: str, files: Sequence[NewFile]) -> None:
     """Record files with one available replica each.
 
@@ -193,8 +169,7 @@ def record(connection: sa.Connection, where: str, files: Sequence[NewFile]) -> N
     """
     now = utc_now()
     if len(files) == 1:
-        row = {name: values[0] for name, (_, values) in _columns(files).items()}
-        if not _record_one(connection, where, row, now):
+        if not record_one(connection, where, files[0].row(), now):
             raise endpoints.unknown(where)
         return
     endpoint_id = endpoints.key_of(connection, where)
@@ -236,19 +211,7 @@ def _record_many(
     copies_of = keys.add_columns(
         sa.literal(endpoint_id), sa.literal("available"), sa.literal(now, replica.c.since.type)
     )
-    connection.execute(sa.insert(replica).from_select(_COPY, copies_of))
-
-
-def _record_one(
-    connection: sa.Connection, where: str, row: Mapping[str, Any], now: dt.datetime
-) -> bool:
-    """Record a file with its copy; False if there is no such endpoint."""
-    if writes_within(connection):
-        values = {name: row[column.name] for name, column in _ONE.items()}
-        return _WITH_COPY.changed(connection, {**values, "at": where, "now": now}) == 1
-    _INSERT_ONE.changed(connection, row)
-    of_it = {"dataset": row["dataset_id"], "component": row["component"]}
-    return _COPY_ONE.changed(connection, {**of_it, "at": where, "now": now}) == 1
+    connection.execute(sa.insert(replica).from_select(COPY_COLUMNS, copies_of))
 
 
 _FAR = sa.case(
@@ -425,7 +388,7 @@ def add_replicas(
             .join_from(given, file, file.c.id == given.c.k)
             .where(~there)
         )
-        connection.execute(sa.insert(replica).from_select(_COPY, new))
+        connection.execute(sa.insert(replica).from_select(COPY_COLUMNS, new))
     return noted
 
 

@@ -47,7 +47,7 @@ class SentFile(StagedFile):
         Whether another process may bring the same file, under the same name.
     """
 
-    _ends_here = False
+    ends_here = False
 
     def __init__(self, root: Path, path: str, endpoint: Endpoint, *, shared: bool = False) -> None:
         super().__init__(root, path)

@@ -1,8 +1,8 @@
 """How does a file come into being together with its row, whatever is killed and whenever?
 
 A file is written under a temporary name beside its place, and renamed inside the transaction that
-records it, before the commit.  A process killed in between leaves a file without a row, never a row
-without a file; `backbone.audit` finds and removes it.
+records it, before the commit, or before the one statement that does.  A process killed in between
+leaves a file without a row, never a row without a file; `backbone.audit` finds and removes it.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class StagedFile:
     _named: tuple[int, int] | None = None
     """Inode and time of its last change when it was given its final name here."""
     _linked = False
-    _ends_here = True
+    ends_here = True
     """Whether its final name is on this disk."""
     _adopted = False
     _claim: int | None = None
@@ -261,7 +261,7 @@ class StagedFile:
         released; it is not removed when this attempt fails, since it may be another's that goes on.
         A file that others have too, by a link, does not count.
         """
-        if self._ends_here and _is_whole(self.final, size, digest):
+        if self.ends_here and _is_whole(self.final, size, digest):
             try:
                 os.utime(self.final)  # so that no check takes it for an old leftover
             except PermissionError:
@@ -403,7 +403,7 @@ class StagedFile:
             _flush(self.temporary)
 
     def settle(self) -> None:
-        """Give the file its name; called inside the transaction that records it, and repeatable.
+        """Give the file its name; called before the commit that records it, and repeatable.
 
         Raises
         ------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from backbone import files, rows
 from backbone.endpoints import TABLES
+from backbone.one_file import record_with_dataset
 from backbone.sending import stage_for_dataset
 from backbone.staging import settle
 from butler.decisions import OfPart
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from butler.writing import Writing
     from registry.identity import DatasetRef, DatasetType
 
-__all__ = ["Content", "record"]
+__all__ = ["Content", "record", "record_alone"]
 
 
 @dataclass(slots=True)
@@ -161,6 +162,13 @@ class Content:
             self.new.setdefault(where, []).extend(made)
         self.staged.extend(other.staged)
 
+    def only_file(self) -> tuple[str, files.NewFile] | None:
+        """Give the endpoint and the file, if one file is all that there is."""
+        if self.in_tables or len(self.staged) != 1:
+            return None
+        ((where, (made,)),) = self.new.items()
+        return where, made
+
     def record(self, connection: sa.Connection) -> None:
         """Record files and rows, in a transaction; the files get their names by `settle`."""
         for where, made in self.new.items():
@@ -192,8 +200,46 @@ def record(
         When each was put [TAI ns]; now by default.
     """
     given = dates or [tai_now_ns()] * len(refs)
+    if not _recorded_as_one(connection, refs, content, given):
+        _insert(connection, refs, given)
+        content.record(connection)
+    if also is not None:
+        also(connection)
+    content.settle()
+    return refs
+
+
+def record_alone(
+    connection: sa.Connection, refs: Sequence[DatasetRef], content: Content
+) -> Sequence[DatasetRef] | None:
+    """Do what `record` does by one statement, which needs no transaction around it.
+
+    The file has its name before.  Killed in between, it is a file without a row, as ever.
+
+    Returns
+    -------
+    sequence of DatasetRef or None
+        None if that cannot be, and nothing was recorded.
+    """
+    if content.only_file() is None or not all(file.ends_here for file in content.staged):
+        return None
+    content.settle()
+    return refs if _recorded_as_one(connection, refs, content, [tai_now_ns()]) else None
+
+
+def _recorded_as_one(
+    connection: sa.Connection, refs: Sequence[DatasetRef], content: Content, dates: Sequence[int]
+) -> bool:
+    only = content.only_file()
+    if only is None or len(refs) > 1:
+        return False
+    where, made = only
+    return record_with_dataset(connection, refs[0], dates[0], where, made.row())
+
+
+def _insert(connection: sa.Connection, refs: Sequence[DatasetRef], dates: Sequence[int]) -> None:
     grouped: dict[tuple[DatasetType, str], list[tuple[DatasetRef, int]]] = {}
-    for ref, date in zip(refs, given, strict=True):
+    for ref, date in zip(refs, dates, strict=True):
         grouped.setdefault((ref.dataset_type, ref.run), []).append((ref, date))
     for (kind, run), members in grouped.items():
         if len(members) == 1 and insert_dataset(connection, *members[0]):
@@ -202,8 +248,3 @@ def record(
         data_ids, ids = [r.data_id for r, _ in members], [r.id for r, _ in members]
         when = [date for _, date in members]
         datasets.insert_datasets(connection, kind, data_ids, target, ids=ids, dates=when)
-    content.record(connection)
-    if also is not None:
-        also(connection)
-    content.settle()
-    return refs

@@ -265,6 +265,9 @@ class Writing(Questions):
             refs,
             content,
             also,
+            alone=None
+            if also
+            else functools.partial(storing.record_alone, refs=refs, content=content),
         )
 
     def _record_new(self, refs: Sequence[DatasetRef], content: storing.Content) -> None:

@@ -23,7 +23,7 @@ from registry.schema.identity import data_id, dataset, dataset_type
 if TYPE_CHECKING:
     from registry.identity import DatasetRef
 
-__all__ = ["IDENTIFIED", "insert_dataset", "referred"]
+__all__ = ["IDENTIFIED", "insert_dataset", "insertion_sql", "referred", "target_sql", "values_of"]
 
 
 def insert_dataset(connection: sa.Connection, ref: DatasetRef, date: int) -> bool:
@@ -41,7 +41,32 @@ def insert_dataset(connection: sa.Connection, ref: DatasetRef, date: int) -> boo
     bool
         Whether it was; otherwise nothing has changed but that its data ID may have a row.
     """
+    names, values = values_of(ref, date)
+    if writes_within(connection):
+        return inserted(connection, _insert_both(names), values)
+    if inserted(connection, _insert_dataset(), values):
+        return True
+    if not names:
+        return False
+    made = inserted(connection, _insert_data_id(names), ref.data_id)
+    return made and inserted(connection, _insert_dataset(), values)
+
+
+def values_of(ref: DatasetRef, date: int) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Give the values of a dataset by which `insertion_sql` is bound, and for which keys.
+
+    Parameters
+    ----------
+    date : int
+        When it was put [TAI ns].
+
+    Returns
+    -------
+    tuple
+        The keys of its data ID, none if it has such as have no column; and the values.
+    """
     kind, key = ref.dataset_type, ref.data_id
+    names = tuple(key) if all(name in DIMENSIONS for name in key) else ()
     values = {
         "id": ref.id,
         "date": date,
@@ -52,26 +77,43 @@ def insert_dataset(connection: sa.Connection, ref: DatasetRef, date: int) -> boo
         "calibrates": kind.is_calibration,
         "identity": key.key,
     }
-    names = tuple(key) if all(name in DIMENSIONS for name in key) else ()
-    if writes_within(connection):
-        return inserted(connection, _insert_both(names), {**values, **key} if names else values)
-    if inserted(connection, _insert_dataset(), values):
-        return True
-    if not names:
-        return False
-    made = inserted(connection, _insert_data_id(names), key)
-    return made and inserted(connection, _insert_dataset(), values)
+    return names, {**values, **key} if names else values
 
 
 @functools.cache
 def _insert_both(names: tuple[str, ...]) -> ShortStatement:
-    """Write what inserts a dataset, and its data ID where that has keys and is new."""
+    return ShortStatement(insertion_sql(names, target_sql().cte("target")))
+
+
+def target_sql() -> sa.Select[Any]:
+    """Write what finds the keys of the type and of the run that `values_of` names."""
+    found = sa.select(dataset_type.c.id.label("type"), collection.c.id.label("run"))
+    return found.join_from(dataset_type, collection, sa.true()).where(*_OF_TYPE, *_IN_RUN)
+
+
+def insertion_sql(names: tuple[str, ...], target: sa.CTE) -> postgresql.Insert:
+    """Write what inserts a dataset, and its data ID where that has keys and is new.
+
+    Where a statement may hold others that write; nothing is done if the dataset exists, or what its
+    data ID refers to does not.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Keys of the data ID that are written into a new row for it; none if that must exist.
+    target : sqlalchemy.CTE
+        As `target_sql`; nothing is done if it has no row.
+    """
     key_of: Any = sa.select(data_id.c.id).where(IDENTIFIED)
     if names:
         known = key_of.cte("known")
         # a value that stands alone would have another type than where it is compared
         told = [sa.cast(given, given.type) for given in _given(names).values()]
-        new = sa.select(*told).where(*referred(names), ~sa.exists().select_from(known))
+        new = (
+            sa.select(*told)
+            .select_from(target)
+            .where(*referred(names), ~sa.exists().select_from(known))
+        )
         made = (
             postgresql.insert(data_id)
             .from_select(list(names), new)
@@ -80,9 +122,12 @@ def _insert_both(names: tuple[str, ...]) -> ShortStatement:
             .cte("made")
         )
         key_of = sa.union_all(sa.select(known.c.id), sa.select(made.c.id))
-    chosen = _chosen(key_of.subquery("key").c.id)
-    return ShortStatement(
-        postgresql.insert(dataset).from_select(_COLUMNS, chosen).on_conflict_do_nothing()
+    key = key_of.subquery("key")
+    chosen = sa.select(_ID, target.c.type, target.c.run, key.c.id, _DATE)
+    return (
+        postgresql.insert(dataset)
+        .from_select(_COLUMNS, chosen.join_from(target, key, sa.true()))
+        .on_conflict_do_nothing()
     )
 
 
@@ -100,34 +145,26 @@ def _insert_data_id(names: tuple[str, ...]) -> ShortStatement:
 
 
 _COLUMNS = [column.name for column in dataset.c]
+_ID = sa.bindparam("id", type_=dataset.c.id.type)
+_DATE = sa.bindparam("date", type_=sa.BigInteger)
+_OF_TYPE = (
+    dataset_type.c.name == sa.bindparam("type", type_=sa.String),
+    dataset_type.c.dimensions == sa.bindparam("dimensions", type_=sa.String),
+    dataset_type.c.storage_class == sa.bindparam("storage", type_=sa.String),
+    dataset_type.c.is_calibration == sa.bindparam("calibrates", type_=sa.Boolean),
+)
+_IN_RUN = (
+    collection.c.name == sa.bindparam("run", type_=sa.String),
+    collection.c.type == "RUN",
+)
 IDENTIFIED = data_id.c.identity_key == sa.bindparam("identity", type_=sa.String)
 
 
 def _chosen(key: Any) -> sa.Select[Any]:
-    of_type = (
-        sa.select(dataset_type.c.id)
-        .where(
-            dataset_type.c.name == sa.bindparam("type", type_=sa.String),
-            dataset_type.c.dimensions == sa.bindparam("dimensions", type_=sa.String),
-            dataset_type.c.storage_class == sa.bindparam("storage", type_=sa.String),
-            dataset_type.c.is_calibration == sa.bindparam("calibrates", type_=sa.Boolean),
-        )
-        .scalar_subquery()
-    )
-    in_run = (
-        sa.select(collection.c.id)
-        .where(
-            collection.c.name == sa.bindparam("run", type_=sa.String), collection.c.type == "RUN"
-        )
-        .scalar_subquery()
-    )
-    return sa.select(
-        sa.bindparam("id", type_=dataset.c.id.type),
-        of_type,
-        in_run,
-        key,
-        sa.bindparam("date", type_=sa.BigInteger),
-    ).where(of_type.is_not(None), in_run.is_not(None))
+    of_type = sa.select(dataset_type.c.id).where(*_OF_TYPE).scalar_subquery()
+    in_run = sa.select(collection.c.id).where(*_IN_RUN).scalar_subquery()
+    known = of_type.is_not(None), in_run.is_not(None)
+    return sa.select(_ID, of_type, in_run, key, _DATE).where(*known)
 
 
 def _given(names: tuple[str, ...]) -> dict[str, sa.BindParameter[Any]]:

@@ -121,39 +121,86 @@ class YamlFormatter(_StructuredFormatter):
 
 
 def _lines(obj: Any) -> str | None:
-    """Write a dict of a few numbers and words as the library does, in a fifth of its time.
+    """Write a few numbers and words in dicts and lists as the library does, in a fifth of its time.
+
+    Parameters
+    ----------
+    obj : dict or list
+        Holds no dict or list twice.
 
     Returns
     -------
     str or None
         None for everything else.
     """
-    if type(obj) is not dict or not 0 < len(obj) <= _FEW:
+    lines: list[str] = []
+    if not obj or not _written(obj, "", "", lines):
         return None
-    lines = []
-    for key, value in obj.items():
-        if type(key) is not str or len(key) > _SIMPLE or not plain_yaml.stands_bare(key):
-            return None
-        kind = type(value)
-        if kind is int:
-            text = str(value)
-        elif kind is float and isfinite(value):
-            text = repr(value)
-            if "e" in text and "." not in text:
-                text = text.replace("e", ".0e")
-        elif kind is str and plain_yaml.stands_bare(value):
-            text = value
-        elif kind is bool:
-            text = "true" if value else "false"
-        elif value is None:
-            text = "null"
-        else:
-            return None
-        lines.append(f"{key}: {text}\n")
     return "".join(lines)
 
 
+def _written(obj: Any, before: str, indent: str, lines: list[str]) -> bool:
+    """Write a dict or list that holds something; False for what is left to the library.
+
+    Parameters
+    ----------
+    before : str
+        What stands before its first line.
+    indent : str
+        What stands before the others.
+    """
+    if len(obj) + len(lines) > _FEW or len(indent) > _DEEP:
+        return False
+    within_list = type(obj) is list
+    for item in obj:
+        if within_list:
+            head, value = f"{before}- ", item
+        else:
+            if type(item) is not str or len(item) > _SIMPLE or not _is_bare(item):
+                return False
+            head, value = f"{before}{item}:", obj[item]
+        before = indent
+        kind = type(value)
+        if (kind is dict or kind is list) and value:
+            if within_list:
+                written = _written(value, head, f"{indent}  ", lines)
+            else:
+                lines.append(f"{head}\n")
+                inner = indent if kind is list else f"{indent}  "
+                written = _written(value, inner, inner, lines)
+            if not written:
+                return False
+        else:
+            text = _scalar(value, kind)
+            if text is None:
+                return False
+            lines.append(f"{head}{text}\n" if within_list else f"{head} {text}\n")
+    return True
+
+
+def _scalar(value: Any, kind: type) -> str | None:
+    if kind is int:
+        return str(value)
+    if kind is float and isfinite(value):
+        text = repr(value)
+        return text.replace("e", ".0e") if "e" in text and "." not in text else text
+    if kind is str:
+        return value if _is_bare(value) else None
+    if kind is bool:
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    return "{}" if kind is dict else "[]" if kind is list else None
+
+
+def _is_bare(text: str) -> bool:
+    return plain_yaml.stands_bare(text) or text in _LETTERS
+
+
+_LETTERS = frozenset("yYnN")
+"""Not quoted by the library, which does not read them as truth values either."""
 _FEW = 100
+_DEEP = 40
 _SIMPLE = 100
 """Length of a key up to which it stands on one line with its value."""
 

@@ -159,7 +159,7 @@ def inserted(
         return False
 
 
-def writes_within(connection: sa.Connection) -> bool:
+def writes_within(connection: sa.Connection | sa.Engine) -> bool:
     """Tell whether a statement may hold others that write, as PostgreSQL's may."""
     return connection.dialect.name == "postgresql"
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from registry.database.failures import is_answer, translated, uncertain, was_lost
 from registry.database.opening import ALONE, TOGETHER, may_write, open_engine, safe_url
 from registry.database.patience import Patience, patience_of
+from registry.database.short import writes_within
 from registry.database.statements import analyze_stale
 from registry.errors import DatabaseUnavailable, ReadOnly
 
@@ -150,6 +151,20 @@ class Database:
             raise
 
     @contextlib.contextmanager
+    def _alone(self) -> Iterator[sa.Connection]:
+        """Open a connection on which each statement that writes is a transaction of its own."""
+        self.require_writeable()
+        sending = False
+        try:
+            with self._connection(self._reading) as connection:
+                sending = True
+                yield connection
+        except DatabaseUnavailable as error:
+            if sending and not is_answer(error.__cause__):
+                raise uncertain(self.url) from error.__cause__
+            raise
+
+    @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a connection for reading; inside a write transaction, that one."""
         current = self._enlisted.get()
@@ -259,9 +274,10 @@ class Database:
     def transact_once(
         self,
         done: Callable[[sa.Connection], T | None],
-        verb: Callable[Concatenate[sa.Connection, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        verb: Callable[..., T],
+        *args: Any,
+        alone: Callable[[sa.Connection], T | None] | None = None,
+        **kwargs: Any,
     ) -> T:
         """Run a verb as `transact` does, one that leaves a mark by which it is known again.
 
@@ -270,8 +286,19 @@ class Database:
         done : callable
             Asked when the server went away during the commit: gives what the verb would have
             returned if it was committed, None if it was not.
+        alone : callable, optional
+            Tried first where a statement may hold others that write, outside of transactions: does
+            all by one statement, which is a transaction of its own and saves the exchanges that
+            begin and end one; or gives None, having changed nothing.
         """
-        attempt = functools.partial(self._once, verb, *args, **kwargs)
+
+        def attempt() -> T:
+            if alone is not None and not self.in_transaction and writes_within(self.engine):
+                with self._alone() as connection:
+                    found = alone(connection)
+                if found is not None:
+                    return found
+            return self._once(verb, *args, **kwargs)
 
         def find_out() -> T:
             with self.read() as connection:

@@ -1,4 +1,4 @@
-"""Puts of frames in a transaction, for tests, and for a process that is killed meanwhile."""
+"""Puts of frames, for tests, and for a process that is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -29,4 +29,12 @@ def killed(root: str, run: str, last: int) -> None:
                 put(butler, 6, 7)
                 raise KeyError
             put(butler, *range(8, 12))
+        print(moments.count)  # noqa: T201
+
+
+def killed_alone(root: str, run: str, last: int) -> None:
+    """Put three frames, each alone; die at a moment, or tell how many."""
+    with Butler(root, run=run, writeable=True) as butler:
+        moments = Moments(last)
+        put(butler, 0, 1, 2)
         print(moments.count)  # noqa: T201

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from backbone.audit import check
 from butler import Butler
 from registry import DatasetType
+from registry.database import writes_within
 from registry.errors import (
     DatasetExists,
     DefinitionConflict,
@@ -44,6 +45,7 @@ TARGET = DatasetType("of_target", ("instrument", "target"), "StructuredDataDict"
 RUNS = ("a", "b")
 N_DETECTORS = 40
 UNKNOWN = 99
+WHOLE = [*range(6), *range(8, 12)]
 
 
 def day_of(instrument: str, n: int) -> dict[str, Any]:
@@ -382,19 +384,40 @@ def test_a_type_that_is_made_anew_is_not_what_it_was(butler: Butler) -> None:
     assert [dict(ref.data_id) for ref in butler.query_datasets("flat")] == [{"instrument": "Cam"}]
 
 
-def test_a_killed_transaction_is_all_or_nothing(
-    butler: Butler, root: Path, nursery: Nursery
+@pytest.mark.parametrize(
+    ("program", "wholes"),
+    [("killed", [[], WHOLE]), ("killed_alone", [[], [0], [0, 1], [0, 1, 2]])],
+)
+def test_what_is_killed_is_there_whole_or_not_at_all(
+    butler: Butler, root: Path, nursery: Nursery, program: str, wholes: list[list[int]]
 ) -> None:
-    this, whole = "tests.butler.putting:killed", [*range(6), *range(8, 12)]
+    this = f"tests.butler.putting:{program}"
     status, said = nursery.run(this, str(root), "whole", 0)
     assert status == 0
-    assert detectors(butler) == whole
-    for n, last in enumerate(moments_to_die(int(said[-1]), kills=5)):
+    assert detectors(butler) == wholes[-1]
+    for n, last in enumerate(moments_to_die(int(said[-1]), kills=4)):
         nursery.kill(this, str(root), f"killed/{n}", last)
         found = butler.query_datasets("frame", collections="killed/*")
-        assert sorted(int(r.data_id["detector"]) for r in found) in ([], whole)
+        assert sorted(int(r.data_id["detector"]) for r in found) in wholes
         assert all(butler.get(ref)["n"] == ref.data_id["detector"] for ref in found)
         butler.prune(found, purge=True)
     assert set(left(root)) <= {"unfinished", "orphan"}
     check(butler.registry.database, root, grace=0.0, repair=True)
+    assert left(root) == []
+
+
+def test_a_put_alone_is_one_statement_where_one_can_hold_others(butler: Butler, root: Path) -> None:
+    put(butler, 0)
+    with statements(butler) as told:
+        put(butler, 1)
+    assert len(told) == 1 if writes_within(butler.registry.database.engine) else 5
+    butler.put({}, "of_target", instrument="Cam", target="M31", run="new")
+    for there in (0, 1):
+        with pytest.raises(DatasetExists, match=f"detector: {there}"):
+            put(butler, there)
+    with pytest.raises(UnknownDimensionValue):
+        put(butler, UNKNOWN)
+    with pytest.raises(UnknownDatasetType):
+        butler.put({}, "nothing", instrument="Cam")
+    assert detectors(butler) == [0, 1]
     assert left(root) == []

@@ -229,9 +229,17 @@ SCALARS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.dictionaries(SCALARS.filter(lambda key: key == key), SCALARS, max_size=4))  # noqa: PLR0124
-def test_a_few_values_are_written_as_the_library_writes_them(held: dict[Any, Any]) -> None:
+KEYS = SCALARS.filter(lambda key: key == key)  # noqa: PLR0124
+NESTED = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(KEYS, NESTED, max_size=4) | st.lists(NESTED, max_size=4))
+def test_a_few_values_are_written_as_the_library_writes_them(held: Any) -> None:
     written = YamlFormatter().text(held, {})
     assert written == yaml.dump(
         held, Dumper=yaml.CSafeDumper, allow_unicode=True, sort_keys=False, width=1_000_000
