@@ -240,9 +240,18 @@ def _endings(storage_class: str) -> tuple[tuple[str, str], ...]:
 
 
 def _format_of(storage_class: str, asked: str | None, name: str) -> str:
+    """Choose the format of a file.
+
+    Raises
+    ------
+    StorageClassError
+        No format holds all of the dataset.
+    """
     if asked is not None:
         return get_storage_class(storage_class).formatter(asked).name
     endings = _endings(storage_class)
+    if not endings:  # it is nothing but its parts
+        get_storage_class(storage_class).formatter()
     if len(endings) == 1:
         return endings[0][1]
     fitting = [(len(ending), n) for ending, n in endings if ending and name.endswith(ending)]

@@ -212,8 +212,8 @@ class StorageClass:
         """
         if name is None and self.is_in_parts:
             raise StorageClassError(
-                f"Storage class {self.name} has no format of its own: its parts have "
-                f"({', '.join(self.parts)}).",
+                f"Storage class {self.name} has no format of its own, only its parts have "
+                f"({', '.join(self.parts)}): put an object, or name a format that holds all of it.",
                 name=self.name,
             )
         found = get_formatter(name or self.default_formatter or "")

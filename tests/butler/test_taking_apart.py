@@ -11,6 +11,7 @@ from backbone import endpoints
 from butler import Butler
 from butler.errors import CannotWrite, PolicyError, StorageClassError, UnknownComponent, WrongType
 from butler.in_tables import require_parts
+from butler.ingest_files import FileDataset
 from butler.storage_classes import Part, StorageClass
 from registry.row_declarations import WrongDeclaration, declared
 from tests.butler.observatory_classes import CUBE, SPECTRUM, Cube, Spectrum
@@ -40,7 +41,7 @@ def test_parts_are_components_and_wrong_ones_are_told() -> None:
         StorageClass("X", "x.X", None, parts={"a": Part("Array", rows="tabel")})
     with pytest.raises(StorageClassError, match="has a part 'body', and records under this name"):
         StorageClass("X", "x.X", "yaml", parts={"body": Part("Array")})
-    with pytest.raises(StorageClassError, match=r"its parts have \(flux, lines, header, quality\)"):
+    with pytest.raises(StorageClassError, match=r"only its parts have \(flux, lines, header, qual"):
         SPECTRUM.formatter()
     with pytest.raises(StorageClassError, match=r"use formats of its parts, such as flux\.format"):
         SPECTRUM.formatter("npy")
@@ -89,6 +90,9 @@ def test_what_cannot_be_stored_leaves_nothing(tmp_path: Path, thing: Any, messag
         with pytest.raises((CannotWrite, WrongType), match=message):
             butler.put(thing, "thing", run="x")
         assert not list(butler.root.rglob("thing_*"))
+        file = FileDataset(tmp_path / "x.npy", "thing", {})
+        with pytest.raises(StorageClassError, match="put an object, or name a format that"):
+            butler.ingest([file], run="x")
         with pytest.raises(PolicyError, match="only parts lie in tables: lines, header, quality"):
             butler.put(Spectrum(np.zeros(3)), "thing", run="x", endpoint=endpoints.TABLES)
 
