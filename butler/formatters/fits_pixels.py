@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["read_pixels", "read_plain", "sign_bit", "write_pixels"]
 
 _STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
-PIECE = 1 << 19
+PIECE = 1 << 20
 """Bytes that are written at a time: swapped, written and hashed in the processor's cache."""
 _SCALING = ("BZERO", "BSCALE", "BLANK")
 

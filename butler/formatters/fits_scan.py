@@ -223,6 +223,8 @@ def _counts(header: bytes, index: int) -> dict[str, int]:
     for at in range(0, len(header), _CARD):
         found = _COUNTS.match(header, at, at + _CARD)
         if found is None:
+            if header.startswith(b"END     ", at):
+                break
             continue
         key, text = found[1].decode(), found[2].decode("latin-1").strip()
         try:
