@@ -307,6 +307,16 @@ def _is_ours(how: _How, there: _Storage) -> bool:
         return False
 
 
+def _is_ours_far(how: _How, where: Endpoint) -> bool:
+    """Do what `_is_ours` does for what lies behind a URL."""
+    owner = owners.belongs_far(where.remote())
+    ours = how.database.ask(repositories.identity)
+    if owner not in (None, ours):
+        what = f"{where.name}: what lies there is the repository's with the identity {owner}"
+        how.report.findings.append(Finding("unreachable", what))
+    return owner in (None, ours)
+
+
 def _outermost(roots: Sequence[Path]) -> list[Path]:
     """Leave out folders that are there and lie in others."""
     real = sorted({root.resolve() for root in roots if root.is_dir()})
@@ -331,15 +341,20 @@ def _check_far(how: _How, there: _Storage, places: Iterable[Endpoint]) -> None:
         there.deleting.append((row.id, where.id))
         how.tell("deleting", remote.url(row.path))
     how.empty(there, remote.url)
-    if not where.owned:  # what else lies there is not ours
+    if not where.owned or not _is_ours_far(how, where):  # what else lies there
         return
-    inner = tuple(filter(None, (endpoints.below(where, other) for other in places)))
+    inner = tuple(
+        path.removesuffix(name)
+        for path, _ in found.strays
+        for name in (owners.OWNER, owners.SETTINGS)
+        if path.endswith(f"/{name}")
+    ) + tuple(filter(None, (endpoints.below(where, other) for other in places)))
     old = [
         path
         for path, age in found.strays
         if age >= how.grace
         and MADE_HERE.fullmatch(path.rpartition("/")[2])
-        and not path.startswith(inner)  # which is looked at by itself
+        and not path.startswith(inner)  # which is looked at by itself, or by another repository
     ]
     recorded = _paths_at(how.database, where.name) if old else set()
     for path in old:

@@ -197,8 +197,6 @@ def register(connection: sa.Connection, name: str, root: str, *, owned: bool = T
     else:
         root = str(Path(root).absolute())
     _require_apart(connection, name, root, owned=owned)
-    if owned and not is_url(root):
-        owners.claim(Path(root), repositories.identity(connection))
     add(connection, name, root, owned=owned)
     found = named(connection, name)
     if (found.root, found.owned) != (root, owned):
@@ -206,6 +204,12 @@ def register(connection: sa.Connection, name: str, root: str, *, owned: bool = T
             f"There is an endpoint '{name}' already: {found.root or 'absolute paths'}"
             f"{'' if found.owned else ', only read'}; take another name."
         )
+    if owned:
+        ours = repositories.identity(connection)
+        if is_url(root):
+            owners.claim_far(remote(name, root), ours)
+        else:
+            owners.claim(Path(root), ours)
     return found
 
 

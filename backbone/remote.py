@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from backbone.errors import EndpointAway, EndpointRefuses, StorageFull
+from backbone.owners import OWNER
 from backbone.protocols import opened, protocol_of, shown
 
 if TYPE_CHECKING:
@@ -240,14 +241,16 @@ class Remote:
             self._try(path, lambda system, full: system.rm_file(full))
 
     def list(self) -> dict[str, Listed]:
-        """List all files below the root, by their paths there."""
+        """List all files below the root by their paths there, without `owners.OWNER` in it."""
 
         def find(system: Any, full: str) -> dict[str, Listed]:
             base = full.strip("/") + "/" if full.strip("/") else ""
-            return {
+            files = {
                 name.strip("/").removeprefix(base): Listed(int(info["size"]), _modified(info))
                 for name, info in system.find(full or "/", detail=True).items()
             }
+            files.pop(OWNER, None)
+            return files
 
         with suppress(FileNotFoundError):
             return self._try("", find)

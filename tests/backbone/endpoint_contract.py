@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from backbone import owners
 from backbone.endpoints import Endpoint
-from backbone.errors import ChangedFile, EndpointAway, EndpointRefuses
+from backbone.errors import ChangedFile, EndpointAway, EndpointConflict, EndpointRefuses
 from backbone.fetching import bring
 from backbone.files import Stored
 from backbone.sending import SentFile
@@ -142,6 +143,16 @@ class EndpointContract(ReadContract):
         file.settle()  # a transaction that is repeated
         assert list(remote.list()) == [PATH]
         assert remote.cat_file(PATH) == CONTENT
+
+    def test_it_belongs_to_one_repository(self, remote: Remote) -> None:
+        mine = uuid7()
+        assert owners.belongs_far(remote) is None
+        for _ in range(2):
+            owners.claim_far(remote, mine)
+        assert owners.belongs_far(remote) == mine
+        with pytest.raises(EndpointConflict, match=f"of another repository .{mine}"):
+            owners.claim_far(remote, uuid7())
+        assert remote.list() == {}
 
     def test_what_is_abandoned_leaves_nothing(
         self, endpoint: Endpoint, remote: Remote, tmp_path: Path

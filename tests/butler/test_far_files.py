@@ -113,7 +113,7 @@ def test_a_transfer_ends_with_the_server_and_goes_on_with_it(
 
 
 def test_files_behind_a_url_may_stay_there(pair: Pair) -> None:
-    register(pair.site, "far", "memory://something-else")
+    register(pair.site, "far", f"memory://{pair.site.root.parent.name}")
     assert pair.site.transfer_from(pair.lab, pair.refs, transfer="direct").files == N
     where = far(pair.site, "far-2")
     assert (where.root, where.owned) == (pair.storage.root, False)

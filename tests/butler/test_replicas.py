@@ -214,6 +214,33 @@ def test_a_prefix_below_another_is_looked_at_by_itself(butler: Butler, s3: Stora
     assert butler.get(ref) == VALUE
 
 
+def test_a_prefix_belongs_to_one_repository(
+    butler: Butler, s3: Storage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place, mark, options = s3.root.partition("?")
+    with Butler.create(tmp_path / "other") as other:
+        other.register_dataset_type("summary", (), "StructuredDataDict")
+        theirs = other.registry.database.transact
+        with pytest.raises(EndpointConflict, match=r"holds files of another .*\.skyspine-owner"):
+            theirs(endpoints.register, "far", s3.root)
+        theirs(endpoints.register, "read", s3.root, owned=False)
+        theirs(endpoints.register, "inner", f"{place}/inner{mark}{options}")
+        mine = put(butler, endpoint="far")
+        ref = other.put(VALUE, "summary", run="r", endpoint="inner")
+        for one in (butler, other):
+            found = check(one.registry.database, one.root, grace=0, repair=True)
+            assert found.findings == []
+        # as one that was registered while the server was away
+        theirs(endpoints.add, "far", s3.root, owned=True)
+        found = check(other.registry.database, other.root, grace=0, repair=True)
+        assert [f.problem for f in found.findings] == ["unreachable"]
+        assert "is the repository's with the identity" in found.findings[0].what
+        assert (butler.get(mine), other.get(ref)) == (VALUE, VALUE)
+        s3.stop()
+        theirs(endpoints.register, "later", f"{place}/later{mark}{options}")
+        assert "Whether another repository's files lie there is not known" in caplog.text
+
+
 def test_what_cannot_be_an_endpoint(butler: Butler, tmp_path: Path) -> None:
     register = butler.registry.database.transact
     for root, told in {
@@ -226,10 +253,11 @@ def test_what_cannot_be_an_endpoint(butler: Butler, tmp_path: Path) -> None:
     }.items():
         with pytest.raises(EndpointConflict, match=f"(?i){told}"):
             register(endpoints.register, "far", root)
-    register(endpoints.register, "far", "memory://one")
-    register(endpoints.register, "far", "memory://one")
-    with pytest.raises(EndpointConflict, match="already: memory://one"):
-        register(endpoints.register, "far", "memory://other")
+    one = f"memory://{tmp_path.name}"
+    register(endpoints.register, "far", one)
+    register(endpoints.register, "far", one)
+    with pytest.raises(EndpointConflict, match=f"already: {one}"):
+        register(endpoints.register, "far", f"{one}-other")
     with pytest.raises(UnknownEndpoint, match="(?i)did you mean 'far'"):
         put(butler, endpoint="fra")
 
