@@ -134,9 +134,8 @@ class Repository:
         """
         folder = _folder(root)
         try:
-            if folder.is_file():
-                return cls._of_graph(folder)
-            settings = plain_yaml.load_file(folder / CONFIG)
+            is_file = folder.is_file()
+            settings = {"db": ""} if is_file else plain_yaml.load_file(folder / CONFIG)
             url = settings["db"]
             if not isinstance(url, str):
                 raise TypeError
@@ -157,6 +156,8 @@ class Repository:
                 f"'db: {_INSIDE}'.",
                 path=folder,
             ) from error
+        if is_file:
+            return cls._of_graph(folder)
         _require_no_copy(folder, url, settings.get(_AT))
         return cls(folder, _absolute(url, folder), caches=caches)
 
