@@ -96,9 +96,10 @@ def _brought(copy: Stored, repository: Path, to: StagedFile, transfer: str) -> s
             )
         return _fetched(copy, to)
     to.rename_apart()
-    source = copy.place(repository)
     if transfer in ("auto", "copy"):
-        return to.copy(source, copy.size, copy.checksum)
+        there = copy.endpoint.located(copy.path, str(repository))
+        return to.copy(there, copy.size, copy.checksum)
+    source = copy.place(repository)
     size, digest = to.take(source, transfer)
     if (size, copy.checksum or digest) != (copy.size, digest):
         to.abandon(settled=False)

@@ -441,6 +441,8 @@ def begin_deletion(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> list[
         What is to be removed from storage, then forgotten by `end_deletion`.
     """
     copies = list(_each_copy(connection, ids, copies_sql))
+    if not copies:
+        return []
     given = rows_of(connection, [{"k": c.file_id} for c in copies], {"k": sa.BigInteger})
     connection.execute(
         sa.update(replica)

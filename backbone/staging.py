@@ -11,10 +11,12 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import operator
 import os
 import re
 import secrets
 import stat
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from backbone.errors import BackboneError, ChangedFile, StorageFull, UnreadableFile
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Iterable, Sequence
     from io import FileIO
-    from pathlib import Path
 
 __all__ = [
     "PART",
@@ -109,13 +110,24 @@ class StagedFile:
     def __init__(self, root: Path, path: str) -> None:
         self.path = path
         self.root = root
-        self.final = root / path
-        self.temporary = self.final.with_name(f".{self.final.name}{PART}")
+        self._final = os.path.join(root, path)  # noqa: PTH118 (texts, thousands at once)
+        self._folder, self._name = os.path.split(self._final)
+        self._temporary = f"{self._folder}/.{self._name}{PART}"
         try:
-            if not os.path.isdir(self.final.parent):  # noqa: PTH112 (thousands at once)
-                self.final.parent.mkdir(parents=True, exist_ok=True)
+            if not os.path.isdir(self._folder):  # noqa: PTH112
+                os.makedirs(self._folder, exist_ok=True)  # noqa: PTH103
         except OSError as error:
-            raise _refused(self.final.parent, error) from error
+            raise _refused(self._folder, error) from error
+
+    @property
+    def final(self) -> Path:
+        """Where it shall be."""
+        return Path(self._final)
+
+    @property
+    def temporary(self) -> Path:
+        """Where it is until then."""
+        return Path(self._temporary)
 
     @classmethod
     def for_dataset(
@@ -171,7 +183,7 @@ class StagedFile:
         if self._claim is not None:
             self.abandon(settled=False)
         self._adopted = False
-        self.temporary = self.final.with_name(f".{self.final.name}.{secrets.token_hex(4)}{PART}")
+        self._temporary = f"{self._folder}/.{self._name}.{secrets.token_hex(4)}{PART}"
 
     def _claimed(self) -> IO[bytes]:
         """Open the file under its temporary name, or under another when somebody writes there."""
@@ -332,7 +344,7 @@ class StagedFile:
             self.abandon()
             raise
 
-    def copy(self, source: Path, size: int, digest: str | None) -> str:
+    def copy(self, source: Path | str, size: int, digest: str | None) -> str:
         """Copy a file to the temporary name, and see that it is what was recorded of it.
 
         Parameters
@@ -369,12 +381,12 @@ class StagedFile:
             )
         return found
 
-    def _copied(self, source: Path) -> tuple[int, str]:
+    def _copied(self, source: Path | str) -> tuple[int, str]:
         """Copy a file to the temporary name; give what came there."""
         hashed = hashlib.sha256()
         copied = 0
         try:
-            with _opened(source) as there, self.temporary.open("wb", 0) as here:
+            with _opened(source) as there, open(self._temporary, "wb", 0) as here:  # noqa: PTH123
                 before = os.fstat(there.fileno())
                 while part := _read(there, source):
                     hashed.update(part)
@@ -411,14 +423,14 @@ class StagedFile:
             If it is gone from both its names.
         """
         try:
-            os.replace(self.temporary, self.final)  # noqa: PTH105 (thousands at once)
+            os.replace(self._temporary, self._final)  # noqa: PTH105
         except FileNotFoundError as error:
-            if not os.path.lexists(self.final):
+            if not os.path.lexists(self._final):
                 raise gone(self.final) from error
         else:
             if self._linked:  # nothing is renamed when both names are of one file
                 self.temporary.unlink(missing_ok=True)
-            self._named = _state(self.final)
+            self._named = _state(self._final)
         self.release()
 
     def abandon(self, *, settled: bool = True) -> None:
@@ -433,7 +445,7 @@ class StagedFile:
         self._forget()
         if settled and self._named is not None:
             with contextlib.suppress(FileNotFoundError):
-                if _state(self.final) == self._named:
+                if _state(self._final) == self._named:
                     self.final.unlink()
 
     def _forget(self) -> None:
@@ -453,16 +465,16 @@ def settle(staged: Sequence[StagedFile]) -> None:
     for file in staged:
         file.settle()
     folders: set[Path] = set()
-    for file in staged:
+    for file in filter(operator.attrgetter("fsync"), staged):
         folder = file.final.parent
-        while file.fsync and folder not in folders and folder.is_relative_to(file.root):
+        while folder not in folders and folder.is_relative_to(file.root):
             folders.add(folder)
             folder = folder.parent
     for folder in sorted(folders, reverse=True):
         _flush(folder)
 
 
-def _state(path: Path) -> tuple[int, int]:
+def _state(path: str) -> tuple[int, int]:
     """Tell which file has a name, and when it was changed, linked or touched."""
     found = os.lstat(path)
     return found.st_ino, found.st_ctime_ns
@@ -489,21 +501,21 @@ def _flush(path: Path) -> None:
         os.close(opened)
 
 
-def _opened(path: Path) -> FileIO:
+def _opened(path: Path | str) -> FileIO:
     try:
         return open(path, "rb", buffering=0)  # noqa: PTH123 (thousands at once)
     except OSError as error:
         raise _unread(path, error) from error
 
 
-def _read(stream: FileIO, path: Path) -> bytes:
+def _read(stream: FileIO, path: Path | str) -> bytes:
     try:
         return stream.read(_PIECE)
     except OSError as error:
         raise _unread(path, error) from error
 
 
-def _unread(path: Path, error: OSError) -> BackboneError:
+def _unread(path: Path | str, error: OSError) -> BackboneError:
     if isinstance(error, FileNotFoundError):
         return ChangedFile(f"{path} is gone; nothing was taken of it.")
     return UnreadableFile(
@@ -512,7 +524,7 @@ def _unread(path: Path, error: OSError) -> BackboneError:
     )
 
 
-def _require_unchanged(path: Path, before: os.stat_result, after: os.stat_result) -> None:
+def _require_unchanged(path: Path | str, before: os.stat_result, after: os.stat_result) -> None:
     """Refuse a file that somebody wrote to while it was read."""
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise ChangedFile(
@@ -538,7 +550,7 @@ def gone(place: Path | str) -> ChangedFile:
     )
 
 
-def _refused(path: Path, error: OSError) -> StorageFull:
+def _refused(path: Path | str, error: OSError) -> StorageFull:
     return StorageFull(
         f"{path} cannot be written: {error.strerror or error}. Nothing was changed; "
         "check the room and the permissions there, and repeat."

@@ -154,7 +154,7 @@ def transfer_from(
                 f"{butler.registry.id}."
             )
         refs = _meant(there, refs_or_query)
-        marks = _marks(there, refs, also)
+        marks = _marks(there, refs, also) if also else ((), ())
         result = Transferred()
         batches = _read(butler, there, refs, far_target=target.is_remote)
         with butler.registry.read() as here:
@@ -423,8 +423,8 @@ def _record(
     ids = [r.id for r in batch.refs]
     repositories.mark_own(connection, ids)
     quanta = sum(portable.write_history(connection, past.history) for past in batch.past)
-    gone = files.begin_deletion(connection, ids)  # copies that were lost, or are being deleted
-    files.end_deletion(connection, [copy.file_id for copy in gone])
+    if gone := files.begin_deletion(connection, ids):  # what was lost, or is being deleted
+        files.end_deletion(connection, [copy.file_id for copy in gone])
     for where in dict.fromkeys(endpoint for endpoint, _ in new):
         here = endpoints.reading(connection, where) if left_there else where
         mine = [file for at, file in new if at == where]

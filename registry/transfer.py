@@ -223,11 +223,13 @@ def check_rows(connection: sa.Connection, rows: Rows) -> None:
                 f"The dataset type '{kind.name}' is registered here as {known_kinds[kind.name]}, "
                 f"and there as {kind}."
             )
-    runs = {r.run for r in rows.refs}
-    collections.check_types(connection, dict.fromkeys(runs, "RUN"))
     for table, records in rows.records.items():
         _check_records(connection, table, records)
     _check_carried(connection, rows.carried)
+    if not rows.refs:
+        return
+    runs = {r.run for r in rows.refs}
+    collections.check_types(connection, dict.fromkeys(runs, "RUN"))
     known = datasets.get_refs(connection, [r.id for r in rows.refs])
     for ref in rows.refs:
         if known.get(ref.id, ref) != ref:
