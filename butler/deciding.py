@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from butler.decisions import Format
     from butler.formatters import Formatter
     from butler.policies import Rule
+    from butler.storage_classes import StorageClass
     from butler.writing import Writing
     from registry.identity import DatasetRef
     from registry.row_tables import RowTable
@@ -331,6 +332,8 @@ class Policy:
             self._take_definition(kind, camera, values, told)
         self._take_table(kind, storage_class, values, told)
         self._take([r for r in held if r.scope.rank[:2] >= of_camera], values, told)
+        if storage_class:
+            told.update(_formats_of_parts(get_storage_class(storage_class), values))
         return values, told
 
     def _take_table(
@@ -378,6 +381,18 @@ class Policy:
         if template is not None:
             values["path"] = definition
             told["path"] = Reason("path", template.text, layer)
+
+
+def _formats_of_parts(storage: StorageClass, values: Mapping[str, Any]) -> dict[str, Reason]:
+    """Tell the formats of files of parts that lie apart though nothing is set of that."""
+    always = storage.is_in_parts and values["format"] is None
+    told = {}
+    for name, part in storage.parts.items():
+        setting, in_table = f"{name}.format", values.get(f"{name}.endpoint") == endpoints.TABLES
+        if (part.apart or always) and not in_table and values.get(setting) is None:
+            own = get_storage_class(part.storage_class).default_formatter or ""
+            told[setting] = Reason(setting, own, f"storage class {part.storage_class}")
+    return told
 
 
 def _writer(storage_class: str, given: Format) -> Formatter:

@@ -97,6 +97,30 @@ def test_what_cannot_be_stored_leaves_nothing(tmp_path: Path, thing: Any, messag
             butler.put(Spectrum(np.zeros(3)), "thing", run="x", endpoint=endpoints.TABLES)
 
 
+def test_where_each_part_goes_is_explained(tmp_path: Path) -> None:
+    with Butler.create(tmp_path / "repo") as butler:
+        for n, name in enumerate(("SPECTRUM", "CUBE")):
+            kind = f"tests.butler.observatory_classes:{name}"
+            butler.register_dataset_type(f"thing{n}", (), kind)
+        butler.policy.set(dataset_type="thing0", **{"quality.format": "json"})
+        told = [
+            {r.setting: r.value for r in butler.policy.explain(name) if "format" in r.setting}
+            for name in ("thing0", "thing1")
+        ]
+    assert told[0] == {
+        "format": "(its parts have formats)",
+        "flux.format": "npy",
+        "lines.format": "parquet",
+        "header.format": "fits-hdus",
+        "quality.format": "json",
+    }
+    assert told[1] == {
+        "format": "tests.butler.observatory_classes:CubeFormatter",
+        "bad.format": "npy",
+        "quality.format": "yaml",
+    }
+
+
 @pytest.mark.parametrize(
     ("component", "columns", "message"),
     [
