@@ -216,6 +216,8 @@ class Timespan:
 
     Raises
     ------
+    TypeError
+        If a bound is a text or a `Time`, which `parse` and `from_times` take.
     ValueError
         If the range is inverted, or empty when rounded down to microseconds as stored.
     """
@@ -224,7 +226,14 @@ class Timespan:
     end: int | None = None
 
     def __post_init__(self) -> None:
-        for bound in (self.begin, self.end):
+        bounds: tuple[Any, Any] = (self.begin, self.end)
+        for bound in bounds:
+            if isinstance(bound, str) or hasattr(bound, "tai"):
+                how = "parse(begin, end)" if isinstance(bound, str) else "from_times(begin, end)"
+                raise TypeError(
+                    f"A bound of a validity range is TAI nanoseconds, not {bound!r}; write "
+                    f"Timespan.{how}."
+                )
             if bound is not None and (isinstance(bound, bool) or bound != bound or bound % 1):  # noqa: PLR0124 (NaN)
                 raise ValueError(
                     f"A bound of a validity range is whole nanoseconds, not {bound!r}."

@@ -51,6 +51,7 @@ _REFUSED = re.compile(r"FATAL: +(.* does not exist|.* authentication failed.*|no
 _READ_ONLY = "25006"
 _READ_ONLY_NUMBERS = {1290, 1792, 1836}
 """MariaDB: the server takes no changes, or the transaction, or the server for now."""
+_TOO_LARGE = 1153
 _DENIED = "42501"
 _DENIED_NUMBERS = {1142, 1143, 1227, 1370}
 _FULL_NUMBERS = {1021, 1114, 1026}
@@ -279,6 +280,11 @@ def _translation(error: sa.exc.DBAPIError, url: str) -> SkyspineError:
             "the account that deploys may change the schema."
         )
     number = _number(error) or 0
+    if number == _TOO_LARGE:
+        return UnstorableValue(
+            f"The server of {url} takes no statement of this size; nothing was changed. Let its "
+            "setting max_allowed_packet be 64M or more, or give less at once."
+        )
     if 1000 <= number < 2000 and number not in _LEAVING_NUMBERS:
         return RegistryError(f"The database {url} refused a statement: {first_line}")
     if (

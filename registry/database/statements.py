@@ -119,12 +119,14 @@ is read from end to end where a few steps into another index would do.
 def analyze(connection: sa.Connection, *tables: sa.Table) -> None:
     """Refresh the planner's statistics of tables after a bulk load.
 
-    On MariaDB, where that ends a transaction, it is done after the commit.
+    On MariaDB, where that ends a transaction, it is done after the commit.  On PostgreSQL it locks
+    the tables against others that do the same until the transaction ends; where somebody does, it
+    is left to them and to autovacuum, or two that load at the same time would wait for each other.
     """
     preparer = connection.dialect.identifier_preparer
     names = [preparer.format_table(t) for t in tables]
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"ANALYZE {', '.join(names)}")
+        connection.exec_driver_sql(f"ANALYZE (SKIP_LOCKED) {', '.join(names)}")
     elif connection.dialect.name != "sqlite":
         connection.info.setdefault(STALE, set()).update(names)
     else:

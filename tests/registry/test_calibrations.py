@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from astropy.time import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -367,3 +368,11 @@ def test_removed_dataset_leaves_no_fact(filled: Registry, biases: tuple[DatasetR
     with filled.begin() as connection:
         remove_datasets(connection, [bias.id for bias in biases])
         assert facts_of(connection, [biases[0].id]) == {}
+
+
+def test_bounds_that_are_texts_or_times_are_told_how_to_be_given() -> None:
+    with pytest.raises(TypeError, match=r"not '2020-01-01'; write Timespan\.parse"):
+        Timespan("2020-01-01")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"write Timespan\.from_times"):
+        Timespan(None, Time("2020-01-01"))
+    assert Timespan.parse("2020-01-01", None) == Timespan.from_times(Time("2020-01-01"), None)

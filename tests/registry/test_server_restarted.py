@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from registry import Registry, Timespan, collections, deploy
 from registry.calibrations import validity_of
-from registry.errors import DatabaseUnavailable, DatasetExists
+from registry.errors import DatabaseUnavailable, DatasetExists, RegistryError
 from tests.databases import MariaDBDatabases, PostgreSQLDatabases
 from tests.registry import observatory
 from tests.registry.observatory import BIAS, RAW, bias_id, raw_id
@@ -255,3 +255,19 @@ def test_a_timeout_is_a_number_of_seconds(url: str, timeout: str) -> None:
 
     with pytest.raises(RegistryError, match=rf"^timeout={timeout} in the URL"):
         Registry.connect(f"{url}?timeout={timeout}")
+
+
+def test_a_statement_that_is_too_large_names_the_setting(url: str, server_backend: str) -> None:
+    if server_backend == "mariadb":
+        with sa.create_engine(url).connect() as connection:
+            connection.exec_driver_sql("SET GLOBAL max_allowed_packet = 65536")
+    try:
+        with Registry.connect(url) as registry:
+            data_ids = [raw_id(1, 0) | {"exposure": n} for n in range(20_000)]
+            told = "max_allowed_packet" if server_backend == "mariadb" else "exposure"
+            with pytest.raises(RegistryError, match=told):
+                registry.insert_datasets(RAW, data_ids, "run")
+    finally:
+        if server_backend == "mariadb":
+            with sa.create_engine(url).connect() as connection:
+                connection.exec_driver_sql("SET GLOBAL max_allowed_packet = 16777216")
