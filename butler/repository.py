@@ -11,6 +11,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 import yaml
@@ -135,7 +136,7 @@ class Repository:
         folder = _folder(root)
         try:
             is_file = folder.is_file()
-            settings = {"db": ""} if is_file else plain_yaml.load_file(folder / CONFIG)
+            settings: Any = {"db": ""} if is_file else plain_yaml.load_file(folder / CONFIG)
             url = settings["db"]
             if not isinstance(url, str):
                 raise TypeError
