@@ -11,7 +11,6 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 import yaml
@@ -135,12 +134,7 @@ class Repository:
         """
         folder = _folder(root)
         try:
-            is_file = folder.is_file()
-            settings: Any = {"db": ""} if is_file else plain_yaml.load_file(folder / CONFIG)
-            url = settings["db"]
-            if not isinstance(url, str):
-                raise TypeError
-            caches = CacheSettings.of(settings.get("cache"))
+            content = None if folder.is_file() else plain_yaml.read_bytes(folder / CONFIG)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise RepositoryNotFound(
                 f"{folder} holds no repository; make one with: skyspine create {root}", path=folder
@@ -151,14 +145,20 @@ class Repository:
                 "name, its permissions and its disk.",
                 path=folder,
             ) from error
+        except yaml.YAMLError as error:
+            raise _not_understood(folder) from error
+        return cls._of_graph(folder) if content is None else cls._of_settings(folder, content)
+
+    @classmethod
+    def _of_settings(cls, folder: Path, content: bytes) -> Repository:
+        try:
+            settings = plain_yaml.load(content)
+            url = settings["db"]
+            if not isinstance(url, str):
+                raise TypeError
+            caches = CacheSettings.of(settings.get("cache"))
         except (yaml.YAMLError, TypeError, KeyError) as error:
-            raise RepositoryNotFound(
-                f"{folder / CONFIG} cannot be understood; it should hold one line such as "
-                f"'db: {_INSIDE}'.",
-                path=folder,
-            ) from error
-        if is_file:
-            return cls._of_graph(folder)
+            raise _not_understood(folder) from error
         _require_no_copy(folder, url, settings.get(_AT))
         return cls(folder, _absolute(url, folder), caches=caches)
 
@@ -189,6 +189,13 @@ def _folder(root: str | os.PathLike[str]) -> Path:
     if "\0" in os.fspath(root):
         raise RepositoryNotFound("The name of the repository's folder holds a NUL.", path="")
     return Path(root).absolute()
+
+
+def _not_understood(folder: Path) -> RepositoryNotFound:
+    return RepositoryNotFound(
+        f"{folder / CONFIG} cannot be understood; it should hold one line such as 'db: {_INSIDE}'.",
+        path=folder,
+    )
 
 
 def _require_no_copy(folder: Path, url: str, made_at: object) -> None:
