@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from workflow.cli import COMMANDS, root
+from workflow.cli import COMMANDS, main, root
 from workflow.errors import WorkflowError
 from workflow.pipeline import Pipeline
 from workflow.runner import run_pipeline
@@ -66,6 +66,32 @@ def each_command(command: click.Command, name: str) -> Iterator[tuple[str, click
             found = command.get_command(context, below)
             assert found is not None
             yield from each_command(found, f"{name} {below}")
+
+
+def test_the_shell_completes_commands_and_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_SKYSPINE_COMPLETE", "bash_complete")
+    for words, place, completed in (
+        ("skyspine query-dat", 1, {"query-datasets", "query-data-ids", "query-dataset-types"}),
+        ("skyspine collection t", 2, {"tag"}),
+        ("skyspine ingest-raws --tr", 2, {"--transfer"}),
+    ):
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(place))
+        with pytest.raises(SystemExit) as left:
+            main([])
+        told = {line.partition(",")[2] for line in capsys.readouterr().out.split()}
+        assert (left.value.code, told) == (0, completed)
+
+
+def test_files_that_are_refused_are_named_once(repo: Path, tmp_path: Path, test_data: Path) -> None:
+    frame = min((test_data / "dot-tircam2-ic310-2022").glob("flats*.fits.gz"))
+    (tmp_path / frame.name).write_bytes(frame.read_bytes()[:99])
+    result = call("ingest-raws", repo, tmp_path)
+    assert "1 refused" in result.output
+    (line,) = [line for line in result.output.splitlines() if frame.name in line]
+    assert line.count(frame.name) == 1
 
 
 def test_each_command_and_each_option_is_explained() -> None:

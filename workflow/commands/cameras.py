@@ -202,7 +202,8 @@ def ingest_raws(
             )
         known = cameras.names(butler.registry)
     for path, error in result.errors:
-        click.echo(f"{path}: {error}", err=True)
+        named = str(error).startswith(f"{path}: ")
+        click.echo(str(error) if named else f"{path}: {error}", err=True)
     for refused in result.visits.refused:
         click.echo(str(refused), err=True)
     click.echo(
