@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -384,7 +385,10 @@ def _check_tables(
 
 def _problem(place: Path, size: int, digest: str | None) -> str:
     try:
-        if place.stat().st_size != size:
+        found = place.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return "missing"
+        if found.st_size != size:
             return "size"
         return "checksum" if digest is not None and checksum(place) != digest else ""
     except OSError as error:

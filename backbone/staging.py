@@ -503,9 +503,14 @@ def _flush(path: Path) -> None:
 
 def _opened(path: Path | str) -> FileIO:
     try:
-        return open(path, "rb", buffering=0)  # noqa: PTH123 (thousands at once)
+        # a pipe would be waited for
+        stream = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", 0)  # noqa: PTH123, SIM115
     except OSError as error:
         raise _unread(path, error) from error
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise UnreadableFile(f"{path} is a pipe or a device, and no file; nothing was taken of it.")
+    return stream
 
 
 def _read(stream: FileIO, path: Path | str) -> bytes:

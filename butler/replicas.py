@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -142,7 +143,14 @@ def source_of(copy: files.Stored, root: Path) -> Source:
         found = os.stat(place)  # noqa: PTH116 (thousands at once)
     except OSError:
         return Source(place)  # the formatter says what is wrong
-    if found.st_size != copy.size and Path(place).is_file():
+    regular = stat.S_ISREG(found.st_mode)
+    if not regular and not stat.S_ISDIR(found.st_mode):  # which a read would wait for, or never end
+        raise DamagedFile(
+            f"{place} is a pipe or a device, and no file: it was put there behind the registry's "
+            "back. Fetch the file again, or read another copy of the dataset.",
+            path=str(place),
+        )
+    if found.st_size != copy.size and regular:
         raise DamagedFile(
             f"{place} has {found.st_size} bytes, and {copy.size} were recorded: it was changed "
             "behind the registry's back. Fetch it again, or read another copy of the dataset.",

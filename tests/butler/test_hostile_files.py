@@ -12,7 +12,7 @@ from backbone import endpoints, staging
 from backbone.audit import check
 from backbone.errors import ChangedFile, StorageFull, UnreadableFile
 from butler import Butler, FileDataset, ingest_files
-from butler.errors import IngestError
+from butler.errors import DamagedFile, IngestError
 
 if TYPE_CHECKING:
     from registry.identity import DatasetRef
@@ -79,6 +79,31 @@ def test_a_copy_that_its_disk_does_not_give_is_had_from_another(
     path.symlink_to("/proc/self/mem")
     assert butler.replicate([ref], "far").sent == 1
     assert butler.get(ref) == {"n": 1}
+
+
+@pytest.mark.parametrize("other", ["pipe", "endless"])
+def test_what_is_no_file_any_more_is_not_waited_for(
+    butler: Butler, tmp_path: Path, other: str
+) -> None:
+    (tmp_path / "far").mkdir()
+    butler.registry.database.transact(endpoints.register, "far", str(tmp_path / "far"))
+    ref, path = put(butler, 1)
+    path.unlink()
+    if other == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(DamagedFile, match="is a pipe or a device, and no file"):
+        butler.get(ref)
+    with pytest.raises(UnreadableFile, match="is a pipe or a device, and no file"):
+        butler.replicate([ref], "far")
+    with pytest.raises(UnreadableFile, match="is a pipe or a device, and no file"):
+        butler.export(tmp_path / "out", [ref])
+    assert problems(butler) == ["missing"]
+    check(butler.registry.database, butler.root, grace=0, repair=True)
+    assert not butler.exists(ref)
+    butler.prune([ref], purge=True)
+    assert problems(butler) == []
 
 
 @pytest.mark.parametrize("transfer", ingest_files.WAYS)
