@@ -27,7 +27,7 @@ from tests.databases import (
 )
 from tests.disks import KIND, MOUNTED
 from tests.nursery import Nursery
-from tests.servers import PrivateServers
+from tests.servers import PrivateServers, memory_folder
 
 pytest.register_assert_rewrite("tests.workflow.multinode.contract")
 
@@ -84,6 +84,20 @@ class Backends:
             servers.close()
 
 
+LONG = {
+    "test_differential.py",
+    "test_endurance.py",
+    "test_faults.py",
+    "test_graph_files.py",
+    "test_kills.py",
+    "test_main_job.py",
+    "test_match_background.py",
+    "test_migrations.py",
+    "test_parquet.py",
+    "test_quality.py",
+    "test_write_a_supertask.py",
+}
+"""Files whose tests take seconds each: begun first, so that no worker is left alone with them."""
 BACKENDS = pytest.StashKey[Backends]()
 BROKER = "rabbitmq"
 
@@ -106,6 +120,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     gc.disable()  # thousands of tests are collected, and none of them is garbage
+    if memory := memory_folder():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory)  # where `tmp_path` is
     backends = Backends(config.getoption("--db"))
     started = getattr(config, "workerinput", {})
     backends.urls |= started.get("urls", {})
@@ -138,7 +154,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Start what the collected tests need; leave out tests on what cannot be started."""
+    """Start what the collected tests need; leave out those on what cannot be; long ones first."""
     backends = config.stash[BACKENDS]
     backend_of: dict[pytest.Item, object] = {
         item: item.callspec.params.get("backend", item.callspec.params.get("server_backend"))
@@ -159,11 +175,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+    if hasattr(config, "workerinput"):
+        _begin_with_long_ones(items, config.workerinput["workercount"])
 
 
-def pytest_collection_finish() -> None:
-    gc.freeze()
-    gc.enable()
+def _begin_with_long_ones(items: list[pytest.Item], n_workers: int) -> None:
+    """Move them to the head of each stretch: pytest-xdist gives as long a one to each worker."""
+    stretch = -(-len(items) // n_workers) or 1
+    for begin in range(0, len(items), stretch):
+        part = items[begin : begin + stretch]
+        items[begin : begin + stretch] = sorted(part, key=lambda i: i.path.name not in LONG)
 
 
 @pytest.hookimpl(trylast=True)
@@ -191,6 +212,7 @@ def pytest_terminal_summary(
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    gc.unfreeze()
     if BACKENDS in config.stash:
         config.stash[BACKENDS].close()
 
