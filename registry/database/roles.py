@@ -51,6 +51,11 @@ BEGIN
         || ' GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {operator}';
     EXECUTE 'ALTER DEFAULT PRIVILEGES IN SCHEMA ' || place
         || ' GRANT USAGE, SELECT ON SEQUENCES TO {operator}';
+    IF current_setting('server_version_num')::int >= 170000 THEN  -- before, owners alone ANALYZE
+        EXECUTE 'GRANT MAINTAIN ON ALL TABLES IN SCHEMA ' || place || ' TO {operator}';
+        EXECUTE 'ALTER DEFAULT PRIVILEGES IN SCHEMA ' || place
+            || ' GRANT MAINTAIN ON TABLES TO {operator}';
+    END IF;
 END
 $roles$
 """
