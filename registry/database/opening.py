@@ -58,7 +58,7 @@ _IDLE_SECONDS = 0.05
 No server is started anew in so short a time.
 """
 _LONGEST_SECONDS = 86_400.0
-_POLL_SECONDS = 0.0005, 0.002
+_POLL_SECONDS = 0.0002, 0.001
 """How soon it looks again whether the other one is done [s]."""
 
 
