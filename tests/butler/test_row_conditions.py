@@ -14,7 +14,8 @@ from tests.butler.declared import install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from tests.databases import Databases
 
 QUALITY = """
 table: rows_quality
@@ -38,23 +39,27 @@ SEEING = {1: (0.8, "good"), 2: (1.1, "good"), 3: (float("nan"), "bad"), 4: (1.9,
 FLUX = {1: [1.0, 900.0], 2: [5.0, 40.0], 3: [], 4: [40.0]}
 
 
-@pytest.fixture
-def butler(repository: Path) -> Iterator[Butler]:
-    """A table with one row of each dataset, one with many, and what lies in files."""
-    install(repository, QUALITY)
-    install(repository, SOURCE)
-    with Butler(repository, run="u/rows") as opened:
-        opened.register_instrument("demo")
-        for name in ("quality", "source", "detector", "plain"):
-            opened.register_dataset_type(name, ("instrument", "detector"), "DataFrame")
-        for d, (seeing, grade) in SEEING.items():
-            key = {"instrument": "DemoCam", "detector": d}
-            row = pd.DataFrame({"seeing": [seeing], "grade": pd.Series([grade], dtype="string")})
-            opened.put(row, "quality", key)
-            flux = FLUX[d]
-            bands = ["g", "r"][: len(flux)]
-            opened.put(pd.DataFrame({"flux": flux, "band": bands}), "source", key)
-        yield opened
+@pytest.fixture(scope="module")
+def butler(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Butler]:
+    """A table with one row of each dataset, one with many, and what lies in files; only read."""
+    root = tmp_path_factory.mktemp("rows") / "repo"
+    with databases.migrated() as url:
+        Butler.create(root, url).close()
+        install(root, QUALITY, SOURCE)
+        with Butler(root, run="u/rows") as opened:
+            opened.register_instrument("demo")
+            for name in ("quality", "source", "detector", "plain"):
+                opened.register_dataset_type(name, ("instrument", "detector"), "DataFrame")
+            for d, (seeing, grade) in SEEING.items():
+                key = {"instrument": "DemoCam", "detector": d}
+                row = pd.DataFrame(
+                    {"seeing": [seeing], "grade": pd.Series([grade], dtype="string")}
+                )
+                opened.put(row, "quality", key)
+                flux = FLUX[d]
+                bands = ["g", "r"][: len(flux)]
+                opened.put(pd.DataFrame({"flux": flux, "band": bands}), "source", key)
+            yield opened
 
 
 def found(butler: Butler, kind: str, where: str, **options: Any) -> list[Any]:
