@@ -25,7 +25,7 @@ from butler.errors import (
     UnreadableRepository,
 )
 from registry import plain_yaml
-from registry.database import safe_url
+from registry.database import has_file, safe_url
 from registry.errors import DatabaseUnavailable, SkyspineError, WrongRevision
 from registry.plans.giving import graph_of_file
 from registry.registry import Registry
@@ -160,7 +160,13 @@ class Repository:
         except (yaml.YAMLError, TypeError, KeyError) as error:
             raise _not_understood(folder) from error
         _require_no_copy(folder, url, settings.get(_AT))
-        return cls(folder, _absolute(url, folder), caches=caches)
+        full = _absolute(url, folder)
+        if not has_file(full):
+            raise DatabaseUnavailable(
+                f"The database file of the repository {folder} is gone, and {safe_url(full)} "
+                "cannot be opened. Put it back, or restore it from a backup."
+            )
+        return cls(folder, full, caches=caches)
 
     @classmethod
     def _of_graph(cls, file: Path) -> Repository:

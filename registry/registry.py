@@ -16,8 +16,9 @@ import sqlalchemy as sa
 
 from registry import calibrations, datasets, deploy, dimensions, finding, reports
 from registry import collections as coll
-from registry.database import Database, plan_of, question, safe_url, shown_sql
+from registry.database import Database, has_file, plan_of, question, safe_url, shown_sql
 from registry.discovery import Discovery
+from registry.errors import DatabaseUnavailable
 from registry.identity import DataId, DatasetRef, DatasetType, uuid7s
 from registry.logs import Logs
 from registry.provenance.door import Provenance
@@ -80,6 +81,11 @@ class Registry(Discovery):
         DatabaseUnavailable
             If it cannot be reached.
         """
+        if not has_file(url):  # opening it would make an empty one
+            raise DatabaseUnavailable(
+                f"There is no database {safe_url(url)}: put its file back, or restore it from a "
+                f"backup; a new one is made by: skyspine db create {safe_url(url)}"
+            )
         database = Database(url, writeable=writeable)
         try:
             with database.read() as connection:

@@ -372,9 +372,10 @@ def prepare_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         names = sorted(place.name for place in path.iterdir())
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the last of a NUL
         raise ExchangeError(
-            f"No export can be made in {path}: {error.strerror or error}.", path=path
+            f"No export can be made in {path}: {getattr(error, 'strerror', '') or error}.",
+            path=path,
         ) from error
     if MANIFEST in names:
         raise ExchangeError(f"{path} holds an export already; name another folder.", path=path)

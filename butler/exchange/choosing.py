@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import stat
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -198,6 +199,7 @@ def import_(
     butler.registry.database.require_writeable()
     given = Path(path)
     below = None if directory is None else Path(directory)
+    _require_there(given)
     chosen = _known(format) or _found(given)
     if chosen == "parquet":
         return unpacking.unpack(
@@ -247,6 +249,19 @@ def _known(name: str | None) -> str | None:
     if name is not None and name not in FORMATS:
         raise ExchangeError(f"'{name}' is no format of exports.{did_you_mean(name, FORMATS)}")
     return name
+
+
+def _require_there(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # the last of a NUL
+        raise ExchangeError(f"There is no export file {path}.", path=path) from error
+    except OSError as error:
+        raise ExchangeError(
+            f"{path} cannot be read: {error.strerror or error}.", path=path
+        ) from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ExchangeError(f"{path} is a pipe or a device, and no export.", path=path)
 
 
 def _found(path: Path) -> str:

@@ -201,6 +201,10 @@ def read_document(path: Path) -> Document:
         whole = plain_yaml.load(text, _Loader)
     except FileNotFoundError as error:
         raise ExchangeError(f"There is no export file {path}.", path=path) from error
+    except OSError as error:
+        raise ExchangeError(
+            f"{path} cannot be read: {error.strerror or error}.", path=path
+        ) from error
     except (yaml.YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
         place = getattr(error, "problem_mark", None)
         where = f" (line {place.line + 1})" if place is not None else ""

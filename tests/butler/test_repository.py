@@ -19,6 +19,7 @@ from butler.errors import (
     RepositoryNotFound,
     UnreadableRepository,
 )
+from registry import Registry
 from registry.errors import DatabaseUnavailable, ReadOnly, RegistryError, WrongRevision
 
 if TYPE_CHECKING:
@@ -157,6 +158,18 @@ def test_a_database_that_is_gone(tmp_path: Path) -> None:
     (tmp_path / "skyspine.yaml").write_text("db: sqlite:///gone/registry.sqlite3")
     with pytest.raises(DatabaseUnavailable, match="cannot be opened"):
         Butler(tmp_path)
+    fill(tmp_path / "repo")
+    file = tmp_path / "repo" / "registry.sqlite3"
+    file.rename(tmp_path / "away")
+    for run in (None, "u/test"):
+        with pytest.raises(DatabaseUnavailable, match="is gone, and .* Put it back, or restore"):
+            Butler(tmp_path / "repo", run=run)
+    with pytest.raises(DatabaseUnavailable, match="There is no database"):
+        Registry.connect(f"sqlite:///{file}")
+    assert not file.exists()
+    (tmp_path / "away").rename(file)
+    with Butler(tmp_path / "repo", collections="u/test") as butler:
+        assert butler.get("summary", detector=1) == {"n": 1}
 
 
 def test_a_database_of_another_kind(tmp_path: Path) -> None:

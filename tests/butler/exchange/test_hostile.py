@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import stat
 import zipfile
@@ -339,3 +340,16 @@ def test_paths_are_checked_by_their_parts() -> None:
     for path in ("a/..", "/a", "", ".", "../a", "a\\b", "a\x00"):
         with pytest.raises(PathOutsideRepository):
             inside(path)
+
+
+def test_what_is_no_file_at_all(target: Butler, tmp_path: Path) -> None:
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path, told in (
+        (tmp_path / "round", "cannot be read: Too many levels of symbolic links"),
+        (tmp_path / ("x" * 300), "cannot be read: File name too long"),
+        (tmp_path / "a\0b", "There is no export file"),
+        (tmp_path / "none", "There is no export file"),
+        (tmp_path / "pipe.yaml", "is a pipe or a device, and no export"),
+    ):
+        refused(target, path, told)
