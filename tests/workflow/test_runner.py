@@ -6,7 +6,8 @@ import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,13 +16,11 @@ from butler import Butler
 from registry import provenance
 from tests.workflow import splitting_tasks
 from workflow.cli import main
+from workflow.commands.running import tell
 from workflow.errors import TaskError
 from workflow.modes import Contradiction, Mode
 from workflow.pipeline import Pipeline
-from workflow.runner import run_pipeline
-
-if TYPE_CHECKING:
-    from workflow.runner import RunReport
+from workflow.runner import RunReport, run_pipeline
 
 HERE = splitting_tasks.__name__
 
@@ -349,3 +348,22 @@ def test_the_command_refuses_words_that_contradict_each_other(
         main(words)
     assert ended.value.code == 2
     assert "--resume continues the last one; choose one." in capsys.readouterr().err
+
+
+def test_of_many_reasons_three_are_told_and_the_others_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = RunReport("run")
+    report.states = Counter({("isr", "blocked"): 6, ("isr", "done"): 2, ("sum", "blocked"): 4})
+    for n in range(5):
+        blocked = SimpleNamespace(label="isr")
+        report.blocked.append((blocked, f"no flat at {n}"))  # type: ignore[arg-type]
+    report.blocked += [(SimpleNamespace(label="sum"), "no isr")] * 4  # type: ignore[list-item]
+    tell(report, dry_run=True, explain=False)
+    assert capsys.readouterr().err.splitlines() == [
+        "Blocked: 1 of isr: no flat at 0",
+        "Blocked: 1 of isr: no flat at 1",
+        "Blocked: 1 of isr: no flat at 2",
+        "Blocked: 3 more of isr; --explain tells why of each.",
+        "Blocked: 4 of sum: no isr",
+    ]

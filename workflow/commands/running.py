@@ -231,9 +231,7 @@ def tell(report: Any, *, dry_run: bool, explain: bool) -> None:
         if more > 0:
             click.echo(f"... and {more} more.", err=True)
     else:
-        reasons = Counter((quantum.label, reason) for quantum, reason in report.blocked)
-        for (label, reason), n in reasons.most_common(20):
-            click.echo(f"Blocked: {n} of {label}: {reason}", err=True)
+        _tell_reasons(report)
     away = sum(n for (_, state), n in report.states.items() if state == "away")
     if away:
         click.echo(
@@ -247,3 +245,23 @@ def tell(report: Any, *, dry_run: bool, explain: bool) -> None:
             click.echo(f"  of one task: {file}")
     if not dry_run:
         click.echo(f"Outputs are in '{report.run}'.")
+
+
+_REASONS = 3
+"""Of each task, so many different ones are told without --explain."""
+
+
+def _tell_reasons(report: Any) -> None:
+    """Tell why quanta are blocked, each reason once, and of how many it is not told."""
+    reasons: dict[str, Counter[str]] = {}
+    for quantum, reason in report.blocked:
+        reasons.setdefault(quantum.label, Counter())[reason] += 1
+    for (label, state), n_blocked in report.states.items():
+        if state != "blocked" or not n_blocked:
+            continue
+        told = reasons.get(label, Counter()).most_common(_REASONS)
+        for reason, n in told:
+            click.echo(f"Blocked: {n} of {label}: {reason}", err=True)
+        more = n_blocked - sum(n for _, n in told)
+        if more > 0:
+            click.echo(f"Blocked: {more} more of {label}; --explain tells why of each.", err=True)
