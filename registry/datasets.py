@@ -18,6 +18,7 @@ from registry import collections as coll
 from registry.database import (
     CHUNK,
     analyze,
+    check_by_index,
     hold_rows,
     in_written_order,
     insert_missing,
@@ -81,7 +82,7 @@ _GIVEN_TYPES: dict[str, Any] = {
     "date": sa.BigInteger,
 }
 _BULK = 5_000
-"""From this many inserted rows on, the planner's statistics are refreshed."""
+"""From this many inserted rows on, plans are made for them, and statistics refreshed."""
 
 
 def register_dataset_type(connection: sa.Connection, kind: DatasetType) -> bool:
@@ -260,7 +261,7 @@ def _insert_missing_data_ids(connection: sa.Connection, given: sa.Subquery) -> N
     columns = [c.name for c in given.c if c.name in DIMENSIONS or c.name == "extra"]
     known = sa.exists().where(data_id.c.identity_key == given.c.identity_key)
     missing = sa.select(*(given.c[c] for c in columns)).where(~known)
-    insert_missing(connection, data_id, missing, columns)
+    insert_missing(connection, data_id, missing, columns, data_id.c.identity_key)
 
 
 @contextlib.contextmanager
@@ -335,6 +336,8 @@ def _insert_datasets(
         raise UnknownDatasetType(kind.name, remedy="Register it first.")
     uuids = list(ids) if ids is not None else uuid7s(len(checked))
     fixed = (type_row.id, target.id)
+    if len(checked) >= _BULK:
+        check_by_index(connection)
     try:
         with _told_what_is_missing(connection, checked), connection.begin_nested():
             if len(checked) == 1:

@@ -22,6 +22,7 @@ __all__ = [
     "analyze_grown",
     "analyze_stale",
     "canonical_json",
+    "check_by_index",
     "delete_among",
     "delete_rows",
     "hold_rows",
@@ -44,14 +45,25 @@ def canonical_json(value: Any) -> str:
 
 
 def insert_missing(
-    connection: sa.Connection, table: sa.Table, source: Any, columns: Sequence[str]
+    connection: sa.Connection,
+    table: sa.Table,
+    source: Any,
+    columns: Sequence[str],
+    known_by: sa.Column[Any] | None = None,
 ) -> int:
-    """Insert the rows of a SELECT, leaving out those whose key exists; tell how many are new."""
+    """Insert the rows of a SELECT, leaving out those whose key exists; tell how many are new.
+
+    Parameters
+    ----------
+    known_by : sqlalchemy.Column, optional
+        The only key that may exist; PostgreSQL looks into the index of each otherwise, before and
+        while it inserts, which takes as long as the insertion.
+    """
     statement: Any
     if connection.dialect.name == "postgresql":
-        statement = (
-            postgresql.insert(table).from_select(list(columns), source).on_conflict_do_nothing()
-        )
+        only = None if known_by is None else [known_by]
+        statement = postgresql.insert(table).from_select(list(columns), source)
+        statement = statement.on_conflict_do_nothing(index_elements=only)
     elif connection.dialect.name == "sqlite":
         # without WHERE, SQLite takes ON CONFLICT for a join condition
         guarded = source.where(sa.true()) if source.whereclause is None else source
@@ -133,6 +145,16 @@ def analyze(connection: sa.Connection, *tables: sa.Table) -> None:
         connection.exec_driver_sql(f"PRAGMA analysis_limit = {_ANALYSED_ROWS}")
         for name in names:
             connection.exec_driver_sql(f"ANALYZE {name}")
+
+
+def check_by_index(connection: sa.Connection) -> None:
+    """Have PostgreSQL look foreign keys up by index, thousands of times until a bulk load ends.
+
+    It keeps a plan of each check, and, as long as it takes pages for far apart on a disk, reads all
+    detectors or exposures for each row.  Here they are in memory from the second row on.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL random_page_cost = 1.1; DISCARD PLANS")
 
 
 def analyze_grown(connection: sa.Connection, table: sa.Table, n_new: int) -> None:

@@ -76,7 +76,7 @@ class Keys:
         else:
             # two runs that are planned at once insert in one order, or might wait for each other
             missing = sa.select(*columns.values()).select_from(source).where(~known).order_by(text)
-        n_new = insert_missing(connection, data_id, missing, list(columns))
+        n_new = insert_missing(connection, data_id, missing, list(columns), data_id.c.identity_key)
         analyze_grown(connection, data_id, n_new)
 
     def joined(self) -> tuple[Any, dict[str, Any], Any]:

@@ -78,6 +78,29 @@ def test_insertion_checks_run_and_keys_and_records(runs: Registry) -> None:
     assert len(found(runs, "all")) == 4
 
 
+def test_a_bulk_load_checks_no_less_and_leaves_nothing_behind(
+    runs: Registry, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "_BULK", 2)
+    with pytest.raises(UnknownDimensionValue, match="no exposure '77' of Cam"):
+        runs.insert_datasets(RAW, [raw_id(n) for n in (1, 2, 77)], "redo")
+    with pytest.raises(DatasetExists):
+        runs.insert_datasets(RAW, [raw_id(n) for n in (1, 2, 3)], "redo")
+    with runs.begin() as connection:
+        datasets.insert_datasets(connection, RAW, [raw_id(n) for n in (1, 2)], "redo")
+        [ref] = datasets.insert_datasets(connection, RAW, [raw_id(1, detector=1)], "redo")
+    assert runs.find_dataset(RAW, ref.data_id, collections="redo") == ref  # a kept plan, anew
+    assert sorted(found(runs, "redo")) == [
+        (1, "redo"),
+        (1, "redo"),
+        *((n, "redo") for n in (2, 3, 4)),
+    ]
+    if backend == "postgresql":
+        with runs.begin() as connection:
+            asked = connection.exec_driver_sql("SHOW random_page_cost")
+            assert asked.scalar_one() == "4"  # as the server has it
+
+
 def test_keys_beyond_the_dimensions_identify_too(runs: Registry) -> None:
     names = ["M31", "m31", "M31 ", "NGC 224 'Андромеда' \U0001f30c \\ \"q\""]
     ids = [{"instrument": "Cam", "target": name} for name in names]
