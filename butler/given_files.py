@@ -37,11 +37,13 @@ def found_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     found: list[Path] = []
     for given in map(Path, paths):
         try:
-            is_folder = stat.S_ISDIR(given.stat().st_mode)
-            if is_folder:
+            mode = given.stat().st_mode
+            if stat.S_ISDIR(mode):
                 found += sorted(p for p in _files_below(given) if p.is_file())
-            else:
+            elif stat.S_ISREG(mode):
                 found.append(given)
+            else:
+                raise IngestError(f"{given} is a pipe or a device, and no file.", path=given)
         except ValueError:
             raise IngestError(f"No file is called {str(given)!r}.", path=given) from None
         except OSError as error:

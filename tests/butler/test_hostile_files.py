@@ -118,6 +118,21 @@ def test_what_is_no_file_is_not_taken(butler: Butler, transfer: str) -> None:
         butler.ingest([item("a\0b")], run="in", transfer=transfer)
 
 
+def test_a_pipe_is_no_raw_frame(butler: Butler, tmp_path: Path) -> None:
+    pipe = tmp_path / "democam_20250310_0001_D1.fits"
+    os.mkfifo(pipe)
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    for given, told in (
+        (pipe, "is a pipe or a device, and no file"),
+        (Path("/dev/zero"), "is a pipe or a device, and no file"),
+        (tmp_path / "round", "There is no file or folder .*round: Too many levels"),
+        (tmp_path / ("x" * 300), "Nothing can be read of .*: File name too long"),
+        (tmp_path / "a\0b", "No file is called"),
+    ):
+        with pytest.raises(IngestError, match=told):
+            butler.ingest_raws([given], run="raw")
+
+
 def test_a_file_that_cannot_be_linked_says_what_can_be_done(butler: Butler) -> None:
     far = Path("/proc/self/status")  # on a file system of its own
     with pytest.raises(StorageFull, match=r"status cannot be linked .*transfer='link'"):
