@@ -228,7 +228,7 @@ numbers = itertools.count()
 
 
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(steps=steps, first=st.booleans())
 def test_each_step_sees_what_it_sees_alone(
@@ -395,7 +395,7 @@ def test_what_is_killed_is_there_whole_or_not_at_all(
     status, said = nursery.run(this, str(root), "whole", 0)
     assert status == 0
     assert detectors(butler) == wholes[-1]
-    for n, last in enumerate(moments_to_die(int(said[-1]), kills=4)):
+    for n, last in enumerate(moments_to_die(int(said[-1]), kills=3)):
         nursery.kill(this, str(root), f"killed/{n}", last)
         found = butler.query_datasets("frame", collections="killed/*")
         assert sorted(int(r.data_id["detector"]) for r in found) in wholes
