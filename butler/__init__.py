@@ -1,8 +1,10 @@
 """The access client: get, put, list and exists for any dataset.
 
 `Butler` is the door.  `butler.instrument` reads camera definitions, `butler.formatters` files,
-`butler.storage_classes` says which Python type a dataset is; `butler.ingest` takes raw files in,
-`butler.ingest_files` others.
+`butler.storage_classes` says which Python type a dataset is.  `butler.intake` takes files in,
+`butler.policy` decides how datasets are stored, `butler.objects` and `butler.tables` know how they
+lie in files and in rows, `butler.asking` finds them over several repositories, `butler.moving`
+brings them elsewhere, and `butler.exchange` to and from other registries.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from butler import searching
+from butler.asking import searching
 from butler.inputs import in_none
 from registry import calibrations, collections, datasets, transfer
 from registry.schema.calibrations import calibration

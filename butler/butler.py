@@ -1,7 +1,7 @@
 """How does a program get and put datasets without knowing where they lie or in which format?
 
 `Butler` joins the registry (what a dataset is), the backbone (where its files are) and the
-formatters (how they are read).  What it finds is `butler.questions`, how it stores
+formatters (how they are read).  What it finds is `butler.asking.questions`, how it stores
 `butler.writing`; here it reads, takes in, gives out and removes.
 """
 
@@ -12,27 +12,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from backbone import files
 from backbone.file_cache import FileCache
-from butler import (
-    adopting,
-    archives,
-    cameras,
-    converting,
-    exchange,
-    ingest,
-    ingest_files,
-    reading,
-    removal,
-    replicas,
-    retrieving,
-    skymaps,
-    visits,
-)
-from butler import transfer as transferring
+from butler import adopting, cameras, exchange, reading, skymaps, visits
 from butler.collections import Collections
 from butler.deferred import Deferred
 from butler.errors import UnmatchedName
-from butler.ingest_files import FileDataset
 from butler.inputs import given_folders, record_inputs
+from butler.intake import archives, ingest, ingest_files
+from butler.intake.ingest_files import FileDataset
+from butler.moving import converting, removal, replicas, retrieving
+from butler.moving import transfer as transferring
 from butler.object_cache import ObjectCache
 from butler.repository import Repository
 from butler.storage_classes import get_storage_class
@@ -49,8 +37,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backbone.file_cache import CacheInfo
-    from butler.ingest import Ingested
     from butler.instrument import InstrumentDefinition
+    from butler.intake.ingest import Ingested
     from registry import removing
     from registry.timespan import Timespan
 
@@ -296,7 +284,7 @@ class Butler(Writing):
         collections: str | Sequence[str] | None = None,
         **keys: Any,
     ) -> str:
-        """Tell where the file of a dataset lies; see `butler.retrieving.get_uri`.
+        """Tell where the file of a dataset lies; see `butler.moving.retrieving.get_uri`.
 
         Parameters are those of `get`.
         """
@@ -304,13 +292,13 @@ class Butler(Writing):
         return retrieving.get_uri(self._each_place(), ref, component)
 
     def get_uris(self, refs: Iterable[DatasetRef]) -> dict[uuid.UUID, dict[str, str]]:
-        """Tell where all files of datasets lie; see `butler.retrieving.get_uris`."""
+        """Tell where all files of datasets lie; see `butler.moving.retrieving.get_uris`."""
         return retrieving.get_uris(self._each_place(), [ref.id for ref in refs])
 
     def retrieve_artifacts(
         self, refs: Sequence[DatasetRef], folder: str | os.PathLike[str], **options: Any
     ) -> retrieving.Retrieved:
-        """Bring the files of datasets into a folder; see `butler.retrieving.retrieve`."""
+        """Bring the files of datasets into a folder; see `butler.moving.retrieving.retrieve`."""
         return retrieving.retrieve(self, refs, folder, **options)
 
     def cache_info(self) -> dict[str, CacheInfo]:
@@ -350,7 +338,7 @@ class Butler(Writing):
     def ingest(
         self, files: Iterable[FileDataset], *, run: str | None = None, **options: Any
     ) -> Ingested:
-        """Take in files of which it is known what they are; see `butler.ingest_files`."""
+        """Take in files of which it is known what they are; see `butler.intake.ingest_files`."""
         return ingest_files.ingest_files(self, files, run=run or self.run, **options)
 
     def ingest_raws(
@@ -360,7 +348,7 @@ class Butler(Writing):
         run: str | None = None,
         **options: Any,
     ) -> Ingested:
-        """Take raw files in; see `butler.ingest.ingest_raws`."""
+        """Take raw files in; see `butler.intake.ingest.ingest_raws`."""
         return ingest.ingest_raws(self, paths, run=run or self.run, **options)
 
     def ingest_named(
@@ -371,7 +359,7 @@ class Butler(Writing):
         run: str | None = None,
         **options: Any,
     ) -> Ingested:
-        """Take in files whose names tell what they are; see `butler.archives.ingest_named`."""
+        """Take in files whose names tell what they are; see `butler.intake.archives`."""
         return archives.ingest_named(self, paths, dataset_type, run=run or self.run, **options)
 
     def define_visits(self, instrument: str, **options: Any) -> visits.DefinedVisits:
@@ -379,7 +367,7 @@ class Butler(Writing):
         return visits.define_visits(self, instrument, **options)
 
     def find_files(self, name: str) -> list[tuple[DatasetRef, str]]:
-        """Find the datasets of a file by its name; see `butler.archives.find_files`."""
+        """Find the datasets of a file by its name; see `butler.intake.archives.find_files`."""
         return archives.find_files(self, name)
 
     def certify(self, collection: str, refs: Sequence[DatasetRef], timespan: Timespan) -> None:
@@ -436,11 +424,11 @@ class Butler(Writing):
         return removal.remove_runs(self, names, dry_run=dry_run)
 
     def empty_trash(self) -> int:
-        """Remove files from storage whose datasets are gone; see `butler.removal.empty_trash`."""
+        """Remove files whose datasets are gone; see `butler.moving.removal.empty_trash`."""
         return removal.empty_trash(self)
 
     def convert(self, refs: Sequence[DatasetRef], **options: Any) -> converting.Converted:
-        """Bring datasets into another format or to another endpoint; see `butler.converting`."""
+        """Bring datasets into another format or elsewhere; see `butler.moving.converting`."""
         return converting.convert(self, refs, **options)
 
     def replicate(self, refs: Iterable[DatasetRef], endpoint: str) -> replicas.Replicated:
@@ -485,7 +473,7 @@ class Butler(Writing):
         refs_or_query: Iterable[DatasetRef] | Mapping[str, Any],
         **options: Any,
     ) -> transferring.Transferred:
-        """Take datasets of another repository; see `butler.transfer.transfer_from`."""
+        """Take datasets of another repository; see `butler.moving.transfer.transfer_from`."""
         return transferring.transfer_from(self, other, refs_or_query, **options)
 
     def export(

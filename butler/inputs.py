@@ -1,8 +1,8 @@
 """Which other repositories does a Butler read, and where are they now?
 
 A repository records its inputs; each is opened for reading only, when it is needed first, and its
-own inputs after it.  How one question is asked of all of them is `butler.searching`; how datasets
-of an input become known in the repository itself, `butler.adopting`.
+own inputs after it.  How one question is asked of all of them is `butler.asking.searching`; how
+datasets of an input become known in the repository itself, `butler.adopting`.
 """
 
 from __future__ import annotations

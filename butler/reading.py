@@ -1,7 +1,7 @@
 """How is a dataset read whose copies are known: from one file or table, or from several?
 
 A component is read from where it lies, and nothing else is opened.  Which copies there are is asked
-before (`backbone.files`); which of them is taken, `butler.replicas`.
+before (`backbone.files`); which of them is taken, `butler.moving.replicas`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from backbone import files as files_of
-from butler import replicas
 from butler.errors import MissingComponent, MissingFile
+from butler.moving import replicas
 from butler.object_cache import frozen
 from butler.storage_classes import get_storage_class
 

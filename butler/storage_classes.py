@@ -2,7 +2,8 @@
 
 A storage class has a name, a Python type that is not imported before it is used, components, and
 the formatter that writes it unless another is asked for. How files look is the formatters' affair
-(`butler.formatters`), how an object is taken apart by its attributes, `butler.taking_apart`.
+(`butler.formatters`), how an object is taken apart by its attributes,
+`butler.objects.taking_apart`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-from butler import taking_apart
 from butler.errors import (
     CannotWrite,
     MissingComponent,
@@ -24,6 +24,7 @@ from butler.errors import (
     WrongType,
 )
 from butler.formatters import get_formatter
+from butler.objects import taking_apart
 from butler.plugins import entry_point_references, load_reference
 from registry.errors import did_you_mean
 
@@ -46,25 +47,25 @@ ROWS = ("", "mapping", "cards", "table")
 """How parts lie in tables; see `Part`."""
 
 _BUILT_IN = {
-    "Exposure": "butler.storage_of_images:EXPOSURE",
-    "NDData": "butler.storage_of_images:ND_DATA",
-    "HDUList": "butler.storage_of_images:HDU_LIST",
-    "Table": "butler.storage_of_values:TABLE",
-    "Defects": "butler.storage_of_values:DEFECTS",
-    "DataFrame": "butler.storage_of_values:DATA_FRAME",
-    "ArrowTable": "butler.storage_of_values:ARROW_TABLE",
-    "StructuredDataDict": "butler.storage_of_values:STRUCTURED_DATA_DICT",
-    "StructuredDataList": "butler.storage_of_values:STRUCTURED_DATA_LIST",
-    "Config": "butler.storage_of_values:CONFIG",
-    "Text": "butler.storage_of_values:TEXT",
-    "Figure": "butler.storage_of_values:FIGURE",
-    "Array": "butler.storage_of_values:ARRAY",
-    "Arrays": "butler.storage_of_values:ARRAYS",
-    "Tree": "butler.storage_of_values:TREE",
-    "Pickle": "butler.storage_of_values:PICKLE",
-    "Uncertainty": "butler.storage_of_images:UNCERTAINTY",
-    "Wcs": "butler.storage_of_images:WCS",
-    "Header": "butler.storage_of_images:HEADER",
+    "Exposure": "butler.objects.storage_of_images:EXPOSURE",
+    "NDData": "butler.objects.storage_of_images:ND_DATA",
+    "HDUList": "butler.objects.storage_of_images:HDU_LIST",
+    "Table": "butler.objects.storage_of_values:TABLE",
+    "Defects": "butler.objects.storage_of_values:DEFECTS",
+    "DataFrame": "butler.objects.storage_of_values:DATA_FRAME",
+    "ArrowTable": "butler.objects.storage_of_values:ARROW_TABLE",
+    "StructuredDataDict": "butler.objects.storage_of_values:STRUCTURED_DATA_DICT",
+    "StructuredDataList": "butler.objects.storage_of_values:STRUCTURED_DATA_LIST",
+    "Config": "butler.objects.storage_of_values:CONFIG",
+    "Text": "butler.objects.storage_of_values:TEXT",
+    "Figure": "butler.objects.storage_of_values:FIGURE",
+    "Array": "butler.objects.storage_of_values:ARRAY",
+    "Arrays": "butler.objects.storage_of_values:ARRAYS",
+    "Tree": "butler.objects.storage_of_values:TREE",
+    "Pickle": "butler.objects.storage_of_values:PICKLE",
+    "Uncertainty": "butler.objects.storage_of_images:UNCERTAINTY",
+    "Wcs": "butler.objects.storage_of_images:WCS",
+    "Header": "butler.objects.storage_of_images:HEADER",
 }
 """In the order in which they are offered for an object that another one does not hold."""
 

@@ -10,10 +10,10 @@ from backbone.endpoints import TABLES
 from backbone.one_file import record_with_dataset
 from backbone.sending import stage_for_dataset
 from backbone.staging import settle
-from butler.decisions import OfPart
 from butler.formatters import get_formatter
-from butler.in_tables import FORMS, as_rows, form_of_part
+from butler.policy.decisions import OfPart
 from butler.storage_classes import get_storage_class
+from butler.tables.in_tables import FORMS, as_rows, form_of_part
 from registry import collections, datasets
 from registry.one_dataset import insert_dataset
 from registry.timespan import tai_now_ns
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from backbone.staging import StagedFile
-    from butler.decisions import Decision, Format
+    from butler.policy.decisions import Decision, Format
     from butler.writing import Writing
     from registry.identity import DatasetRef, DatasetType
 

@@ -2,7 +2,7 @@
 
 `Writing` is the part of the Butler that stores: a put is one transaction, in which the file gets
 its name, and several verbs in a `Writing.transaction` are one.  How a dataset is recorded is
-`butler.storing`, where it goes `butler.deciding`.
+`butler.storing`, where it goes `butler.policy.deciding`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from butler import adopting, storing
-from butler.deciding import Policy
+from butler.asking.questions import Questions
 from butler.errors import NoRun
 from butler.pending import Pending, abandon
-from butler.questions import Questions
+from butler.policy.deciding import Policy
 from butler.storage_classes import storage_class_for
 from registry import datasets, row_tables
 from registry.errors import UnknownDatasetType, UnknownDimensionValue
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from backbone.staging import StagedFile
-    from butler.decisions import Format
+    from butler.policy.decisions import Format
     from registry.registry import Registry
     from registry.row_tables import RowTable
 

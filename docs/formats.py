@@ -47,7 +47,7 @@ def formats() -> str:
 
 def policy_settings() -> str:
     """Make the table of what a policy decides."""
-    from butler.settings import OF_PARTS, SETTINGS, shown
+    from butler.policy.settings import OF_PARTS, SETTINGS, shown
 
     lines = ["| setting | default | what it decides |", "| --- | --- | --- |"]
     for name, setting in SETTINGS.items():

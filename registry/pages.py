@@ -3,7 +3,7 @@
 In batches, with the values that they are ordered by, texts by code points on every database; from
 some place in that order on; and without those that an earlier registry gives.  Data IDs and
 dimension records come so too.  The questions themselves are `registry.finding`,
-`registry.data_ids` and `registry.records`; who merges is `butler.searching` and `butler.gathering`.
+`registry.data_ids` and `registry.records`; who merges is `butler.asking`.
 """
 
 from __future__ import annotations

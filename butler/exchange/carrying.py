@@ -12,7 +12,7 @@ from backbone import fetching, files
 from backbone.errors import ChangedFile
 from backbone.staging import StagedFile, checksum
 from butler.errors import ExchangeError, MissingFile
-from butler.rows_as_files import as_files
+from butler.tables.rows_as_files import as_files
 
 if TYPE_CHECKING:
     import zipfile
@@ -70,7 +70,7 @@ def each_file(
     refs : sequence of DatasetRef
         The datasets.
     folder, transfer : Path, str or None
-        See `butler.rows_as_files.as_files`.
+        See `butler.tables.rows_as_files.as_files`.
     """
     left = {ref.id: ref for ref in refs}
     owner: dict[str, Path] = {}

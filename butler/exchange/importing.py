@@ -19,7 +19,7 @@ from butler.exchange.bringing import Beside, Wanted, bring_all
 from butler.exchange.document import dataset_uuid, read_document
 from butler.exchange.formats import formatter_here
 from butler.exchange.universe import CARRIED, Translation, required
-from butler.ingest import target_of
+from butler.intake.ingest import target_of
 from butler.storage_classes import get_storage_class
 from registry import belongings, calibrations, carried, collections, datasets, dimensions
 from registry.errors import Conflict

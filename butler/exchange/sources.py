@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from butler import searching
+from butler.asking import searching
 from butler.inputs import in_none
 from registry import belongings, carried, collections, datasets, portable
 from registry.belongings import ELEMENTS

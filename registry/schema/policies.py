@@ -1,7 +1,7 @@
 """What was decided on how datasets are stored, by whom and when?
 
 Every setting that a policy had is a row, and none is changed: of those with one scope and key the
-last holds.  Verbs and questions: `butler.policies`.
+last holds.  Verbs and questions: `butler.policy.policies`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from backbone import files
 from backbone.audit import check
-from butler import Butler, ingest
+from butler import Butler
+from butler.intake import ingest
 from registry import collections
 from registry.errors import DatasetExists
 from registry.schema.identity import dataset

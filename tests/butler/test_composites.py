@@ -11,8 +11,8 @@ from astropy.io import fits
 from backbone import endpoints
 from backbone.audit import check
 from butler import Butler
-from butler.comparing import difference
 from butler.errors import MissingFile
+from butler.objects.comparing import difference
 from tests.butler.declared import install
 from tests.butler.test_image_parts import APART, COORDINATES, HEADER
 

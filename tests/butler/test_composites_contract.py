@@ -21,8 +21,8 @@ from backbone import endpoints, files
 from backbone.audit import check
 from backbone.remote import remote
 from butler import Butler
-from butler.comparing import difference
 from butler.errors import MissingComponent, MissingFile
+from butler.objects.comparing import difference
 from butler.storage_classes import get_storage_class
 from tests.backbone import storage_servers
 from tests.butler.declared import install

@@ -14,9 +14,10 @@ from astropy.table import Table
 from astropy.time import Time
 
 from backbone import audit, endpoints, files
-from butler import Butler, removal
-from butler.comparing import difference
+from butler import Butler
 from butler.formatters import get_formatter
+from butler.moving import removal
+from butler.objects.comparing import difference
 from registry.errors import MissingDataset
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import pytest
 from backbone import endpoints
 from backbone.audit import check
 from backbone.errors import EndpointAway, EndpointRefuses, NotOnDisk
-from butler import Butler, ingest
+from butler import Butler
 from butler.errors import ExchangeError, IngestError, MissingFile, TransferError
+from butler.intake import ingest
 from tests.backbone import storage_servers
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def test_files_behind_a_url_come_along(pair: Pair) -> None:
 def test_a_transfer_ends_with_the_server_and_goes_on_with_it(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("butler.transfer.FAR_BATCH", 2)
+    monkeypatch.setattr("butler.moving.transfer.FAR_BATCH", 2)
     assert pair.storage.gate is not None
 
     def deny(done: int, _: int) -> None:

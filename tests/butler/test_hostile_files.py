@@ -11,8 +11,9 @@ import pytest
 from backbone import endpoints, staging
 from backbone.audit import check
 from backbone.errors import ChangedFile, StorageFull, UnreadableFile
-from butler import Butler, FileDataset, ingest_files
+from butler import Butler, FileDataset
 from butler.errors import DamagedFile, IngestError
+from butler.intake import ingest_files
 
 if TYPE_CHECKING:
     from registry.identity import DatasetRef

@@ -10,8 +10,9 @@ import pytest
 
 from backbone.audit import check
 from backbone.staging import checksum
-from butler import Butler, FileDataset, ingest_files
+from butler import Butler, FileDataset
 from butler.errors import IngestError
+from butler.intake import ingest_files
 from registry.errors import UnknownDatasetType, UnknownDimensionValue
 from workflow.cli import main
 

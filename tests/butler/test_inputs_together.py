@@ -217,7 +217,7 @@ def test_pages_and_streams_of_records_give_what_the_first_repository_tells(
     three: Three, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Detectors that three repositories share and tell differently, against a list by hand."""
-    monkeypatch.setattr("butler.gathering.STREAMED", 3)
+    monkeypatch.setattr("butler.asking.gathering.STREAMED", 3)
     chance = random.Random(11)
     rafts = [None, "R1", "r1", "R\u00e92"]
     told: dict[int, tuple[str | None, str]] = {}

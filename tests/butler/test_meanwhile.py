@@ -16,8 +16,9 @@ from backbone import endpoints, trash
 from backbone.audit import check
 from backbone.endpoints import Endpoint
 from backbone.errors import InTransaction
-from butler import Butler, removal, replicas
-from butler.comparing import difference
+from butler import Butler
+from butler.moving import removal, replicas
+from butler.objects.comparing import difference
 from registry.database import utc_now
 from registry.schema import files as schema
 
@@ -98,7 +99,7 @@ def test_a_copy_that_came_meanwhile_is_not_converted_away(
             assert other.replicate([ref], "far").sent == 1
 
     held = once(difference, after=replicate)
-    monkeypatch.setattr("butler.converting.difference", held)
+    monkeypatch.setattr("butler.moving.converting.difference", held)
     done = butler.convert([ref], format="json")
     assert (done.n_files, done.meanwhile) == (0, 1)
     assert files_below(far) == [".yaml"]

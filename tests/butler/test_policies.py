@@ -16,7 +16,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 
 from backbone import endpoints, files
-from butler import Butler, deciding
+from butler import Butler
 from butler.errors import (
     InvalidOption,
     PolicyError,
@@ -25,6 +25,7 @@ from butler.errors import (
     WrongType,
 )
 from butler.instrument.errors import UnsafePath
+from butler.policy import deciding
 from registry.errors import SkyspineError, UnknownDatasetType, UnknownDimensionValue
 from registry.schema.files import file
 

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from backbone import audit, files
 from butler import Butler
-from butler.comparing import difference
 from butler.formatters import get_formatter
+from butler.objects.comparing import difference
 from tests.butler.declared import install
 from tests.butler.test_image_parts import APART, HEADER, SUMMARY, frame
 from tests.nursery import Moments, Nursery, moments_to_die

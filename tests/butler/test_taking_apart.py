@@ -10,9 +10,9 @@ import pytest
 from backbone import endpoints
 from butler import Butler
 from butler.errors import CannotWrite, PolicyError, StorageClassError, UnknownComponent, WrongType
-from butler.in_tables import require_parts
-from butler.ingest_files import FileDataset
+from butler.intake.ingest_files import FileDataset
 from butler.storage_classes import Part, StorageClass
+from butler.tables.in_tables import require_parts
 from registry.row_declarations import WrongDeclaration, declared
 from tests.butler.observatory_classes import CUBE, SPECTRUM, Cube, Spectrum
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.nursery import Nursery
 
 PROGRAMS = ("tests.endurance.writing", "tests.endurance.reading")
-LIBRARIES = ("pyarrow", "pandas", "butler.ingest", "butler.formatters.fits_image")
+LIBRARIES = ("pyarrow", "pandas", "butler.intake.ingest", "butler.formatters.fits_image")
 """What the nursery imports, so that no child waits for it while it is measured."""
 
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 LIBRARIES = (
     "tests.kills.verbs",
-    "butler.comparing",
+    "butler.objects.comparing",
     "butler.formatters.structured",
-    "butler.removal",
+    "butler.moving.removal",
     "backbone.sending",
     "s3fs",
 )

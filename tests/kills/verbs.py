@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbone.endpoints import ROOT
-from butler import Butler, FileDataset, converting, ingest_files, replicas, transfer
+from butler import Butler, FileDataset
+from butler.intake import ingest_files
+from butler.moving import converting, replicas, transfer
 from registry.errors import DatasetExists
 from tests.backbone.storage_servers import KEYS
 from tests.kills.world import FAR, MADE, N, World, data_id, put, value

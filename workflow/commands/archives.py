@@ -42,7 +42,7 @@ def ingest_named(
     definition.
     """
     from butler import Butler
-    from butler.archives import read_names
+    from butler.intake.archives import read_names
     from registry.errors import SkyspineError
 
     if run is None and not dry_run:

@@ -10,7 +10,7 @@ from workflow.commands.exchange import split
 from workflow.commands.tables import format_option, show
 
 if TYPE_CHECKING:
-    from butler.converting import Converted
+    from butler.moving.converting import Converted
 
 
 @click.command()
@@ -70,7 +70,7 @@ def convert(
 
 
 def _format(name: str | None, options: tuple[str, ...]) -> Any:
-    from butler.settings import from_texts
+    from butler.policy.settings import from_texts
 
     if options and name is None:
         raise click.UsageError("An --option belongs to a format; name it: --to FORMAT.")

@@ -47,7 +47,7 @@ def set_(repo: str, settings: Sequence[str], **scope: str) -> None:
     fsync=yes|no                  whether files are flushed to the disk
     """  # noqa: D301 (click wants the control character)
     from butler import Butler
-    from butler.settings import from_texts, shown
+    from butler.policy.settings import from_texts, shown
 
     pairs = [text.partition("=") for text in settings]
     for name, equals, _ in pairs:
@@ -76,7 +76,7 @@ def unset(repo: str, settings: Sequence[str], **scope: str) -> None:
 
 
 def _named(scope: dict[str, str]) -> str:
-    from butler.policies import Scope
+    from butler.policy.policies import Scope
 
     return str(Scope(**scope))
 
@@ -89,7 +89,7 @@ def _named(scope: dict[str, str]) -> str:
 def show_(repo: str, history: bool, as_yaml: bool, style: str) -> None:
     """Show what is set in REPO, what gives way first."""
     from butler import Butler
-    from butler.settings import shown
+    from butler.policy.settings import shown
 
     with Butler(repo) as butler:
         rules = butler.policy.history() if history else butler.policy.rules()
@@ -122,7 +122,7 @@ def load(repo: str, file: str, dry_run: bool) -> None:
     `skyspine policy show REPO --yaml` writes such a file.
     """
     from butler import Butler
-    from butler.settings import shown
+    from butler.policy.settings import shown
 
     with Butler(repo, writeable=not dry_run) as butler:
         changed = butler.policy.load(document(file), dry_run=dry_run)

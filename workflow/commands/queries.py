@@ -279,7 +279,7 @@ def _rows_of_each(
 
 def _with_uris(butler: Butler, found: _Found) -> _Found:
     """Show where files lie: a dataset has as many lines as files, and one when it has none."""
-    from butler import retrieving
+    from butler.moving import retrieving
 
     ids = [uuid.UUID(str(row["id"])) for row in found.rows]
     uris = retrieving.get_uris(butler.places, ids)

@@ -30,8 +30,8 @@ def add(repo: str, file: str, dry_run: bool) -> None:
     headers.
     Nothing is changed in the database; `skyspine db upgrade REPO` runs the migration.
     """  # noqa: D301 (click wants the control character)
-    from butler import in_tables
     from butler.repository import Repository
+    from butler.tables import in_tables
     from registry import Registry, site_migrations
     from registry.row_declarations import declared
 

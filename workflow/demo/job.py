@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from butler.ingest import Ingested
+    from butler.intake.ingest import Ingested
 
 __all__ = ["OUTPUT", "DemoFailed", "Made", "run_demo", "run_on_frames"]
 

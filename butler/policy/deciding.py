@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from backbone import endpoints
-from butler import cameras, policies, settings
-from butler.decisions import Decision, OfPart
+from butler import cameras
 from butler.errors import PolicyError
-from butler.in_tables import form_of
 from butler.instrument.templates import PathTemplate
-from butler.policies import Scope
+from butler.policy import policies, settings
+from butler.policy.decisions import Decision, OfPart
+from butler.policy.policies import Scope
 from butler.storage_classes import get_storage_class
+from butler.tables.in_tables import form_of
 from registry import row_tables
 from registry.errors import (
     SkyspineError,
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backbone.endpoints import Endpoint
-    from butler.decisions import Format
     from butler.formatters import Formatter
-    from butler.policies import Rule
+    from butler.policy.decisions import Format
+    from butler.policy.policies import Rule
     from butler.storage_classes import StorageClass
     from butler.writing import Writing
     from registry.identity import DatasetRef
@@ -104,7 +105,7 @@ class Policy:
             Only for these; for the whole repository by default.
         **given
             ``format``, ``endpoint``, ``path``, ``create``, ``fsync``; those of a part, such as
-            ``mask.format``, in a mapping that is unpacked; see `butler.settings`.
+            ``mask.format``, in a mapping that is unpacked; see `butler.policy.settings`.
 
         Returns
         -------

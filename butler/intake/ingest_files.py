@@ -2,7 +2,7 @@
 
 The files are taken in batches: of each batch all or nothing, in one transaction in which files that
 are copied get their names.  What is in already is passed over, so that a call that was cut short is
-completed by the same call.  Raw frames, whose headers tell what they are: `butler.ingest`.
+completed by the same call.  Raw frames, whose headers tell what they are: `butler.intake.ingest`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from backbone.sending import stage_for_dataset
 from backbone.staging import measured, settle, transfer_modes
 from butler.errors import IngestError, NoRun
 from butler.formatters import get_formatter
-from butler.given_files import kept_files, remove_moved
-from butler.ingest import Ingested
+from butler.intake.given_files import kept_files, remove_moved
+from butler.intake.ingest import Ingested
 from butler.storage_classes import get_storage_class
 from registry import datasets
 from registry.collections import Collection, ensure

@@ -16,7 +16,7 @@ from butler.errors import PolicyError
 from butler.formatters import get_formatter
 from butler.instrument.errors import UnsafePath
 from butler.instrument.templates import PathTemplate
-from butler.policies import SITE, Scope, site
+from butler.policy.policies import SITE, Scope, site
 from butler.storage_classes import get_storage_class
 from registry.errors import did_you_mean
 from registry.identity import DIMENSIONS

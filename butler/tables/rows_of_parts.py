@@ -2,7 +2,7 @@
 
 A mapping is one row, with a column for each name.  A header has a row for each card, in order: its
 keyword, its value as text, what kind of value that is, the value as a number where it is one, and
-the comment.  Rows of tables are `butler.in_tables`; the columns of cards are declared in
+the comment.  Rows of tables are `butler.tables.in_tables`; the columns of cards are declared in
 `registry.row_declarations`.
 """
 
@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from backbone.row_values import arrow_type
-from butler.columns_as_declared import refuse
 from butler.errors import UnknownComponent
+from butler.tables.columns_as_declared import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,7 +3,7 @@
 It is read as a whole, and made anew as the policy says; what was made is put together again and
 compared.  One transaction forgets what there was and records the new.  Old files stay as trash for
 a while; who has looked up old rows finds them gone, and looks again.  A conversion that leaves a
-dataset in one file, or one file of it where it is, is `butler.converting`.
+dataset in one file, or one file of it where it is, is `butler.moving.converting`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from backbone import files, row_values, rows
 from backbone.endpoints import TABLES
 from backbone.errors import ChangedFile
 from backbone.sending import SentFile
-from butler import in_tables, reading
-from butler.comparing import difference
-from butler.decisions import OfPart
+from butler import reading
 from butler.errors import ConvertError
 from butler.inputs import Place
+from butler.objects.comparing import difference
+from butler.policy.decisions import OfPart
 from butler.storage_classes import get_storage_class
 from butler.storing import Content
+from butler.tables import in_tables
 from registry import row_tables
 from registry.database import lock_rows
 from registry.schema.files import file, replica
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from butler.butler import Butler
-    from butler.decisions import Decision
+    from butler.policy.decisions import Decision
     from butler.storage_classes import StorageClass
     from registry.identity import DatasetRef
 

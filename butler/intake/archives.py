@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from backbone import endpoints
 from butler import cameras
 from butler.errors import IngestError, NoRun
-from butler.given_files import found_files
-from butler.ingest import Ingested, Item, batch_size, take, target_of
 from butler.instrument import Observation
 from butler.instrument.errors import UnmatchedFile
+from butler.intake.given_files import found_files
+from butler.intake.ingest import Ingested, Item, batch_size, take, target_of
 from registry import datasets
 from registry.errors import SkyspineError
 from registry.identity import DatasetRef, uuid7
@@ -138,7 +138,7 @@ def ingest_named(
         RUN collection; made if there is none of this name.
     transfer : str
         direct (they stay where they are, under their own names, and are not owned), or another way
-        of `butler.ingest.ingest_raws`.
+        of `butler.intake.ingest.ingest_raws`.
     endpoint : str
         Name of the storage that the files come to; the repository's own folder by default.
     on_error : {"skip", "stop"}

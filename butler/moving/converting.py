@@ -2,7 +2,7 @@
 
 Each file is read, written anew under a name that was never used, read back and compared; one
 transaction lets its row point to the new file (`backbone.replacing`).  What goes into tables, out
-of them, or into other parts is `butler.rewriting`.  The old file stays as trash
+of them, or into other parts is `butler.moving.rewriting`.  The old file stays as trash
 for a while, so that readers go on reading.  Killed at any moment it leaves the old file or the new
 one in force, and what it has made in vain for ``skyspine check``; done again, it goes on.
 """
@@ -19,12 +19,12 @@ from backbone.errors import ChangedFile
 from backbone.replacing import Replacement
 from backbone.sending import SentFile, stage
 from backbone.staging import StagedFile, settle
-from butler import removal, replicas
-from butler.comparing import difference
 from butler.errors import ButlerError, ConvertError
 from butler.formatters import get_formatter
 from butler.inputs import Place
-from butler.rewriting import Rewrite, as_wanted, make, may_differ, new_content, switch
+from butler.moving import removal, replicas
+from butler.moving.rewriting import Rewrite, as_wanted, make, may_differ, new_content, switch
+from butler.objects.comparing import difference
 
 if TYPE_CHECKING:
     import uuid
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from butler.butler import Butler
-    from butler.decisions import Decision, Format
-    from butler.rewriting import Parts
+    from butler.moving.rewriting import Parts
+    from butler.policy.decisions import Decision, Format
     from registry.identity import DatasetRef
 
 __all__ = ["KEEP_SECONDS", "Converted", "convert"]

@@ -2,7 +2,7 @@
 
 By way of Arrow: the conversions of tables are those of Parquet (`butler.formatters.parquet`), so
 that indexes, units, masks and metadata come back; those of mappings and headers are
-`butler.rows_of_parts`.  What the table cannot hold as it is, is refused, with
+`butler.tables.rows_of_parts`.  What the table cannot hold as it is, is refused, with
 the name of the column.  Where the rows lie is `backbone.rows`; which dataset types lie in tables is
 `butler.storing`.
 """
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from backbone import row_values, rows
 from backbone.files import NewFile
-from butler.columns_as_declared import as_declared
 from butler.errors import (
     CannotWrite,
     DamagedFile,
@@ -30,9 +29,10 @@ from butler.formatters.parquet import (
     ParquetFormatter,
 )
 from butler.formatters.selections import selected_names, selected_rows
-from butler.rows_of_parts import CARDS, MAPPING, CardsForm, MappingForm
 from butler.storage_classes import get_storage_class
-from butler.times_in_columns import as_numbers, as_times
+from butler.tables.columns_as_declared import as_declared
+from butler.tables.rows_of_parts import CARDS, MAPPING, CardsForm, MappingForm
+from butler.tables.times_in_columns import as_numbers, as_times
 from registry.errors import did_you_mean
 from registry.expressions import compile_where
 from registry.names import UnknownField

@@ -1,6 +1,6 @@
 """How is a dataset stored: in which format, where, under which name, and what of it apart?
 
-The answers of the policy; which of its layers gives them is `butler.deciding`.
+The answers of the policy; which of its layers gives them is `butler.policy.deciding`.
 """
 
 from __future__ import annotations

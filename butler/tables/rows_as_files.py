@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from backbone.endpoints import Endpoint
 from backbone.staging import StagedFile
-from butler import in_tables
-from butler.decisions import plain_stem
 from butler.errors import ExchangeError
+from butler.policy.decisions import plain_stem
 from butler.storage_classes import get_storage_class
+from butler.tables import in_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

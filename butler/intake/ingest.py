@@ -19,9 +19,9 @@ from backbone.staging import measured, settle, transfer_modes
 from butler import cameras
 from butler.errors import IngestError, NoRun
 from butler.formatters import get_formatter
-from butler.given_files import found_files, kept_files, remove_moved
 from butler.instrument import exposure_records, visit_records
 from butler.instrument.templates import PathTemplate
+from butler.intake.given_files import found_files, kept_files, remove_moved
 from butler.storage_classes import get_storage_class
 from butler.visits import DefinedVisits, define_visits_of
 from registry import calibrations, collections, datasets, dimensions

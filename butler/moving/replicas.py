@@ -20,10 +20,10 @@ from backbone import endpoints, fetching, files, trash
 from backbone.errors import BackboneError, ChangedFile
 from backbone.sending import stage
 from backbone.staging import settle
-from butler import in_tables
 from butler.errors import DamagedFile, MissingFile, NoGoodCopy, ReadFailed
 from butler.formatters import get_formatter
 from butler.formatters.source import Source
+from butler.tables import in_tables
 
 if TYPE_CHECKING:
     import uuid

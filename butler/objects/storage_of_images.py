@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from butler import image_parts
 from butler.errors import MissingComponent, StorageClassError, UnknownComponent
-from butler.image_parts import UNCERTAINTIES
+from butler.objects import image_parts
+from butler.objects.image_parts import UNCERTAINTIES
 from butler.storage_classes import Part, StorageClass
 from registry.errors import did_you_mean
 

@@ -2,7 +2,7 @@
 
 `Questions` is the part of the Butler that finds: data IDs are completed by the definition of their
 camera, and every question goes to the repository itself and then to its inputs
-(`butler.searching`).  What stores is `butler.writing`, what reads files `butler.butler`.
+(`butler.asking.searching`).  What stores is `butler.writing`, what reads files `butler.butler`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from butler import cameras, gathering, naming, searching
+from butler import cameras
+from butler.asking import gathering, naming, searching
 from butler.errors import UnmatchedName
 from butler.inputs import Place, open_inputs, recorded
 from registry import calibrations, collections, explaining
@@ -388,13 +389,13 @@ class Questions:
         return kind.data_id({k: v for k, v in full.items() if k in kind.dimensions})
 
     def _completed(self, kind: DatasetType, given: Mapping[str, Any]) -> DataId:
-        """Complete a data ID, and translate its names; see `butler.naming.complete`."""
+        """Complete a data ID, and translate its names; see `butler.asking.naming.complete`."""
         if naming.is_complete(kind, given):
             return DataId.of(given)
         return naming.complete(self._each_place(), self._camera(given), kind, given)
 
     def _translated(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Translate the fixed keys of a question; see `butler.naming.translated`."""
+        """Translate the fixed keys of a question; see `butler.asking.naming.translated`."""
         given, after = options.get("data_id"), options.get("after")
         if isinstance(after, DatasetRef):
             options = {**options, "after": after.id}

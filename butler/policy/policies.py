@@ -2,7 +2,7 @@
 
 A rule is a setting with its scope.  Setting and taking back only ever add rows
 (`registry.schema.policies`), so that the history is complete.  What follows for one dataset is
-`butler.deciding`; what a setting may be, `butler.settings`.
+`butler.policy.deciding`; what a setting may be, `butler.policy.settings`.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def change(connection: sa.Connection, scope: Scope, settings: Mapping[str, Any])
     Parameters
     ----------
     settings : mapping of str to object
-        Checked and complete; see `butler.settings.checked`.
+        Checked and complete; see `butler.policy.settings.checked`.
 
     Returns
     -------

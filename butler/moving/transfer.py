@@ -20,10 +20,10 @@ from backbone import endpoints, fetching, files, trash
 from backbone.errors import BackboneError, ChangedFile
 from backbone.sending import stage
 from backbone.staging import StagedFile
-from butler import in_tables
-from butler.decisions import plain_stem
 from butler.errors import TransferError
+from butler.policy.decisions import plain_stem
 from butler.storing import Content
+from butler.tables import in_tables
 from registry import belongings, calibrations, collections, datasets, portable, repositories
 from registry import transfer as rows_between
 from registry.errors import MissingDataset, did_you_mean

@@ -1,7 +1,7 @@
 """How is an object of any class taken apart by its attributes, and put together again?
 
 What the classes of observatories need that are declared with parts and no code
-(`butler.storage_classes`).  Exposures are taken apart in `butler.image_parts`.
+(`butler.storage_classes`).  Exposures are taken apart in `butler.objects.image_parts`.
 """
 
 from __future__ import annotations

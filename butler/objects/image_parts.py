@@ -18,8 +18,8 @@ from butler.formatters.fits_header import (
     wcs_cards,
 )
 from butler.formatters.selections import selected_box
+from butler.objects.taking_apart import cards
 from butler.storage_classes import is_instance
-from butler.taking_apart import cards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

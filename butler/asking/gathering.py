@@ -1,7 +1,7 @@
 """How are data IDs and records of several repositories gathered into one answer?
 
 Each is there once: a record as the first repository that has it tells it.  Datasets are searched by
-`butler.searching`; the questions themselves are `registry.data_ids` and `registry.records`.
+`butler.asking.searching`; the questions themselves are `registry.data_ids` and `registry.records`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import itertools
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from butler.searching import asked, checked, counted, in_order, shown, sorted_by
+from butler.asking.searching import asked, checked, counted, in_order, shown, sorted_by
 from registry import explaining, pages
 from registry.answering import STREAMED, arrow_type, require_list, sort_names
 from registry.database import canonical_json

@@ -1,6 +1,6 @@
 """Which files are there to be taken in, and which may not go from where they are?
 
-What becomes of those that are taken is `butler.ingest` and `butler.ingest_files`.
+What becomes of those that are taken is `butler.intake.ingest` and `butler.intake.ingest_files`.
 """
 
 from __future__ import annotations

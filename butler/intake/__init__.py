@@ -1,0 +1,1 @@
+"""How do files that exist become datasets?"""

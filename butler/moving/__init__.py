@@ -1,0 +1,1 @@
+"""How do stored datasets get other formats, places and copies, and how do they go?"""
