@@ -19,7 +19,7 @@ from backbone.rows import forget as forget_rows
 from registry.database import (
     CHUNK,
     ShortStatement,
-    analyze,
+    analyze_outgrown,
     canonical_json,
     delete_among,
     in_written_order,
@@ -176,7 +176,7 @@ def record(connection: sa.Connection, where: str, files: Sequence[NewFile]) -> N
     for start in range(0, len(files), CHUNK):
         _record_many(connection, endpoint_id, files[start : start + CHUNK], now)
     if len(files) >= _BULK:
-        analyze(connection, file, replica)
+        analyze_outgrown(connection, file, replica, n_new=len(files))
 
 
 def _columns(files: Sequence[NewFile]) -> dict[str, tuple[Any, list[Any]]]:

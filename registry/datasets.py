@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from registry import collections as coll
 from registry.database import (
     CHUNK,
-    analyze,
+    analyze_outgrown,
     check_by_index,
     hold_rows,
     in_written_order,
@@ -351,7 +351,7 @@ def _insert_datasets(
             raise _existing(connection, kind, target, checked) from error
         raise
     if len(checked) >= _BULK:
-        analyze(connection, data_id, dataset)
+        analyze_outgrown(connection, data_id, dataset, n_new=len(checked))
     return list(map(DatasetRef, uuids, repeat(kind), checked, repeat(target.name)))
 
 

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from registry import footprints, overlaps, regions
-from registry.database import analyze, insert_rows, kind_of, many_objects, rows_of, violated
+from registry.database import (
+    analyze_outgrown,
+    insert_rows,
+    kind_of,
+    many_objects,
+    rows_of,
+    violated,
+)
 from registry.errors import (
     Conflict,
     DefinitionConflict,
@@ -146,7 +153,7 @@ def insert_dimension_records(
     except sa.exc.IntegrityError as error:
         raise _refused(connection, table, new, error) from error
     if len(new) >= _BULK:
-        analyze(connection, table)
+        analyze_outgrown(connection, table, n_new=len(new))
     overlaps.index_regions(connection, element, new)
     return len(new)
 

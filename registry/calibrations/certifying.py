@@ -17,7 +17,7 @@ from registry.calibrations.facts import record_facts_for_policies
 from registry.database import (
     CHUNK,
     account,
-    analyze,
+    analyze_outgrown,
     insert_rows,
     kind_of,
     rows_of,
@@ -169,7 +169,7 @@ def certify_each(
         rows = missing
         _insert(connection, rows)
     if len(rows) >= _BULK:
-        analyze(connection, calibration)
+        analyze_outgrown(connection, calibration, n_new=len(rows))
     record_facts_for_policies(connection, [ref for ref, _ in ranges])
     made = {ref.id for ref, _ in ranges}
     return n_held + sum(row["dataset_id"] in made for row in rows)
@@ -217,7 +217,7 @@ def certify_again(
             raise
         raise refused(name, _stored_overlaps(connection, spans, rows)) from error
     if len(rows) >= _BULK:
-        analyze(connection, calibration)
+        analyze_outgrown(connection, calibration, n_new=len(rows))
 
 
 def _check_certifiable(ranges: Sequence[tuple[DatasetRef, Timespan]]) -> None:

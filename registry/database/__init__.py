@@ -39,8 +39,6 @@ from registry.database.short import ShortStatement, inserted, writes_within
 from registry.database.statements import (
     CHUNK,
     absent_from,
-    analyze,
-    analyze_grown,
     canonical_json,
     check_by_index,
     delete_among,
@@ -52,6 +50,7 @@ from registry.database.statements import (
     json_field,
     lock_rows,
 )
+from registry.database.statistics import analyze, analyze_grown, analyze_outgrown
 from registry.database.texts import standard_strings, with_timestamps, with_types
 from registry.database.transactions import Database, account, question, utc_now
 
@@ -66,6 +65,7 @@ __all__ = [
     "account",
     "analyze",
     "analyze_grown",
+    "analyze_outgrown",
     "attended",
     "canonical_json",
     "check_by_index",

@@ -17,7 +17,8 @@ from registry.database.compiling import COMPILED
 from registry.database.loading import send_stream
 from registry.database.pooled import answers, begin_in_pool, is_pooled, look_for_pool
 from registry.database.prepared import Preparing, threshold_of
-from registry.database.statements import STALE, canonical_json
+from registry.database.statements import canonical_json
+from registry.database.statistics import STALE
 from registry.database.waiting import SAY_AFTER, say, writer_of
 from registry.errors import DatabaseUnavailable, RegistryError
 

@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHUNK",
-    "STALE",
     "absent_from",
-    "analyze",
-    "analyze_grown",
-    "analyze_stale",
     "canonical_json",
     "check_by_index",
     "delete_among",
@@ -33,8 +29,6 @@ __all__ = [
     "lock_rows",
 ]
 
-STALE = "tables whose statistics are stale"
-"""What a connection has put off; see `analyze_stale`."""
 CHUNK = 20_000
 """Rows sent in one statement."""
 
@@ -119,34 +113,6 @@ def _insert(table: sa.Table, dialect: str, skip_existing: bool) -> Any:
     return mysql.insert(table).on_duplicate_key_update({key.name: key})
 
 
-_GROWN = 500
-_ANALYSED_ROWS = 100_000
-"""SQLite looks at about so many rows of an index, in 40 ms, whatever the size of the table.
-
-It takes what it saw for the whole: with 1,000, a run of two million datasets counts as 1,000, and
-is read from end to end where a few steps into another index would do.
-"""
-
-
-def analyze(connection: sa.Connection, *tables: sa.Table) -> None:
-    """Refresh the planner's statistics of tables after a bulk load.
-
-    On MariaDB, where that ends a transaction, it is done after the commit.  On PostgreSQL it locks
-    the tables against others that do the same until the transaction ends; where somebody does, it
-    is left to them and to autovacuum, or two that load at the same time would wait for each other.
-    """
-    preparer = connection.dialect.identifier_preparer
-    names = [preparer.format_table(t) for t in tables]
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"ANALYZE (SKIP_LOCKED) {', '.join(names)}")
-    elif connection.dialect.name != "sqlite":
-        connection.info.setdefault(STALE, set()).update(names)
-    else:
-        connection.exec_driver_sql(f"PRAGMA analysis_limit = {_ANALYSED_ROWS}")
-        for name in names:
-            connection.exec_driver_sql(f"ANALYZE {name}")
-
-
 def check_by_index(connection: sa.Connection) -> None:
     """Have PostgreSQL look foreign keys up by index, thousands of times until a bulk load ends.
 
@@ -155,24 +121,6 @@ def check_by_index(connection: sa.Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL random_page_cost = 1.1; DISCARD PLANS")
-
-
-def analyze_grown(connection: sa.Connection, table: sa.Table, n_new: int) -> None:
-    """Refresh the planner's statistics of a table after so many new rows, if they are many.
-
-    Within a transaction that fills tables and joins them: a planner that takes them for empty goes
-    through all rows of one for each row of another.
-    """
-    if n_new >= _GROWN:
-        analyze(connection, table)
-
-
-def analyze_stale(connection: sa.Connection) -> None:
-    """Refresh the statistics that `analyze` put off until the transaction is committed."""
-    names = connection.info.pop(STALE, None)
-    if names:
-        listed = ", ".join(sorted(names))
-        connection.exec_driver_sql(f"ANALYZE NO_WRITE_TO_BINLOG TABLE {listed}").close()
 
 
 def delete_among(connection: sa.Connection, column: sa.Column[Any], given: Any, *also: Any) -> None:

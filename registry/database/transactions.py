@@ -15,7 +15,7 @@ from registry.database.failures import is_answer, translated, uncertain, was_los
 from registry.database.opening import ALONE, TOGETHER, may_write, open_engine, safe_url
 from registry.database.patience import Patience, patience_of
 from registry.database.short import writes_within
-from registry.database.statements import analyze_stale
+from registry.database.statistics import analyze_stale
 from registry.errors import DatabaseUnavailable, ReadOnly
 
 if TYPE_CHECKING:

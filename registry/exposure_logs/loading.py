@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import sqlalchemy as sa
 
-from registry.database import analyze
 from registry.dimensions import insert_dimension_records
 from registry.errors import did_you_mean
 from registry.exposure_logs.converting import DAY_NS, Problems, convert, night_of, text_of
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LoadedLog", "RowProblem", "load_exposures", "read_log"]
 
-_BULK = 1000
-"""From so many rows on, statistics are renewed."""
 _NEEDED = ("instrument", "id", "observation_type", "begin", "day_obs")
 
 
@@ -312,7 +309,4 @@ def _insert(connection: sa.Connection, values: pd.DataFrame, noon: int) -> int:
     insert_dimension_records(connection, "day_obs", rows, "skip")
     records = values.rename(columns={"begin": "begin_tai_ns", "end": "end_tai_ns"})
     records = records.where(records.notna(), None)
-    n_loaded = insert_dimension_records(connection, "exposure", records.to_dict("records"), "skip")
-    if n_loaded >= _BULK:
-        analyze(connection, schema.day_obs, schema.exposure)
-    return n_loaded
+    return insert_dimension_records(connection, "exposure", records.to_dict("records"), "skip")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from registry.database import analyze, insert_rows
+from registry.database import analyze_outgrown, insert_rows
 from registry.plans.blocking import block_by_inputs, block_unmade
 from registry.plans.grouping import group
 from registry.plans.outputs import predict_outputs
@@ -134,9 +134,9 @@ def _knows_dimensions(connection: sa.Connection, tasks: Sequence[PlannedTask]) -
     """
     reached = {d for t in tasks for d in t.dimensions}
     if "visit" in reached:
-        analyze(connection, visit_exposure)
+        analyze_outgrown(connection, visit_exposure)
     if "patch" in reached or "tract" in reached:
-        analyze(connection, overlap)
+        analyze_outgrown(connection, overlap)
 
 
 def keep_promises(

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from registry import dimensions, keys
 from registry.calibrations.certifying import certify_again
 from registry.collections import check, get_collection, link_children
-from registry.database import CHUNK, analyze, in_written_order, insert_rows, table_of
+from registry.database import CHUNK, analyze_outgrown, in_written_order, insert_rows, table_of
 from registry.datasets import insert_data_ids, insert_datasets
 from registry.errors import CollectionTypeError, Conflict
 from registry.identity import DIMENSIONS, DatasetRef, DatasetType, uuids_of
@@ -144,7 +144,7 @@ def merge_history(connection: sa.Connection, new: Mapping[str, Sequence[Row]]) -
     for name in ("quantum_variant", "quantum_metric", "quantum_input", "quantum_output"):
         _referring(connection, name, new)
     if len(new["quantum"]) >= _BULK:
-        analyze(connection, quantum, quantum_input)
+        analyze_outgrown(connection, quantum, quantum_input, n_new=len(new["quantum"]))
 
 
 _KINDS: dict[str, type] = {"str": str, "int": int}
