@@ -177,6 +177,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in set(left_out)]
     if hasattr(config, "workerinput"):
         _begin_with_long_ones(items, config.workerinput["workercount"])
+    gc.freeze()
+    gc.enable()
 
 
 def _begin_with_long_ones(items: list[pytest.Item], n_workers: int) -> None:

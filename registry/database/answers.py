@@ -11,7 +11,9 @@ from __future__ import annotations
 import gc
 import io
 import json
+import os
 import re
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,19 +27,47 @@ __all__ = ["many_objects", "take_whole", "whole_columns"]
 _TAKEN = "answer taken whole"
 
 
+class _Looking:
+    """Whether garbage is looked for, which is one for all threads."""
+
+    def __init__(self) -> None:
+        self._turn = threading.RLock()  # garbage may hold what asks for it
+        self._n_inside = 0
+        self._was_on = True
+        os.register_at_fork(
+            before=self._turn.acquire,
+            after_in_parent=self._turn.release,
+            after_in_child=self._turn.release,
+        )
+
+    def stop(self) -> None:
+        with self._turn:
+            if not self._n_inside:
+                self._was_on = gc.isenabled()
+                gc.disable()
+            self._n_inside += 1
+
+    def go_on(self) -> None:
+        with self._turn:
+            self._n_inside -= 1
+            if not self._n_inside and self._was_on:
+                gc.enable()
+
+
+_looking = _Looking()
+
+
 @contextmanager
 def many_objects() -> Iterator[None]:
     """Make objects by the hundred thousand without looking for garbage among them meanwhile.
 
     Python would go through all that were made again and again, which takes as long as to make them.
     """
-    was_on = gc.isenabled()
-    gc.disable()
+    _looking.stop()
     try:
         yield
     finally:
-        if was_on:
-            gc.enable()
+        _looking.go_on()
 
 
 def whole_columns(

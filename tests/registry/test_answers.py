@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -94,4 +95,24 @@ def test_garbage_is_looked_for_again_whatever_happens() -> None:
     with pytest.raises(KeyError), many_objects(), many_objects():
         assert not gc.isenabled()
         raise KeyError
+    assert gc.isenabled()
+
+
+def test_another_thread_that_ends_meanwhile_leaves_it_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ExitStack() as first:
+        first.enter_context(many_objects())
+        is_on = gc.isenabled
+
+        def asked() -> bool:
+            answer = is_on()
+            first.close()
+            return answer
+
+        with monkeypatch.context() as patched:
+            patched.setattr(gc, "isenabled", asked)
+            second = ExitStack()
+            second.enter_context(many_objects())
+    second.close()
     assert gc.isenabled()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -73,16 +75,13 @@ class PgBouncer(PrivateServer):
 
 
 @pytest.fixture
-def pooled(
-    database_url: str, backend: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def pooled(database_url: str, backend: str) -> Iterator[str]:
     """URL of a database with the observatory in it; that of PostgreSQL behind a pool."""
     with contextlib.ExitStack() as started:
         url = database_url
         if backend == "postgresql":
-            folder = tmp_path_factory.mktemp("pool")
-            for place in (folder, *folder.parents[:2]):
-                place.chmod(0o755)  # another account enters
+            folder = Path(started.enter_context(tempfile.TemporaryDirectory()))
+            folder.chmod(0o755)  # another account enters
             server = PgBouncer(folder)
             server.behind = sa.make_url(database_url)
             server.create()
