@@ -120,7 +120,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     gc.disable()  # thousands of tests are collected, and none of them is garbage
-    if memory := memory_folder():
+    if not config.getoption("--timed") and (memory := memory_folder()):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory)  # where `tmp_path` is
     backends = Backends(config.getoption("--db"))
     started = getattr(config, "workerinput", {})
