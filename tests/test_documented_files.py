@@ -1,7 +1,8 @@
-"""Are the YAML files that the documentation shows such that the code takes them?"""
+"""Does the code take the YAML files that the documentation shows, and have the names it refers to?"""
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,15 @@ def test_every_block_is_yaml() -> None:
     assert len(BLOCKS) >= 5
     for page, text in BLOCKS:
         assert yaml.safe_load(text), page
+
+
+def test_what_the_reference_describes_is_there() -> None:
+    named = re.findall(
+        r"^::: (\S+)$", (DOCS / "reference/python.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert len(named) >= 50
+    for name in named:
+        assert pkgutil.resolve_name(name), name
 
 
 @pytest.mark.parametrize("text", whole("detectors"))
