@@ -1,4 +1,4 @@
-"""Does the code take the YAML files that the documentation shows, and have the names it refers to?"""
+"""Does the code take the YAML that the documentation shows, and have what it refers to?"""
 
 from __future__ import annotations
 
