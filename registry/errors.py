@@ -31,6 +31,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ __all__ = [
 _LONGEST_NAME = 500
 
 
+_IDENTITY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Say which known names are near a wrong one.
 
@@ -87,7 +91,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if len(name) > _LONGEST_NAME:
         return ""
     names = sorted(set(known))
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    # identities that were made in the same second look alike, and mean nothing like each other
+    cutoff = 0.9 if _IDENTITY.fullmatch(name) else 0.6
+    near = difflib.get_close_matches(name, names, n=3, cutoff=cutoff)
     lowered = {n.lower(): n for n in names}
     if not near and name.lower() in lowered:
         near = [lowered[name.lower()]]

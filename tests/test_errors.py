@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from butler.instrument.errors import Problem
-from registry.errors import MissingDataset, SkyspineError
+from registry.errors import MissingDataset, SkyspineError, did_you_mean
 
 PACKAGES = ("registry", "backbone", "butler", "workflow")
 EXAMPLES = {
@@ -113,3 +113,9 @@ def test_each_error_has_a_line_in_the_tree_of_its_module(
             lines = [ln.strip(" │├└─").split(" ")[0] for ln in (module.__doc__ or "").splitlines()]
             assert lines.count(kind.__name__) == 1, kind
             assert kind.__name__ in module.__all__
+
+
+def test_identities_of_one_second_are_not_taken_for_each_other() -> None:
+    known = "01a22298-d487-7264-905e-9e8a5e972062"
+    assert did_you_mean("01a22298-d48c-7561-9e47-d5e3206196e8", [known]) == f" Known: '{known}'."
+    assert did_you_mean(f"{known[:-1]}3", [known]) == f" Did you mean '{known}'?"
