@@ -43,7 +43,9 @@ def found_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
             elif stat.S_ISREG(mode):
                 found.append(given)
             else:
-                raise IngestError(f"{given} is a pipe or a device, and no file.", path=given)
+                raise IngestError(
+                    f"{given} is a pipe or a device, and no file; leave it out.", path=given
+                )
         except ValueError:
             raise IngestError(f"No file is called {str(given)!r}.", path=given) from None
         except OSError as error:
@@ -54,7 +56,9 @@ def found_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
             )
             raise IngestError(f"{what} {given}: {error.strerror or error}.", path=given) from error
     if not found:
-        raise IngestError("There is no file in what was given.")
+        raise IngestError(
+            "There is no file in what was given: name files, or folders that hold some."
+        )
     return list(dict.fromkeys(found))
 
 

@@ -93,7 +93,10 @@ def get_uri(places: Iterable[Place], ref: DatasetRef, component: str | None) -> 
     """
     parts = get_uris(places, [ref.id]).get(ref.id)
     if parts is None:
-        raise MissingFile(f"No file of {ref} is stored.")
+        raise MissingFile(
+            f"No file of {ref} is stored: it was removed, or is in another repository. "
+            "`skyspine how-made REPO` tells how to make it again."
+        )
     uri = parts.get(component or "", parts.get(""))
     if uri is None:
         raise MissingComponent(

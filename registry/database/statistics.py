@@ -61,23 +61,17 @@ def analyze_grown(connection: sa.Connection, table: sa.Table, n_new: int) -> Non
 
 def analyze_outgrown(
     connection: sa.Connection, *tables: sa.Table, n_new: int | None = None
-) -> list[sa.Table]:
+) -> None:
     """Refresh the statistics of those tables that have outgrown them.
 
     Parameters
     ----------
     n_new : int, optional
         How many rows were inserted into each; not known by default.
-
-    Returns
-    -------
-    list of sqlalchemy.Table
-        Those of which the database believed too little.
     """
     grown = [t for t in tables if _has_grown(connection, t, n_new)]
     if grown:
         analyze(connection, *grown)
-    return grown
 
 
 def analyze_stale(connection: sa.Connection) -> None:

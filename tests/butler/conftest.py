@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from backbone import endpoints
 from butler import Butler
+from tests.backbone import storage_servers
 from tests.butler.three import Three
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.backbone.storage_servers import Storage
     from tests.databases import Databases
 
 
@@ -32,6 +35,26 @@ def butler(repository: Path) -> Iterator[Butler]:
         opened.register_instrument("demo")
         opened.register_dataset_type("summary", ("instrument", "detector"), "StructuredDataDict")
         yield opened
+
+
+@pytest.fixture
+def butler_of_targets(repository: Path) -> Iterator[Butler]:
+    """Butler that writes to the run `u/test`, with a type `summary` of detector and target."""
+    with Butler(repository, run="u/test") as opened:
+        opened.register_instrument("demo")
+        keys = ("instrument", "detector", "target")
+        opened.register_dataset_type("summary", keys, "StructuredDataDict")
+        yield opened
+
+
+@pytest.fixture
+def far_bucket(butler_of_targets: Butler, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
+    """A bucket at S3 that is the endpoint `far` of that repository."""
+    for name, value in storage_servers.KEYS.items():
+        monkeypatch.setenv(name, value)
+    with storage_servers.s3() as served:
+        butler_of_targets.registry.database.transact(endpoints.register, "far", served.root)
+        yield served
 
 
 @pytest.fixture

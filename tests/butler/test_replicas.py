@@ -29,7 +29,6 @@ from tests.backbone import storage_servers
 from workflow.cli import main
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from registry.identity import DatasetRef
@@ -40,25 +39,13 @@ VALUE = {"target": "M76", "text": "x" * 2000}
 
 
 @pytest.fixture
-def butler(tmp_path: Path, database_url: str) -> Iterator[Butler]:
-    root = tmp_path / "repo"
-    with Butler.create(root, db=database_url) as made:
-        made.register_instrument("demo")
-        made.register_dataset_type(
-            "summary", ("instrument", "detector", "target"), "StructuredDataDict"
-        )
-    with Butler(root, run="u/test") as opened:
-        yield opened
+def butler(butler_of_targets: Butler) -> Butler:
+    return butler_of_targets
 
 
 @pytest.fixture
-def s3(butler: Butler, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
-    """A bucket that is the endpoint `far`."""
-    for name, value in storage_servers.KEYS.items():
-        monkeypatch.setenv(name, value)
-    with storage_servers.s3() as served:
-        butler.registry.database.transact(endpoints.register, "far", served.root)
-        yield served
+def s3(far_bucket: Storage) -> Storage:
+    return far_bucket
 
 
 def far(butler: Butler) -> endpoints.Endpoint:
